@@ -1,0 +1,51 @@
+# make run    set up what is missing, then start Sluice
+# make test   set up what is missing, then run every test
+# make check  format, lint, types, import contracts and unit tests
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+REQUIREMENTS := packaging/requirements.txt
+
+.DEFAULT_GOAL := run
+.PHONY: run test check models lock clean
+
+run: $(VENV)/.ready
+	@$(BIN)/sluice models pull --missing
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; else exec $(BIN)/sluice serve --demo-faq; fi
+
+test: check models
+	$(BIN)/pytest -m "not unit"
+
+check: $(VENV)/.ready
+	$(BIN)/ruff format --check appliance ui models tests packaging
+	$(BIN)/ruff check appliance ui models tests packaging
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m unit -q
+
+# Tests keep their weights in the user's cache, away from the data of a running appliance.
+models: $(VENV)/.ready
+	@$(BIN)/sluice models --cache pull --missing --tests
+
+# The exact versions of everything, with hashes; run after changing pyproject.toml.
+lock: $(VENV)/.ready
+	$(PIP) install -q uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --group build --generate-hashes --universal \
+	    --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	    --no-emit-find-links -q -o $(REQUIREMENTS)
+
+$(VENV)/.ready: $(REQUIREMENTS) pyproject.toml packaging/llama.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	    { echo "Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the Python packages"
+	@awk '/^[a-zA-Z0-9]/ { keep = !/^llama-cpp-python==/ } keep' $(REQUIREMENTS) > $(VENV)/packages.txt
+	@$(PIP) install -q --require-hashes -r $(VENV)/packages.txt
+	@$(BIN)/python packaging/llama.py
+	@$(PIP) install -q --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

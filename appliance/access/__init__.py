@@ -1,0 +1,1 @@
+"""Access: the ten steps of a request (`flow`) and what the model is told (`prompt`)."""

@@ -1,0 +1,331 @@
+"""The ten steps of a request, in order. Read `Flow._answer` beside this list.
+
+ 1. A request reaches access, which stores it with its first event.         `accept`
+ 2. Access hands it to the limiter and waits on the request's own stream.   `_ask_limiter`
+ 3. The limiter's verdict comes back on that stream.                        `_admitted`
+ 4. Profile, tags and history are read.                                     `_answer`
+ 5. The closest FAQ entries are retrieved.                                  `_answer`
+ 6. The finished prompt goes into the work stream.                          `_hand_over`
+ 7. An idle worker takes it.                                                `worker.serve`
+ 8. The worker writes its answer into the request's reply stream.           `worker.serve`
+ 9. Access follows the reply stream.                                        `follow`
+10. The person reads it as it is made, on any device.                       `follow`
+
+Every step can be repeated: a step finds what it did before and changes nothing. So when Valkey
+was away, or this process was killed, the walk simply starts again from the request's record
+(`recover`), and each accepted request still ends exactly once.
+"""
+
+import asyncio
+import datetime
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import msgspec
+
+from appliance import keys
+from appliance.access.prompt import session_prompt, stateless_prompt
+from appliance.bus import scripts
+from appliance.bus.client import AWAY, Bus
+from appliance.bus.notices import Notice, notify
+from appliance.bus.replies import ReplyReader, StreamEvent
+from appliance.errors import Conflict, NotFound, Overloaded, SluiceError, Unavailable
+from appliance.knowledge.retrieval import Retrieval
+from appliance.people.sessions import Sessions, now_ms
+from appliance.people.turns import Asked, Sent, Turns
+from appliance.people.users import Users
+from appliance.schema import (
+    TERMINAL_STATES,
+    Cancelled,
+    Failed,
+    Received,
+    Request,
+    RequestStatus,
+    Retrieved,
+    Session,
+    Work,
+)
+from appliance.settings import Settings
+
+log = logging.getLogger(__name__)
+
+AWAY_RETRY_S = 0.5
+RECOVER_ENTRIES = 20_000
+HISTORY_TURNS = 200
+
+
+@dataclass(frozen=True)
+class People:
+    """What access reads about the person."""
+
+    users: Users
+    sessions: Sessions
+    turns: Turns
+
+
+class Flow:
+    """Carries requests through the steps. `run` owns one task per request not handed over yet."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        replies: ReplyReader,
+        people: People,
+        retrieval: Retrieval,
+        *,
+        settings: Settings,
+        pool: str,
+    ) -> None:
+        self._bus = bus
+        self._replies = replies
+        self._people = people
+        self._retrieval = retrieval
+        self._settings = settings
+        self._pool = pool
+        self._tasks: asyncio.TaskGroup | None = None
+        self._accepting = True
+
+    async def run(self) -> None:
+        """Owns the walks until cancelled; first takes up those a crash interrupted."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await self._recover(tasks)
+            await asyncio.Event().wait()
+
+    def stop_accepting(self) -> None:
+        """From now on new requests are refused; those accepted go on."""
+        self._accepting = False
+
+    # -- step 1
+
+    async def accept(self, request: Request, session: Session | None = None) -> None:
+        """Stores the request and starts its walk; on return it is certain to end exactly once.
+
+        Raises Overloaded at the bound of open requests, Unavailable while stopping, NotFound when
+        the session was deleted in the meantime.
+        """
+        if self._tasks is None or not self._accepting:
+            raise Unavailable("the appliance is starting or stopping", hint="try again in a moment")
+        limits = self._settings.limiter
+        if await self._bus.zcard(keys.OPEN) >= 2 * limits.queue_bound + 1024:
+            raise Overloaded(
+                "too many requests are open",
+                hint="try again later",
+                reason="queue_full",
+                retry_after_s=10.0,
+            )
+        question = Asked(text=request.text, created_at_ms=request.created_at_ms)
+        received = Received(
+            request_id=request.id,
+            session_id=request.session_id,
+            created_at_ms=request.created_at_ms,
+        )
+        await self._bus.zadd(keys.OPEN, {request.id: request.created_at_ms})
+        stored = await scripts.submit(
+            self._bus,
+            request,
+            received,
+            turns_kept=self._settings.sessions.turns_kept,
+            question=msgspec.json.encode(question) if session else b"",
+        )
+        if stored < 0:
+            raise NotFound(f"no session {request.session_id}", hint="create a new one")
+        if session:
+            await self._people.sessions.touch(session, request.created_at_ms)
+        self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
+
+    # -- steps 2 to 6
+
+    async def _answer(self, request: Request) -> None:
+        await self._ask_limiter(request)  # 2
+        if not await self._admitted(request):  # 3
+            return
+        admitted_at_ms = now_ms()
+        person = await self._people.users.find(request.uid)  # 4
+        history = (
+            await self._people.turns.latest(request.session_id, HISTORY_TURNS)
+            if request.session_id
+            else ()
+        )
+        found = await self._retrieve(request)  # 5
+        today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
+        system = self._settings.prompt.system
+        if request.session_id:
+            prompt = session_prompt(
+                system,
+                person,
+                [turn for turn in history if turn.id != request.id],
+                request.text,
+                found.matches,
+                today=today,
+                history_chars=self._settings.sessions.history_chars,
+            )
+        else:
+            prompt = stateless_prompt(system, person, request.messages, found.matches, today=today)
+        sent = Sent(text=prompt.sent, matches=found.matches)
+        work = Work(
+            request_id=request.id,
+            uid=request.uid,
+            session_id=request.session_id,
+            messages=prompt.messages,
+            sampling=request.sampling,
+            created_at_ms=request.created_at_ms,
+            admitted_at_ms=admitted_at_ms,
+            deadline_at_ms=request.deadline_at_ms,
+        )
+        if await scripts.retrieved(self._bus, request.id, found, msgspec.json.encode(sent)):
+            await self._hand_over(work)  # 6
+
+    async def _ask_limiter(self, request: Request) -> None:
+        await notify(
+            self._bus,
+            Notice(
+                kind="arrived",
+                request_id=request.id,
+                uid=request.uid,
+                deadline_at_ms=request.deadline_at_ms,
+            ),
+        )
+
+    async def _admitted(self, request: Request) -> bool:
+        """Waits for the verdict on the request's own stream; False when it ended instead."""
+        async for event in self._replies.follow(request.id):
+            if event.event == "admitted":
+                return True
+        return False
+
+    async def _retrieve(self, request: Request) -> Retrieved:
+        if not request.faq:
+            return Retrieved(matches=())
+        return await self._retrieval.search(request.text)
+
+    async def _hand_over(self, work: Work) -> None:
+        await self._bus.xadd(
+            keys.work(self._pool),
+            {"request_id": work.request_id, "work": msgspec.json.encode(work)},
+        )
+
+    # -- steps 9 and 10
+
+    async def follow(self, request_id: str, after: str = "0-0") -> AsyncIterator[StreamEvent]:
+        """Every event after `after`, to the terminal one. Raises NotFound when unknown."""
+        await self.status(request_id)
+        async for event in self._replies.follow(request_id, after):
+            yield event
+
+    async def status(self, request_id: str) -> RequestStatus:
+        fields = await self._bus.hgetall(keys.request(request_id))
+        if not fields:
+            raise NotFound(
+                f"no request {request_id}",
+                hint="a finished request is kept for requests.reply_ttl_s; its turn stays",
+            )
+        request = msgspec.json.decode(fields[b"body"], type=Request)
+        return msgspec.convert(
+            {
+                "id": request_id,
+                "session_id": request.session_id,
+                "state": fields[b"state"].decode(),
+                "attempt": int(fields[b"attempt"]),
+                "created_at_ms": request.created_at_ms,
+            },
+            RequestStatus,
+        )
+
+    async def cancel(self, request_id: str, reason: str = "asked") -> RequestStatus:
+        """Ends the request now, or within one engine step when a worker has it.
+
+        Raises NotFound for an unknown request, Conflict for one that has ended.
+        """
+        state = await scripts.ask_cancel(self._bus, request_id)
+        if state in TERMINAL_STATES:
+            raise Conflict(f"request {request_id} has ended as {state}", hint="nothing to do")
+        ended = state in ("waiting", "queued") and await scripts.end(
+            self._bus,
+            request_id,
+            Cancelled(reason=reason),
+            ttl_s=self._settings.requests.reply_ttl_s,
+        )
+        if ended:
+            await notify(self._bus, Notice(kind="ended", request_id=request_id))
+        elif state:
+            await self._bus.xadd(
+                keys.control(self._pool), {"cancel": request_id}, maxlen=1000, approximate=True
+            )
+        return await self.status(request_id)
+
+    def abandon(self, request_id: str) -> None:
+        """Cancels in the background what nobody reads any more."""
+
+        async def cancel() -> None:
+            try:
+                await self.cancel(request_id, "abandoned")
+            except (SluiceError, *AWAY) as error:
+                log.info("request %s was abandoned too late: %s", request_id, error)
+
+        if self._tasks is not None:
+            self._tasks.create_task(cancel(), name=f"abandon {request_id}")
+
+    async def delete_session(self, session: Session) -> None:
+        """Cancels what the session still asks for, then removes it with its turns."""
+        for turn in await self._people.turns.latest(session.id, HISTORY_TURNS):
+            if turn.state not in TERMINAL_STATES:
+                try:
+                    await self.cancel(turn.id, "session deleted")
+                except (Conflict, NotFound):
+                    continue
+        await self._people.sessions.delete(session)
+
+    # -- faults
+
+    async def _walk(self, request: Request) -> None:
+        """Steps 2 to 6, again from the start while the store is away; a fault ends the request."""
+        while True:
+            try:
+                await self._answer(request)
+            except AWAY as error:
+                log.warning("request %s: store away (%s), trying again", request.id, error)
+                await asyncio.sleep(AWAY_RETRY_S)
+                continue
+            except Exception as error:
+                log.exception("request %s failed before it reached a worker", request.id)
+                await self._fail(request, error)
+            return
+
+    async def _fail(self, request: Request, error: Exception) -> None:
+        known = error if isinstance(error, SluiceError) else None
+        event = Failed(
+            code=known.code if known else "internal",
+            reason=(known.reason if known else "") or "internal",
+            message=known.message if known else "something went wrong before the model was asked",
+            hint=known.hint if known else "ask again; the log has the details",
+        )
+        while True:
+            try:
+                await scripts.end(
+                    self._bus, request.id, event, ttl_s=self._settings.requests.reply_ttl_s
+                )
+                await notify(self._bus, Notice(kind="ended", request_id=request.id))
+                return
+            except AWAY:
+                await asyncio.sleep(AWAY_RETRY_S)
+
+    async def _recover(self, tasks: asyncio.TaskGroup) -> None:
+        """Takes up requests which an earlier life of this process had accepted."""
+        found = await self._bus.zrangebyscore(
+            keys.OPEN, "-inf", "+inf", start=0, num=RECOVER_ENTRIES
+        )
+        for raw in found:
+            request_id = raw.decode()
+            fields = await self._bus.hgetall(keys.request(request_id))
+            if fields.get(b"state") in (b"waiting", b"queued"):
+                request = msgspec.json.decode(fields[b"body"], type=Request)
+                tasks.create_task(self._walk(request), name=f"walk {request_id}")
+
+
+def deadline_at_ms(settings: Settings, deadline_s: float | None) -> int:
+    """Wall-clock deadline of a request accepted now; a caller may only shorten the default."""
+    bound_s = settings.requests.deadline_s
+    return int(1000 * (time.time() + min(bound_s, deadline_s or bound_s)))

@@ -1,0 +1,145 @@
+"""What the model is told, as a pure function of person, history, FAQ hits and question.
+
+The prompt is append-only and prefix-stable, so that a second turn prefills only what is new:
+the public system prompt, then the person's profile, then the turns as they were sent, and what
+changes from question to question (date, FAQ hits) last, in the same message as the question.
+
+When history outgrows its bound the older half goes in one large cut, at a point which depends
+only on the turns themselves: the next prompts start with the same tokens until the next cut.
+Retrieved text is data: it is quoted in a block of its own and can never become a role token,
+because the worker tokenises contents apart from the template.
+"""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.schema import ChatMessage, Match, Turn, User
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """`sent` is the text of the last message, to be kept with the turn."""
+
+    messages: tuple[ChatMessage, ...]
+    sent: str
+
+
+@dataclass(frozen=True)
+class _Wording:
+    facts: str
+    question: str
+    answer: str
+    entry: str
+    today: str
+    person: str
+    tags: str
+
+
+_ENGLISH = _Wording(
+    facts="FAQ entries that may help:",
+    entry="[{n}] Question: {question}\nAnswer: {answer}",
+    question="My question: {text}",
+    answer="",
+    today="Today is {date}.",
+    person="About the person you talk to: {attributes}.",
+    tags="Their tags: {tags}.",
+)
+_CHINESE = _Wording(
+    facts="可能有用的常见问题：",
+    entry="[{n}] 问：{question}\n答：{answer}",
+    question="我的问题：{text}",
+    answer="",
+    today="今天是 {date}。",
+    person="",
+    tags="",
+)
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text holds Han characters."""
+    return any("\u4e00" <= character <= "\u9fff" for character in text)
+
+
+def session_prompt(
+    system: str,
+    person: User,
+    turns: Sequence[Turn],
+    question: str,
+    matches: Sequence[Match],
+    *,
+    today: datetime.date,
+    history_chars: int,
+) -> Prompt:
+    """The prompt of a message in a session."""
+    sent = last_message(question, matches, today=today)
+    messages = [ChatMessage(role="system", content=_system(system, person))]
+    for turn in keep_recent(turns, history_chars):
+        messages.append(ChatMessage(role="user", content=turn.sent or turn.question))
+        messages.append(ChatMessage(role="assistant", content=turn.answer))
+    messages.append(ChatMessage(role="user", content=sent))
+    return Prompt(tuple(messages), sent)
+
+
+def stateless_prompt(
+    system: str,
+    person: User,
+    given: Sequence[ChatMessage],
+    matches: Sequence[Match],
+    *,
+    today: datetime.date,
+) -> Prompt:
+    """The prompt of an OpenAI call: the caller's messages, and ours where the caller has none.
+
+    A caller's own system message replaces ours. FAQ hits go into the last user message.
+    """
+    messages = list(given)
+    if not any(message.role == "system" for message in messages):
+        messages.insert(0, ChatMessage(role="system", content=_system(system, person)))
+    last = messages[-1]
+    if matches and last.role == "user":
+        messages[-1] = ChatMessage(
+            role="user", content=last_message(last.content, matches, today=today)
+        )
+    return Prompt(tuple(messages), messages[-1].content)
+
+
+def last_message(question: str, matches: Sequence[Match], *, today: datetime.date) -> str:
+    """The question with what changes from question to question before it."""
+    wording = _CHINESE if is_chinese(question) else _ENGLISH
+    parts = [wording.today.format(date=today.isoformat())]
+    if matches:
+        entries = [
+            wording.entry.format(n=n, question=match.phrasing, answer=match.answer)
+            for n, match in enumerate(matches, start=1)
+        ]
+        parts += [wording.facts, *entries]
+    parts.append(wording.question.format(text=question))
+    return "\n".join(parts)
+
+
+def keep_recent(turns: Sequence[Turn], history_chars: int) -> Sequence[Turn]:
+    """The answered turns that still fit, cut by halves from the oldest."""
+    answered = [turn for turn in turns if turn.answer]
+    start, size = 0, 0
+    for position, turn in enumerate(answered):
+        size += _size(turn)
+        if size > history_chars:
+            while start <= position and size > history_chars // 2:
+                size -= _size(answered[start])
+                start += 1
+    return answered[start:]
+
+
+def _size(turn: Turn) -> int:
+    return len(turn.sent or turn.question) + len(turn.answer)
+
+
+def _system(system: str, person: User) -> str:
+    parts = [system]
+    if person.attributes:
+        attributes = ", ".join(f"{name}: {value}" for name, value in person.attributes.items())
+        parts.append(_ENGLISH.person.format(attributes=attributes))
+    if person.tags:
+        parts.append(_ENGLISH.tags.format(tags=", ".join(person.tags)))
+    return "\n".join(parts)

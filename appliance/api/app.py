@@ -1,0 +1,39 @@
+"""The Litestar application over the services."""
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from appliance import __version__
+from appliance.api import faq, openai, requests, sessions, status, users
+from appliance.api.gate import Gate
+from appliance.api.problems import EXCEPTION_HANDLERS
+from appliance.api.services import Services
+
+
+def build(services: Services) -> Gate:
+    """The API. It starts and stops nothing: the runtime owns what `services` holds."""
+    application = Litestar(
+        route_handlers=[
+            status.router,
+            sessions.router,
+            requests.router,
+            users.router,
+            faq.router,
+            openai.router,
+        ],
+        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
+        signature_types=[Services],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=OpenAPIConfig(
+            title="Sluice",
+            version=__version__,
+            path="/schema",
+            render_plugins=[JsonRenderPlugin()],
+        ),
+        request_max_body_size=None,  # the gate bounds bodies, per route
+        debug=False,
+        logging_config=None,
+    )
+    return Gate(application, settings=services.settings, admin_key=services.admin_key)

@@ -1,0 +1,168 @@
+"""The gate: one middleware before every route, which decides who may speak at all.
+
+In this order: a known Host (DNS rebinding), no foreign Origin (a web page in the user's browser),
+a valid key, a JSON body where one is sent (so a cross-site form needs a preflight it will not
+get), and a bound on the body. It looks at the raw scope only: nothing a header claims about the
+path is believed. What it refuses costs nothing further; too large a body is read and dropped
+up to a bound, so that the client sees the answer and not a broken pipe.
+"""
+
+import hmac
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
+
+from appliance.api.problems import error_body
+from appliance.errors import (
+    Forbidden,
+    SluiceError,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+)
+from appliance.settings import Settings
+
+OPEN_PATHS = frozenset({"/healthz"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+IMPORT_PATH = "/api/faq/import"
+JSON_TYPES = frozenset({"application/json"})
+IMPORT_TYPES = frozenset(
+    {"application/json", "text/csv", "application/jsonl", "application/x-ndjson"}
+)
+DROPPED_BYTES = 256_000_000
+
+
+class Gate:
+    """Wraps the whole application, unknown paths included."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, admin_key: str) -> None:
+        self._app = app
+        self._settings = settings
+        self._key = admin_key.encode()
+        self._open = 0
+        self._hosts = LOOPBACK_NAMES | {
+            name.lower() for name in (settings.server.host, *settings.server.allowed_hosts)
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._check_caller(scope["path"], scope["headers"])
+            limit = self._check_body(scope)
+        except SluiceError as error:
+            await _drop_body(receive)
+            await _refuse(error, send)
+            return
+        self._open += 1
+        try:
+            await self._app(scope, _bounded(receive, limit), send)
+        finally:
+            self._open -= 1
+
+    def _check_caller(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        if self._open >= self._settings.server.connections:
+            raise Unavailable(
+                "too many connections are open",
+                hint="close some, or raise server.connections in the settings",
+                retry_after_s=1.0,
+            )
+        headers = list(headers)
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or _host_name(hosts[0]) not in self._hosts:
+            raise Forbidden(
+                "this Host is not served here",
+                hint="call 127.0.0.1 or localhost, or add the name to server.allowed_hosts",
+            )
+        found = dict(headers)
+        origin = found.get(b"origin")
+        if origin is not None and origin.lower() != b"http://" + hosts[0].lower():
+            raise Forbidden("requests from web pages are refused", hint="call from a program")
+        if found.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
+            raise Forbidden("requests from web pages are refused", hint="call from a program")
+        if path not in OPEN_PATHS:
+            scheme, _, key = found.get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._key):
+                raise Unauthorized(
+                    "a valid key is needed",
+                    hint="send Authorization: Bearer KEY; the key is in admin.key in the data "
+                    "directory",
+                )
+
+    def _check_body(self, scope: Scope) -> int:
+        """The bound of this request's body in bytes."""
+        headers = dict(scope["headers"])
+        importing = scope["path"] == IMPORT_PATH
+        server = self._settings.server
+        limit = server.import_limit_bytes if importing else server.body_limit_bytes
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        has_body = int(length or 0) > 0 if length.isdigit() else True
+        if has_body or b"transfer-encoding" in headers:
+            kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode()
+            allowed = IMPORT_TYPES if importing else JSON_TYPES
+            if kind not in allowed:
+                raise UnsupportedMedia(
+                    f"a body of type {kind or 'unknown'} is not taken here",
+                    hint=f"send it as {' or '.join(sorted(allowed))}",
+                )
+        return limit
+
+
+def _host_name(host: bytes) -> str:
+    """The name in a Host header, without port; '' for anything odd."""
+    text = host.decode("latin-1").lower()
+    if "@" in text or "/" in text:
+        return ""
+    try:
+        return urlsplit(f"//{text}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"the body is larger than {limit:,} bytes",
+        hint="send less, or raise the bound in the [server] settings",
+    )
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def bounded() -> HTTPReceiveMessage:
+        nonlocal seen
+        message = await receive()
+        if message["type"] == "http.request":
+            seen += len(message["body"])
+            if seen > limit:
+                raise _too_large(limit)
+        return message  # type: ignore[return-value]  # only HTTP scopes come here
+
+    return bounded
+
+
+async def _drop_body(receive: Receive) -> None:
+    dropped = 0
+    while dropped < DROPPED_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        dropped += len(message["body"])
+        if not message["more_body"]:
+            return
+
+
+async def _refuse(error: SluiceError, send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    if error.http_status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
+    body = msgspec.json.encode(error_body(error))
+    await send({"type": "http.response.body", "body": body, "more_body": False})

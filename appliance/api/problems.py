@@ -1,0 +1,115 @@
+"""Every error in one shape, whoever raised it: our tree, Litestar, or a bug.
+
+An error says what happened and what to do next, and nothing else: no paths, no prompts, no
+traceback. What we did not expect is logged in full and told as `internal`.
+"""
+
+import logging
+import math
+import re
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from appliance.bus.client import RedisFault
+from appliance.errors import SluiceError
+from appliance.knowledge.exchange import ImportRefused
+from appliance.schema import ErrorBody, ErrorDetail
+
+log = logging.getLogger(__name__)
+
+HINTS = {
+    400: "the OpenAPI document at /schema/openapi.json says what is taken here",
+    404: "the OpenAPI document at /schema/openapi.json lists every path",
+    405: "the OpenAPI document at /schema/openapi.json lists the methods of each path",
+    413: "send less",
+}
+CODES = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 409: "conflict"}
+
+
+def error_body(error: SluiceError) -> ErrorBody:
+    return ErrorBody(
+        error=ErrorDetail(
+            code=error.code,
+            type=error.code,
+            message=error.message,
+            hint=error.hint,
+            reason=error.reason,
+            retry_after_s=error.retry_after_s,
+            errors=error.lines if isinstance(error, ImportRefused) else (),
+        )
+    )
+
+
+def on_sluice_error(_: Request[Any, Any, Any], error: SluiceError) -> Response[ErrorBody]:
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    return Response(error_body(error), status_code=error.http_status, headers=headers)
+
+
+def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
+    """What Litestar itself refuses: unknown path, wrong method, a body that does not fit."""
+    status = error.status_code
+    if status >= 500:
+        log.error("the HTTP layer failed: %s", error.detail)
+    detail = ErrorDetail(
+        code=CODES.get(status, "invalid" if status < 500 else "internal"),
+        type=CODES.get(status, "invalid" if status < 500 else "internal"),
+        message=_worded(error),
+        hint=HINTS.get(status, HINTS[400]),
+    )
+    headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
+    return Response(ErrorBody(error=detail), status_code=status, headers=headers)
+
+
+def on_store_error(_: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+    log.warning("a request met an unavailable store: %s", error)
+    detail = ErrorDetail(
+        code="unavailable",
+        type="unavailable",
+        message="the store is not answering",
+        hint="it is restarted by itself; try again in a few seconds",
+        retry_after_s=2.0,
+    )
+    return Response(ErrorBody(error=detail), status_code=503, headers={"Retry-After": "2"})
+
+
+def on_too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[ErrorBody]:
+    detail = ErrorDetail(
+        code="invalid", type="invalid", message="the body is nested too deeply", hint=HINTS[400]
+    )
+    return Response(ErrorBody(error=detail), status_code=400)
+
+
+def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+    log.exception("%s %s failed", request.method, request.scope["path"], exc_info=error)
+    detail = ErrorDetail(
+        code="internal",
+        type="internal",
+        message="something went wrong on our side",
+        hint="the log has the details; `sluice doctor` checks the parts",
+    )
+    return Response(ErrorBody(error=detail), status_code=500)
+
+
+EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+    SluiceError: on_sluice_error,
+    HTTPException: on_http_error,
+    RedisFault: on_store_error,
+    RecursionError: on_too_deep,
+    Exception: on_bug,
+}
+
+
+def _worded(error: HTTPException) -> str:
+    """Litestar's detail and its list of field errors, in one sentence, bounded."""
+    extra = error.extra if isinstance(error.extra, list) else []
+    fields = [
+        f"{item.get('key', '')}: {item.get('message', '')}".strip(": ")
+        for item in extra[:5]
+        if isinstance(item, dict)
+    ]
+    detail = re.sub(r"^Validation failed for .*", "the request does not fit", error.detail)
+    return "; ".join([detail or "the request is not valid", *fields])[:1000]

@@ -1,0 +1,79 @@
+"""`/api/requests`: following an answer, and giving it up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from litestar import Router, delete, get
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from appliance.api.lists import IdPath
+from appliance.api.services import Services
+from appliance.bus.replies import StreamEvent, parse_id
+from appliance.errors import Invalid
+from appliance.schema import RequestStatus
+
+KEEP_ALIVE = b": keep-alive\n\n"
+NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+@get("/{request_id:str}")
+async def read_request(services: Services, request_id: IdPath) -> RequestStatus:
+    return await services.flow.status(request_id)
+
+
+@delete("/{request_id:str}", status_code=202)
+async def cancel_request(services: Services, request_id: IdPath) -> RequestStatus:
+    """Asks for cancellation; the event stream then ends with `cancelled`."""
+    return await services.flow.cancel(request_id)
+
+
+@get("/{request_id:str}/events", media_type="text/event-stream")
+async def follow_request(
+    services: Services,
+    request_id: IdPath,
+    last_event_id: Annotated[
+        str | None, Parameter(header="Last-Event-ID", max_length=64, required=False)
+    ] = None,
+) -> Stream:
+    """Server-sent events to the terminal one. Any number of readers; `Last-Event-ID` resumes."""
+    after = last_event_id or "0-0"
+    try:
+        parse_id(after)
+    except ValueError:
+        raise Invalid("Last-Event-ID is not one of ours", hint="leave it out") from None
+    await services.flow.status(request_id)
+    events = services.flow.follow(request_id, after)
+    return Stream(
+        server_sent(events, services.settings.server.keep_alive_s),
+        media_type="text/event-stream",
+        headers=NO_BUFFERING,
+    )
+
+
+async def server_sent(
+    events: AsyncIterator[StreamEvent], keep_alive_s: float
+) -> AsyncIterator[bytes]:
+    """Wire form of the events, with a comment whenever nothing came for `keep_alive_s`."""
+    following = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait([following], timeout=keep_alive_s)
+            if not done:
+                yield KEEP_ALIVE
+                continue
+            event = following.result()
+            if event is None:
+                return
+            yield b"id: %s\nevent: %s\ndata: %s\n\n" % (
+                event.id.encode(),
+                event.event.encode(),
+                event.data,
+            )
+            following = asyncio.ensure_future(anext(events, None))
+    finally:
+        following.cancel()
+
+
+router = Router("/api/requests", route_handlers=[read_request, cancel_request, follow_request])

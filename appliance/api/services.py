@@ -1,0 +1,32 @@
+"""What the routes need, built by the runtime and handed over as one value."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from appliance.access.flow import Flow, People
+from appliance.bus.embeddings import Embedder
+from appliance.knowledge.entries import Entries
+from appliance.knowledge.index import Index
+from appliance.knowledge.retrieval import Retrieval
+from appliance.schema import Status
+from appliance.settings import Settings
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    entries: Entries
+    index: Index
+    retrieval: Retrieval
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    admin_key: str
+    flow: Flow
+    people: People
+    knowledge: Knowledge
+    embedder: Embedder
+    status: Callable[[], Awaitable[Status]]
+    readiness: Callable[[], Awaitable[Mapping[str, str]]]
+    """What keeps the appliance from answering, by part; empty when it can answer."""

@@ -1,0 +1,107 @@
+"""`/api/sessions`: conversations, their turns, and asking something in one."""
+
+import msgspec
+from litestar import Router, delete, get, patch, post
+
+from appliance import keys
+from appliance.access.flow import deadline_at_ms
+from appliance.api.lists import Cursor, IdPath, Limit, UidPath
+from appliance.api.services import Services
+from appliance.people.sessions import now_ms
+from appliance.schema import (
+    DEFAULT_UID,
+    Accepted,
+    MessagePost,
+    Page,
+    Request,
+    Sampling,
+    Session,
+    SessionPatch,
+    SessionPost,
+)
+
+
+@post("/")
+async def create_session(services: Services, data: SessionPost) -> Session:
+    return await services.people.sessions.create(data.uid, data.title)
+
+
+@get("/")
+async def list_sessions(
+    services: Services, uid: UidPath = DEFAULT_UID, cursor: Cursor = None, limit: Limit = 50
+) -> Page:
+    """A person's sessions, last active first."""
+    return await services.people.sessions.page(uid, cursor=cursor, limit=limit)
+
+
+@get("/{session_id:str}")
+async def read_session(services: Services, session_id: IdPath) -> Session:
+    return await services.people.sessions.read(session_id)
+
+
+@patch("/{session_id:str}")
+async def rename_session(services: Services, session_id: IdPath, data: SessionPatch) -> Session:
+    return await services.people.sessions.rename(session_id, data.title)
+
+
+@delete("/{session_id:str}")
+async def delete_session(services: Services, session_id: IdPath) -> None:
+    """Cancels what the session still asks for and removes it with its turns."""
+    session = await services.people.sessions.read(session_id)
+    await services.flow.delete_session(session)
+
+
+@get("/{session_id:str}/turns")
+async def list_turns(
+    services: Services, session_id: IdPath, cursor: Cursor = None, limit: Limit = 50
+) -> Page:
+    """Message pairs in order; without a cursor the latest, with one those before."""
+    session = await services.people.sessions.read(session_id)
+    return await services.people.turns.page(session.id, cursor=cursor, limit=limit)
+
+
+@post("/{session_id:str}/messages", status_code=202)
+async def post_message(services: Services, session_id: IdPath, data: MessagePost) -> Accepted:
+    """Accepts a question and returns at once; the answer is followed at `events`."""
+    session = await services.people.sessions.read(session_id)
+    request = Request(
+        id=keys.new_request_id(session.id),
+        uid=session.uid,
+        session_id=session.id,
+        text=data.text,
+        sampling=sampling(services.settings.requests.defaults, data),
+        created_at_ms=now_ms(),
+        deadline_at_ms=deadline_at_ms(services.settings, data.deadline_s),
+        faq=data.faq,
+    )
+    await services.flow.accept(request, session)
+    return Accepted(
+        id=request.id,
+        request_id=request.id,
+        session_id=session.id,
+        events=f"/api/requests/{request.id}/events",
+    )
+
+
+def sampling(defaults: Sampling, given: msgspec.Struct) -> Sampling:
+    """The defaults with every field that the caller gave."""
+    fields = {
+        name: getattr(given, name)
+        for name in Sampling.__struct_fields__
+        if getattr(given, name, None) is not None
+    }
+    return msgspec.structs.replace(defaults, **fields)
+
+
+router = Router(
+    "/api/sessions",
+    route_handlers=[
+        create_session,
+        list_sessions,
+        read_session,
+        rename_session,
+        delete_session,
+        list_turns,
+        post_message,
+    ],
+)

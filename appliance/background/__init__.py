@@ -1,0 +1,1 @@
+"""What runs beside requests: giving back the work of workers that are gone."""

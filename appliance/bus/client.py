@@ -1,0 +1,155 @@
+"""Connections to Valkey (embedded) or to any Redis-protocol server.
+
+One pool for commands, bounded; blocking reads take a connection of their own each, so a
+reader that waits can never starve a command. A lost server is retried with back-off inside
+one command's budget and then told as `Unavailable`.
+"""
+
+from collections.abc import Mapping, Set
+from typing import Any, Protocol, TypeAlias, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from appliance import keys
+from appliance.errors import CannotBoot
+
+Value: TypeAlias = str | bytes | int | float
+Fields: TypeAlias = dict[bytes, bytes]
+Row: TypeAlias = tuple[bytes, Fields]
+"""A stream entry: its id and its fields."""
+
+
+class Bus(Protocol):
+    """The commands this product uses, with the types they really answer (replies are bytes).
+
+    redis-py's own annotations cover both reply encodings and both protocols at once and so say
+    almost nothing; this is also the list of what an external server must support.
+    """
+
+    connection_pool: Any
+
+    async def ping(self) -> bool: ...
+    async def aclose(self) -> None: ...
+    async def eval(self, script: str, numkeys: int, /, *arguments: Value) -> Any: ...
+    async def get(self, name: str) -> bytes | None: ...
+    async def set(self, name: str, value: Value, *, nx: bool = False) -> bool | None: ...
+    async def delete(self, *names: str) -> int: ...
+    async def exists(self, *names: str) -> int: ...
+    async def expire(self, name: str, time: int) -> bool: ...
+    async def hget(self, name: str, key: str) -> bytes | None: ...
+    async def hgetall(self, name: str) -> Fields: ...
+    async def hset(self, name: str, *, mapping: Mapping[str, Value]) -> int: ...
+    async def zadd(
+        self, name: str, mapping: Mapping[str, int], *, nx: bool = False, xx: bool = False
+    ) -> int: ...
+    async def zrem(self, name: str, *members: str) -> int: ...
+    async def zcard(self, name: str) -> int: ...
+    async def zscore(self, name: str, value: str) -> float | None: ...
+    async def zrange(self, name: str, start: int, end: int) -> list[bytes]: ...
+    async def zrevrange(self, name: str, start: int, end: int) -> list[bytes]: ...
+    async def zrangebyscore(
+        self, name: str, min: str | int, max: str | int, *, start: int, num: int
+    ) -> list[bytes]: ...
+    async def sadd(self, name: str, *members: str) -> int: ...
+    async def srem(self, name: str, *members: str) -> int: ...
+    async def scard(self, name: str) -> int: ...
+    async def smembers(self, name: str) -> Set[bytes]: ...
+    async def xadd(
+        self,
+        name: str,
+        fields: Mapping[str, Value],
+        *,
+        maxlen: int | None = None,
+        approximate: bool = True,
+    ) -> bytes: ...
+    async def xlen(self, name: str) -> int: ...
+    async def xdel(self, name: str, *ids: bytes) -> int: ...
+    async def xack(self, name: str, group: str, *ids: bytes) -> int: ...
+    async def xrange(self, name: str, min: str, max: str, count: int) -> list[Row]: ...
+    async def xrevrange(self, name: str, *, count: int) -> list[Row]: ...
+    async def xread(
+        self, streams: Mapping[Any, str], *, count: int | None = None, block: int | None = None
+    ) -> list[tuple[bytes, list[Row]]]: ...
+    async def xreadgroup(
+        self,
+        group: str,
+        consumer: str,
+        streams: Mapping[str, str],
+        *,
+        count: int | None = None,
+        block: int | None = None,
+        noack: bool = False,
+    ) -> list[tuple[bytes, list[Row]]]: ...
+    async def xgroup_create(self, name: str, group: str, *, id: str, mkstream: bool) -> bool: ...
+    async def xgroup_delconsumer(self, name: str, group: str, consumer: str) -> int: ...
+    async def xpending_range(
+        self, name: str, group: str, *, min: str, max: str, count: int, consumername: str
+    ) -> list[dict[str, Any]]: ...
+    async def xinfo_consumers(self, name: str, group: str) -> list[dict[str, Any]]: ...
+    def pipeline(self, *, transaction: bool) -> Any: ...
+
+
+AWAY = (ConnectionError, RedisTimeoutError, BusyLoadingError)
+"""What redis raises when the server is away, as opposed to unhappy with a command."""
+
+RedisFault = RedisError
+
+COMMAND_RETRIES = 6
+CONNECTIONS = 64
+
+
+def connect(url: str, *, connections: int = CONNECTIONS) -> Bus:
+    """A client for commands. Opens nothing until first used.
+
+    Commands are retried while the server is away, about 3 s in all: a restart of the embedded
+    server is then a pause and not an error. Every write this product sends may be sent twice:
+    scripts carry counters or states that make the second a no-op.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=10,
+        socket_timeout=30,
+        socket_connect_timeout=5,
+        retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), COMMAND_RETRIES),
+        retry_on_error=list(AWAY),
+        health_check_interval=0,
+    )
+    return cast(Bus, Redis.from_pool(pool))
+
+
+def connect_blocking(url: str) -> Bus:
+    """A client with a single connection for one loop that blocks; its caller does the retrying."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=1,
+        timeout=10,
+        socket_timeout=None,
+        socket_connect_timeout=5,
+        retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), 0),
+    )
+    return cast(Bus, Redis.from_pool(pool))
+
+
+async def ensure_group(bus: Bus, stream: str, group: str) -> None:
+    """Creates stream and group; an existing group keeps its position."""
+    try:
+        await bus.xgroup_create(stream, group, id="0", mkstream=True)
+    except ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+
+
+async def check_layout(bus: Bus) -> None:
+    """Claims an empty store for this key layout, or refuses one written by a newer version."""
+    await bus.set(keys.LAYOUT_KEY, keys.LAYOUT, nx=True)
+    found = await bus.get(keys.LAYOUT_KEY)
+    if found != keys.LAYOUT.encode():
+        raise CannotBoot(
+            f"the data were written with key layout {found!r}, this version knows {keys.LAYOUT}",
+            hint="start the newer version of Sluice, or point to another data directory",
+        )

@@ -1,0 +1,192 @@
+"""The one blocking reader of a process: it multiplexes every reply stream the process follows.
+
+A single XREAD blocks on all streams with a reader. A new follower interrupts it through
+`wake:NODE`, a stream that is always in the set. There is no connection, thread or task per
+request: two hundred idle followers cost two hundred small objects.
+
+Each followed request has one `Feed`: the entries seen since it was opened. A follower keeps its own
+cursor; what lies before the feed's first entry it reads with XRANGE, so it may start anywhere.
+Memory is bounded: a feed keeps its last `FEED_ENTRIES`, a slow follower falls back to XRANGE.
+
+The same reader takes the embeddings that workers send to this process (`answers:NODE`).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from appliance import keys
+from appliance.bus.client import AWAY, Bus, connect_blocking
+from appliance.schema import TERMINAL_STATES
+
+log = logging.getLogger(__name__)
+
+FEED_ENTRIES = 512
+RANGE_ENTRIES = 256
+BLOCK_MS = 20_000
+RETRY_S = 0.2
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """One entry of a reply stream: `id` is the stream id, `data` its JSON text."""
+
+    id: str
+    event: str
+    data: bytes
+
+    @property
+    def terminal(self) -> bool:
+        return self.event in TERMINAL_STATES
+
+
+@dataclass
+class Feed:
+    """What the reader has seen of one reply stream; `since` is the id before its first entry."""
+
+    since: str
+    last: str
+    entries: deque[StreamEvent] = field(default_factory=deque)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    followers: int = 0
+    ended: bool = False
+
+    def add(self, event: StreamEvent) -> None:
+        self.entries.append(event)
+        self.last = event.id
+        self.ended = self.ended or event.terminal
+        if len(self.entries) > FEED_ENTRIES:
+            self.since = self.entries.popleft().id
+        self.news.set()
+        self.news = asyncio.Event()
+
+
+def parse_id(stream_id: str) -> tuple[int, int]:
+    """Orders stream ids: "ms-sequence" as two integers. Raises ValueError for anything else."""
+    ms, _, sequence = stream_id.partition("-")
+    if not (ms.isascii() and ms.isdigit() and (not sequence or sequence.isdigit())):
+        raise ValueError(stream_id)
+    return int(ms), int(sequence or 0)
+
+
+class ReplyReader:
+    """Follows reply streams for everybody in this process. `run` is its one task."""
+
+    def __init__(self, bus: Bus, url: str, node: str) -> None:
+        self._bus = bus
+        self._url = url
+        self._node = node
+        self._feeds: dict[str, Feed] = {}
+        self._answers: Callable[[dict[bytes, bytes]], None] = lambda fields: None
+        self._wanted = asyncio.Event()
+
+    @property
+    def following(self) -> int:
+        return sum(feed.followers for feed in self._feeds.values())
+
+    def on_answer(self, take: Callable[[dict[bytes, bytes]], None]) -> None:
+        """Who gets the entries of `answers:NODE`."""
+        self._answers = take
+
+    async def follow(self, request_id: str, after: str = "0-0") -> AsyncIterator[StreamEvent]:
+        """Every event after the id `after`, to the terminal one, then ends.
+
+        Waits for as long as the request lives; the caller bounds it. The stream must exist.
+        """
+        feed = self._open(request_id, after)
+        cursor = after
+        try:
+            while True:
+                if parse_id(cursor) < parse_id(feed.since):
+                    batch = await self._range(request_id, cursor)
+                else:
+                    news = feed.news
+                    batch = [e for e in feed.entries if parse_id(e.id) > parse_id(cursor)]
+                    if not batch:
+                        if feed.ended and parse_id(cursor) >= parse_id(feed.last):
+                            return
+                        await news.wait()
+                        continue
+                for event in batch:
+                    cursor = event.id
+                    yield event
+                    if event.terminal:
+                        return
+                if not batch:  # trimmed away or gone: nothing lies between cursor and feed
+                    cursor = feed.since
+        finally:
+            feed.followers -= 1
+            if feed.followers == 0:
+                self._feeds.pop(request_id, None)
+
+    def _open(self, request_id: str, after: str) -> Feed:
+        feed = self._feeds.get(request_id)
+        if feed is None:
+            feed = self._feeds[request_id] = Feed(since=after, last=after)
+            self._wanted.set()
+        feed.followers += 1
+        return feed
+
+    async def _range(self, request_id: str, cursor: str) -> list[StreamEvent]:
+        rows = await self._bus.xrange(keys.reply(request_id), f"({cursor}", "+", RANGE_ENTRIES)
+        return [_event(*row) for row in rows]
+
+    async def run(self) -> None:
+        """Reads until cancelled. A lost server is a pause: cursors are kept."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read_forever(), name="reply-reader")
+            group.create_task(self._wake_forever(), name="reply-waker")
+
+    async def _wake_forever(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self._bus.xadd(keys.wake(self._node), {"n": 1}, maxlen=1, approximate=False)
+            except AWAY:
+                await asyncio.sleep(RETRY_S)
+                self._wanted.set()
+
+    async def _read_forever(self) -> None:
+        blocking = connect_blocking(self._url)
+        cursors: dict[str, str] = {}
+        try:
+            while True:
+                try:
+                    await self._read_once(blocking, cursors)
+                except AWAY as error:
+                    log.warning("reply reader: server away (%s), retrying", error)
+                    await blocking.connection_pool.disconnect()
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            await blocking.aclose()
+
+    async def _read_once(self, blocking: Bus, cursors: dict[str, str]) -> None:
+        """One blocking read over everything followed. `cursors` are those of the fixed streams."""
+        wake, answers = keys.wake(self._node), keys.answers(self._node)
+        for name in (wake, answers):
+            if name not in cursors:
+                cursors[name] = await _last_id(blocking, name)
+        watched = {keys.reply(rid): feed for rid, feed in self._feeds.items() if not feed.ended}
+        streams = cursors | {name: feed.last for name, feed in watched.items()}
+        for raw_name, rows in await blocking.xread(streams, block=BLOCK_MS):
+            name = raw_name.decode()
+            if name in watched:
+                for row in rows:
+                    watched[name].add(_event(*row))
+                continue
+            cursors[name] = rows[-1][0].decode()
+            if name == answers:
+                for _, fields in rows:
+                    self._answers(fields)
+
+
+async def _last_id(bus: Bus, stream: str) -> str:
+    rows = await bus.xrevrange(stream, count=1)
+    return rows[0][0].decode() if rows else "0-0"
+
+
+def _event(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEvent:
+    return StreamEvent(stream_id.decode(), fields[b"event"].decode(), fields[b"data"])

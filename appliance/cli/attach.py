@@ -1,0 +1,135 @@
+"""Opening the terminal UI: on the appliance that runs, or on one started for it.
+
+The appliance runs in a process of its own even then: a UI that stutters or crashes takes no
+answer with it, and there is one door for everybody. An appliance started for a UI ends with it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from appliance.errors import EXIT_UNAVAILABLE, NotFound, SluiceError, Unavailable
+from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
+from appliance.runtime.options import Options
+from appliance.settings import load, models_directory
+from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.guard import PARENT_VARIABLE, own_command
+from appliance.supervisor.lock import sight
+
+STOP_TIMEOUT_S = 30.0
+LOG_NAME = "tui.log"
+
+
+def open_ui(options: Options) -> int:
+    """Attaches to the running appliance of the data directory, or starts one first."""
+    _need_terminal()
+    data = prepare_data_directory(options.data_directory)
+    seen = sight(data)
+    if seen.running is not None and seen.state == "running":
+        return _run_ui(seen.running.url, data / KEY_NAME, data)
+    settings = options.applied(load(data))
+    if settings.worker.engine == "llama" and not options.model:
+        from models.cli import ensure_starters
+        from models.store import Store
+
+        ensure_starters(Store(models_directory(settings)))
+    return _start_and_open(options, data)
+
+
+def attach_ui(
+    options: Options, *, url: str | None, key_file: Path | None, language: str | None
+) -> int:
+    """Opens the UI of an appliance that runs, here or elsewhere. Raises NotFound without one."""
+    _need_terminal()
+    data = prepare_data_directory(options.data_directory)
+    if url is None:
+        seen = sight(data)
+        if seen.running is None or seen.state != "running":
+            raise NotFound(
+                f"no appliance runs on {data}", hint="start one with `sluice`, or give --url"
+            )
+        url = seen.running.url
+    return _run_ui(url, key_file or data / KEY_NAME, data, language)
+
+
+def _need_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Unavailable("the terminal UI needs a terminal", hint="use `sluice serve` without one")
+
+
+def _start_and_open(options: Options, data: Path) -> int:
+    log = data / LOG_NAME
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            _serve_command(options),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
+            start_new_session=True,
+        )
+    try:
+        url = _await_ready(process, log)
+        return _run_ui(url, data / KEY_NAME, data)
+    finally:
+        _stop(process)
+
+
+def _serve_command(options: Options) -> list[str]:
+    command = list(own_command("serve", "--data", str(options.data_directory)))
+    for name, value in (
+        ("--host", options.host),
+        ("--port", options.port),
+        ("--model", options.model),
+        ("--embedding-model", options.embedding_model),
+        ("--engine", options.engine),
+    ):
+        if value is not None:
+            command += [name, str(value)]
+    return command
+
+
+def _await_ready(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    """The address, once the child prints it. Raises Unavailable with its last words."""
+    assert process.stdout is not None
+    with Console(stderr=True).status("starting Sluice…"):
+        line = process.stdout.readline().decode()
+    word, _, url = line.strip().partition(" ")
+    if word == "ready" and url:
+        return url
+    process.wait()
+    words = log.read_text(encoding="utf-8", errors="replace").splitlines()[-4:]
+    raise _Failed("\n".join(["the appliance did not start:", *words]), process.returncode)
+
+
+class _Failed(SluiceError):
+    """The child's own exit status is passed on."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, hint="`sluice doctor` checks the parts")
+        self.exit_status = status or EXIT_UNAVAILABLE  # type: ignore[misc]
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        with Console(stderr=True).status("stopping Sluice…"):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _run_ui(url: str, key_file: Path, data: Path, language: str | None = None) -> int:
+    from ui.app import run
+
+    try:
+        key = key_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(f"the key cannot be read: {error}", hint="give --key-file") from None
+    return run(url, key, language=language, log_file=data / "ui.log")

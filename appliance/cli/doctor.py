@@ -1,0 +1,206 @@
+"""`sluice doctor`: what was found, what is wrong, and how to mend it.
+
+It changes nothing and starts nothing; when an appliance runs on the data directory it is asked
+for its own view. Exit status 0 when nothing stands in the way, 69 otherwise.
+"""
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import msgspec
+import psutil
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, CannotBoot, SluiceError
+from appliance.runtime.children import model_paths, physical_cores
+from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
+from appliance.runtime.options import Options
+from appliance.schema import Status
+from appliance.settings import FILE_NAME, Settings, load, models_directory
+from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.lock import sight
+from appliance.supervisor.valkey import find_binary
+
+GIB = 1 << 30
+LEAST_FREE_DISK = 2 * GIB
+SPARE_MEMORY = GIB
+ASK_TIMEOUT_S = 3.0
+
+Verdict = Literal["ok", "note", "wrong"]
+STYLES: dict[Verdict, str] = {"ok": "green", "note": "yellow", "wrong": "bold red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `mend` says what to do when the verdict is not ok."""
+
+    subject: str
+    verdict: Verdict
+    found: str
+    mend: str = ""
+
+
+def examine(options: Options) -> int:
+    """Prints every finding; returns the exit status."""
+    findings = list(_findings(options))
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for finding in findings:
+        said = Text(finding.found)
+        if finding.mend and finding.verdict != "ok":
+            said.append(f"\n→ {finding.mend}", style=STYLES[finding.verdict])
+        table.add_row(
+            Text(finding.subject), Text(finding.verdict, style=STYLES[finding.verdict]), said
+        )
+    Console().print(table)
+    wrong = sum(finding.verdict == "wrong" for finding in findings)
+    sys.stdout.write(f"\n{wrong} wrong\n" if wrong else "\nnothing is wrong\n")
+    return EXIT_UNAVAILABLE if wrong else EXIT_OK
+
+
+def _findings(options: Options) -> Iterator[Finding]:
+    yield _system()
+    yield _cores()
+    yield _memory()
+    yield from _gpus()
+    try:
+        data = prepare_data_directory(options.data_directory)
+        settings = options.applied(load(data))
+    except SluiceError as error:
+        yield _wrong("data directory", error)
+        return
+    yield Finding("data directory", "ok", str(data))
+    yield _guarded("settings", lambda: Finding("settings", "ok", str(data / FILE_NAME)))
+    yield _disk(data)
+    yield _guarded("valkey", lambda: _valkey(settings))
+    yield _guarded("llama.cpp", lambda: _llama(settings))
+    yield _guarded("models", lambda: _models(settings))
+    yield from _appliance(settings, data)
+
+
+def _guarded(subject: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except SluiceError as error:
+        return _wrong(subject, error)
+
+
+def _wrong(subject: str, error: SluiceError) -> Finding:
+    return Finding(subject, "wrong", error.message, error.hint)
+
+
+def _system() -> Finding:
+    found = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return Finding("system", "ok", found)
+
+
+def _cores() -> Finding:
+    return Finding("cores", "ok", f"{physical_cores()} for inference, {os.cpu_count()} in all")
+
+
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB available"
+    if memory.available < 2 * SPARE_MEMORY:
+        return Finding("memory", "note", found, "close other programs, or use a smaller model")
+    return Finding("memory", "ok", found)
+
+
+def _gpus() -> Iterator[Finding]:
+    """Device nodes are what can be seen without loading a driver."""
+    nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) + sorted(Path("/dev/dri").glob("render*"))
+    if nodes:
+        names = ", ".join(node.name for node in nodes)
+        yield Finding("GPU", "ok", f"{names}; `sluice` status names the device each worker uses")
+    else:
+        yield Finding("GPU", "ok", "none; inference runs on the CPU")
+
+
+def _disk(data: Path) -> Finding:
+    free = shutil.disk_usage(data).free
+    found = f"{free / GIB:.1f} GiB free"
+    if free < LEAST_FREE_DISK:
+        return Finding("disk", "wrong", found, "free some space: a full disk stops all writes")
+    return Finding("disk", "ok", found)
+
+
+def _valkey(settings: Settings) -> Finding:
+    if settings.external.redis_url:
+        return Finding("valkey", "ok", "external, set by external.redis_url")
+    return Finding("valkey", "ok", f"embedded, {find_binary()}")
+
+
+def _llama(settings: Settings) -> Finding:
+    if settings.worker.engine == "fake":
+        return Finding("llama.cpp", "note", "not used: worker.engine is fake", "set it to llama")
+    try:
+        version = metadata.version("llama-cpp-python")
+    except metadata.PackageNotFoundError:
+        raise CannotBoot("llama-cpp-python is not installed", hint="run `make run`") from None
+    return Finding("llama.cpp", "ok", f"llama-cpp-python {version}")
+
+
+def _models(settings: Settings) -> Finding:
+    if settings.worker.engine == "fake":
+        return Finding("models", "ok", "none needed")
+    paths = [Path(path) for path in model_paths(settings)]
+    size = sum(path.stat().st_size for path in paths)
+    found = f"{', '.join(path.name for path in paths)} in {models_directory(settings)}"
+    if size + SPARE_MEMORY > psutil.virtual_memory().total:
+        return Finding("models", "wrong", f"{found}: larger than memory", "use smaller models")
+    return Finding("models", "ok", found)
+
+
+def _appliance(settings: Settings, data: Path) -> Iterator[Finding]:
+    seen = sight(data)
+    if seen.state != "running" or seen.running is None:
+        yield Finding("appliance", "ok", "not running")
+        yield _port(settings)
+        return
+    yield Finding("appliance", "ok", f"running at {seen.running.url}, pid {seen.running.pid}")
+    try:
+        key = (data / KEY_NAME).read_text(encoding="ascii").strip()
+        answer = httpx.get(
+            f"{seen.running.url}/api/status",
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=ASK_TIMEOUT_S,
+        )
+        answer.raise_for_status()
+        status = msgspec.json.decode(answer.content, type=Status)
+    except (OSError, httpx.HTTPError, msgspec.MsgspecError) as error:
+        yield Finding(
+            "status", "wrong", f"it does not answer: {error}", "see logs/ in the data directory"
+        )
+        return
+    for child in status.children:
+        verdict: Verdict = "ok" if child.state == "ready" else "wrong"
+        said = f"{child.state}, {child.restarts} restarts, {child.rss_bytes >> 20} MiB"
+        yield Finding(child.name, verdict, f"{said} {child.detail}", "see logs/")
+    for worker in status.workers:
+        yield Finding(worker.id, "ok", f"{worker.model} on {worker.device}")
+    indexed: Verdict = "ok" if status.faq.indexed else "note"
+    said = f"{status.faq.entries} entries, {status.faq.phrasings} phrasings {status.faq.detail}"
+    yield Finding("FAQ", indexed, said, "indexing goes on by itself")
+
+
+def _port(settings: Settings) -> Finding:
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            mend = "choose another with --port or server.port"
+            return Finding("port", "wrong", f"{host}:{port}: {error.strerror}", mend)
+    return Finding("port", "ok", f"{host}:{port} is free")

@@ -1,0 +1,188 @@
+"""`sluice`: start or attach and open the UI; `sluice COMMAND` for everything else.
+
+Exit statuses: 0 done or stopped in order, 1 a defect of ours, 2 wrong usage or input,
+69 a needed part is away, 75 another appliance holds the data directory, 78 it cannot start as
+configured, 143 stopped at once by a second signal.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from appliance import __version__
+from appliance.errors import EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, SluiceError
+from appliance.runtime.options import Options
+from appliance.settings import load, models_directory
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command; returns its exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return run(arguments)
+    except SluiceError as error:
+        sys.stderr.write(f"sluice: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"        {error.hint}\n")
+        return error.exit_status
+    except KeyboardInterrupt:
+        return EXIT_INTERNAL
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sluice",
+        description="A private question-answering service. Without a command: start it, or "
+        "attach to the one that runs, and open the terminal UI.",
+        epilog=(__doc__ or "").partition("\n\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sluice {__version__}")
+    _add_serving(parser)
+    parser.set_defaults(run=_open)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    serving = commands.add_parser("serve", help="serve the API, without a UI")
+    _add_serving(serving)
+    serving.add_argument(
+        "--demo-faq", action="store_true", help="load the demo FAQ if there is no entry yet"
+    )
+    serving.set_defaults(run=_serve)
+
+    tui = commands.add_parser("tui", help="open the UI of a running appliance")
+    tui.add_argument("--url", help="its address; by default the one of the data directory")
+    tui.add_argument("--key-file", type=Path, help="file with the key; by default admin.key")
+    tui.add_argument("--data", type=Path, metavar="DIR", help="data directory")
+    tui.add_argument("--language", choices=["en", "zh"], help="by default the locale's")
+    tui.set_defaults(run=_tui)
+
+    models = commands.add_parser("models", help="list, pull, verify or import weights")
+    models.add_argument("--data", type=Path, metavar="DIR", help="data directory")
+    models.add_argument(
+        "--cache", action="store_true", help="use the directory of the project's tests"
+    )
+    _add_models(models)
+    models.set_defaults(run=_models)
+
+    doctor = commands.add_parser("doctor", help="look at machine and appliance, say what is wrong")
+    _add_serving(doctor)
+    doctor.set_defaults(run=_doctor)
+
+    worker = commands.add_parser("worker", help="one worker for an external Valkey")
+    worker.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
+    worker.add_argument("--name", default="worker-x", help="first part of the worker's id")
+    _add_serving(worker)
+    worker.set_defaults(run=_worker)
+
+    limiter = commands.add_parser("limiter", help="the limiter alone, for an external Valkey")
+    limiter.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
+    limiter.add_argument("--data", type=Path, metavar="DIR", help="data directory")
+    limiter.set_defaults(run=_limiter)
+    return parser
+
+
+def _add_serving(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data directory")
+    parser.add_argument("--host", metavar="H", help="address to listen on")
+    parser.add_argument("--port", type=_port, metavar="N", help="port; 0 picks a free one")
+    parser.add_argument("--model", metavar="PATH", help="chat model: a name or a GGUF file")
+    parser.add_argument("--embedding-model", metavar="PATH", help="embedding model")
+    parser.add_argument("--engine", choices=["llama", "fake"], help="fake: no model, for tests")
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    return int(text)
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    return Options(
+        data=arguments.data,
+        host=arguments.host,
+        port=arguments.port,
+        model=arguments.model,
+        embedding_model=arguments.embedding_model,
+        engine=arguments.engine,
+        demo_faq=getattr(arguments, "demo_faq", False),
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from appliance.runtime.appliance import print_ready, serve
+    from appliance.supervisor.guard import die_with_parent
+
+    die_with_parent()
+    return serve(_options(arguments), print_ready)
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    from appliance.cli.attach import open_ui
+
+    return open_ui(_options(arguments))
+
+
+def _tui(arguments: argparse.Namespace) -> int:
+    from appliance.cli.attach import attach_ui
+
+    options = Options(data=arguments.data)
+    return attach_ui(
+        options, url=arguments.url, key_file=arguments.key_file, language=arguments.language
+    )
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    from models.cli import add_arguments
+
+    add_arguments(parser)
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    import platformdirs
+    from models.cli import run
+
+    from appliance.supervisor.directory import prepare_data_directory
+
+    if arguments.cache:
+        return run(arguments, platformdirs.user_cache_path("sluice") / "models")
+    data = prepare_data_directory(Options(data=arguments.data).data_directory)
+    return run(arguments, models_directory(load(data)))
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from appliance.cli.doctor import examine
+
+    return examine(_options(arguments))
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    from appliance.runtime.children import worker_configs
+    from appliance.supervisor.directory import prepare_data_directory
+    from appliance.worker import main as worker
+
+    options = _options(arguments)
+    settings = options.applied(load(prepare_data_directory(options.data_directory)))
+    config = worker_configs(settings, arguments.redis)[0]
+    import msgspec
+
+    return worker.main(msgspec.structs.replace(config, name=arguments.name))
+
+
+def _limiter(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from appliance.limiter.service import LimiterService
+    from appliance.runtime import logs
+    from appliance.supervisor.directory import prepare_data_directory
+
+    data = prepare_data_directory(Options(data=arguments.data).data_directory)
+    settings = load(data)
+    logs.set_up(data, settings.log)
+    asyncio.run(LimiterService(arguments.redis, settings).run())
+    return EXIT_OK
+
+
+__all__ = ["EXIT_USAGE", "build_parser", "main"]

@@ -1,0 +1,115 @@
+"""Every key in Valkey, named in one place.
+
+| key                    | type              | holds                                               |
+|------------------------|-------------------|-----------------------------------------------------|
+| `user:{uid}`           | hash              | `version`, `tags`, and one field `a:NAME` per attribute |
+| `sessions:{uid}`       | zset              | session ids by last activity (ms)                   |
+| `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms`         |
+| `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
+| `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
+| `request:{T}:RID`      | hash              | `body state lease attempt emitted cancel`; expires after its end |
+| `reply:{T}:RID`        | stream            | every event of one request; its ids are the SSE ids |
+| `open`                 | zset              | requests accepted and not ended, by time (ms)       |
+| `admit`                | stream + group    | access and workers to limiter                       |
+| `work:POOL`            | stream + group    | admitted requests any worker may pull               |
+| `embed:POOL`           | stream + group    | texts to embed                                      |
+| `control:POOL`         | stream            | to all workers: cancel a request                    |
+| `answers:NODE`         | stream            | embeddings for one access process                   |
+| `wake:NODE`            | stream            | wakes that process's blocking reader                |
+| `workers`              | zset              | worker ids by last heartbeat (ms)                   |
+| `worker:ID`            | hash with TTL     | what a worker says of itself                        |
+| `faq`                  | zset              | entry ids by creation time (ms)                     |
+| `faq:ID`               | hash              | FAQ truth: `body` and `version`                     |
+| `faq:unindexed`        | set               | entries whose index rows are not known to be current |
+| `layout`               | string            | version of this table                               |
+
+`{T}` is a literal Valkey hash tag, so the keys one script touches share a slot in a cluster:
+a session's id, or a request's own when it has no session. A request id starts with its tag:
+`TAG-random`, so the tag is read off the id and never looked up.
+"""
+
+import secrets
+
+LAYOUT = "1"
+
+OPEN = "open"
+ADMIT = "admit"
+ADMIT_GROUP = "limiter"
+WORKERS_GROUP = "workers"
+WORKERS = "workers"
+FAQ = "faq"
+FAQ_UNINDEXED = "faq:unindexed"
+LAYOUT_KEY = "layout"
+
+
+def new_session_id() -> str:
+    return f"s{secrets.token_hex(8)}"
+
+
+def new_request_id(session_id: str = "") -> str:
+    """An id whose part before the dash is the hash tag of the request's keys."""
+    return f"{session_id or 'x' + secrets.token_hex(8)}-{secrets.token_hex(6)}"
+
+
+def new_entry_id() -> str:
+    return f"f{secrets.token_hex(6)}"
+
+
+def tag(request_id: str) -> str:
+    return request_id.partition("-")[0]
+
+
+def user(uid: str) -> str:
+    return f"user:{uid}"
+
+
+def sessions(uid: str) -> str:
+    return f"sessions:{uid}"
+
+
+def session(session_id: str) -> str:
+    return f"session:{{{session_id}}}"
+
+
+def turns(tag_or_session_id: str) -> str:
+    return f"turns:{{{tag_or_session_id}}}"
+
+
+def turn(tag_or_session_id: str) -> str:
+    return f"turn:{{{tag_or_session_id}}}"
+
+
+def request(request_id: str) -> str:
+    return f"request:{{{tag(request_id)}}}:{request_id}"
+
+
+def reply(request_id: str) -> str:
+    return f"reply:{{{tag(request_id)}}}:{request_id}"
+
+
+def work(pool: str) -> str:
+    return f"work:{pool}"
+
+
+def embed(pool: str) -> str:
+    return f"embed:{pool}"
+
+
+def control(pool: str) -> str:
+    return f"control:{pool}"
+
+
+def answers(node: str) -> str:
+    return f"answers:{node}"
+
+
+def wake(node: str) -> str:
+    return f"wake:{node}"
+
+
+def worker(worker_id: str) -> str:
+    return f"worker:{worker_id}"
+
+
+def entry(entry_id: str) -> str:
+    return f"faq:{entry_id}"

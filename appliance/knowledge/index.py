@@ -1,0 +1,365 @@
+"""The index: every published phrasing as a vector, derived from the truth and never trusted.
+
+One task (`run`) writes it. It takes the entries marked in `faq:unindexed`, embeds what is missing,
+writes rows and deletes rows, and takes the marks off. At its start, and again after the vector
+server was away, it compares all rows with all records by digest and marks what differs, so rows
+that are missing, stale or surplus are repaired on the same path as an edit.
+
+New rows go in before old ones go out, so an entry is searchable throughout its edit.
+
+The collection is named after the embedding model: another model is another collection, filled from
+the truth, and the old one is dropped. While the vector server or the model is away the task
+retries with growing pauses and `status` says what is missing; edits are still accepted.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from appliance.bus.client import AWAY
+from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
+from appliance.knowledge.entries import Entries, Snapshot
+from appliance.knowledge.rows import (
+    PREFIX,
+    PlannedRow,
+    collection_name,
+    digest_of,
+    keys_by_entry,
+    planned_rows,
+)
+from appliance.schema import FaqStatus
+from appliance.vectors.rows import Nominee, Row
+
+log = logging.getLogger(__name__)
+
+BATCH_ENTRIES = 16
+EMBED_TEXTS = 32
+FLUSH_ROWS = 2_000
+FLUSH_AFTER_S = 1.0
+RETRY_S = 0.5
+RETRY_MAX_S = 5.0
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of `size` floats. `stamp` names the model, "" while unknown.
+
+    Answers in bounded time. Raises Unavailable when no model answers, Invalid for refused texts.
+    """
+
+    @property
+    def stamp(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    async def embed(
+        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+    ) -> Sequence[Sequence[float]]: ...
+
+
+class Vectors(Protocol):
+    """What is asked of `appliance.vectors`. Calls answer or raise Unavailable in bounded time.
+
+    NotFound means that the collection is gone, which is how a damaged one comes back.
+    """
+
+    async def ensure_collection(self, name: str, dimension: int, /) -> None: ...
+    async def collections(self) -> Sequence[str]: ...
+    async def drop(self, collection: str, /) -> None: ...
+    async def upsert(self, collection: str, rows: Sequence[Row], /) -> None: ...
+    async def delete_entries(self, collection: str, entry_ids: Sequence[str], /) -> None: ...
+    async def search(
+        self, collection: str, vector: Sequence[float], limit: int, /
+    ) -> Sequence[Nominee]: ...
+    async def digests(self, collection: str, /) -> Mapping[str, str]: ...
+    async def flush(self, collection: str, /) -> None: ...
+
+
+class _ModelAway(Unavailable):
+    """The embedding model cannot be reached; the rows that are there are as good as before."""
+
+
+class Index:
+    """Owns the rows. `run` is its one task; everything else only reads or wakes it."""
+
+    def __init__(
+        self,
+        entries: Entries,
+        vectors: Vectors,
+        embedder: Embedder,
+        *,
+        flush_after_s: float = FLUSH_AFTER_S,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self._entries = entries
+        self._vectors = vectors
+        self._embedder = embedder
+        self._flush_after_s = flush_after_s
+        self._retry_s = retry_s
+        self._stamp = ""
+        self._collection = ""
+        self._held: dict[str, frozenset[str]] = {}
+        self._pending: deque[str] = deque()
+        self._in_work = 0
+        self._refused: dict[str, str] = {}
+        self._unflushed = 0
+        self._compare = True
+        self._away = False
+        self._fault = "the FAQ index is starting"
+        self._woken = asyncio.Event()
+        self._progress = asyncio.Event()
+        entries.on_change(self._on_change)
+
+    async def run(self) -> None:
+        """Keeps the index current until cancelled."""
+        failures, quiet = 0, False
+        while True:
+            self._woken.clear()
+            try:
+                await self._catch_up(flush=quiet)
+                failures, self._fault = 0, ""
+            except Exception as error:
+                failures += 1
+                self._fail(error)
+            self._tell()
+            quiet = await self._rest(failures)
+
+    def wake(self, *, compare: bool = False) -> None:
+        """Has `run` look now, at all rows when `compare`: say so when a server has come back."""
+        self._compare = self._compare or compare
+        self._woken.set()
+
+    async def nominate(self, vector: Sequence[float], limit: int) -> Sequence[Nominee]:
+        """The nearest rows, best first. Raises Unavailable, at once while that is known already."""
+        if self._away or not self._collection:
+            raise Unavailable(self._fault or "the vector index is away")
+        if self._stamp != self._embedder.stamp:
+            self.wake()
+            raise Unavailable("the FAQ index is being rebuilt for another embedding model")
+        try:
+            return await self._vectors.search(self._collection, vector, limit)
+        except (Unavailable, NotFound):
+            self._away = True
+            self.wake(compare=True)
+            raise
+
+    async def settled(self, entry_ids: Sequence[str], timeout_s: float) -> bool:
+        """Waits until these entries are searchable as they are stored (or gone, if deleted).
+
+        False when it takes longer, or the index cannot do it now; it will catch up by itself.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    progress = self._progress
+                    if await self._entries.are_indexed(entry_ids):
+                        return True
+                    if not self._refused.keys().isdisjoint(entry_ids):
+                        return False
+                    await progress.wait()
+                    if self._fault:
+                        return await self._entries.are_indexed(entry_ids)
+        return False
+
+    async def opened(self, timeout_s: float) -> bool:
+        """Waits until the index can be searched; False when it takes longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._fault:
+                    await self._progress.wait()
+                return True
+        return False
+
+    @property
+    def degraded(self) -> str:
+        """Why a search may miss something; empty when all is well."""
+        behind = len(self._pending) + self._in_work
+        if self._fault or not behind:
+            return self._fault
+        return f"{behind} FAQ entries are still being indexed"
+
+    async def status(self) -> FaqStatus:
+        behind = await self._entries.count_unindexed()
+        detail = self._fault or (f"{behind} entries to index" if behind else "")
+        if self._refused and not self._fault:
+            entry_id, reason = next(iter(self._refused.items()))
+            detail = f"{len(self._refused)} entries cannot be indexed; {entry_id}: {reason}"
+        return FaqStatus(
+            entries=await self._entries.count(),
+            phrasings=sum(map(len, self._held.values())),
+            indexed=not self._fault and not behind,
+            detail=detail,
+        )
+
+    # -- waking and resting
+
+    def _on_change(self, entry_ids: Sequence[str]) -> None:
+        """An edit goes before what is still to be done; an import is found by its marks."""
+        for entry_id in entry_ids:
+            self._refused.pop(entry_id, None)
+        if len(entry_ids) <= BATCH_ENTRIES and not self._fault:
+            self._pending.extendleft(entry_ids)
+        self._woken.set()
+
+    async def _rest(self, failures: int) -> bool:
+        """Until woken, or until the next attempt or flush is due: then True."""
+        delay_s = None
+        if failures:
+            delay_s = min(RETRY_MAX_S, self._retry_s * 2 ** min(failures - 1, 16))
+        elif self._unflushed:
+            delay_s = self._flush_after_s
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    def _fail(self, error: Exception) -> None:
+        """Remembers what is wrong. The marks are still there, so nothing else is lost."""
+        self._pending.clear()
+        self._in_work = 0
+        if not isinstance(error, _ModelAway):
+            self._compare = self._away = True
+        if isinstance(error, SluiceError):
+            fault = error.message
+        elif isinstance(error, AWAY):
+            fault = "the message store is away"
+        else:
+            fault = "the FAQ index has failed; see the log"
+            log.error("index: unexpected fault", exc_info=error)
+        if fault != self._fault:
+            log.warning("index: %s", fault)
+        self._fault = fault
+
+    def _tell(self) -> None:
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    # -- following the truth
+
+    async def _catch_up(self, *, flush: bool) -> None:
+        """Handles every mark; flushes when edits have settled, for a flush delays searches."""
+        if self._compare or self._stamp != self._embedder.stamp:
+            await self._open()
+        await self._drain()
+        if flush and self._unflushed:
+            await self._flush()
+
+    async def _open(self) -> None:
+        """Opens the model's collection and marks every entry whose rows are not right."""
+        stamp, size = self._embedder.stamp, self._embedder.size
+        if not stamp or size < 1:
+            raise _ModelAway("no embedding model is ready yet")
+        self._compare = True
+        collection = collection_name(stamp, size)
+        await self._vectors.ensure_collection(collection, size)
+        self._away = False
+        found = await self._vectors.digests(collection)
+        forged = [pk for pk, digest in found.items() if digest_of(pk) != digest]
+        if forged:
+            await self._vectors.delete_entries(collection, forged)
+        self._held = keys_by_entry(found.keys() - set(forged))
+        await self._entries.mark(await self._out_of_step())
+        if collection != self._collection:
+            self._refused.clear()
+        self._stamp, self._collection = stamp, collection
+        self._compare = self._away = False
+        self._fault, self._unflushed = "", len(forged)
+        for other in await self._vectors.collections():
+            if other.startswith(PREFIX) and other != collection:
+                await self._vectors.drop(other)
+
+    async def _out_of_step(self) -> list[str]:
+        unseen = set(self._held)
+        wrong = []
+        async for batch in self._entries.all():
+            for entry in batch:
+                unseen.discard(entry.id)
+                if planned_rows(entry).keys() != self._keys(entry.id):
+                    wrong.append(entry.id)
+        return [*wrong, *unseen]
+
+    async def _drain(self) -> None:
+        """Indexes until no mark is left but those of refused entries."""
+        while True:
+            if not self._pending:
+                marked = await self._entries.unindexed()
+                self._pending.extend(i for i in marked if i not in self._refused)
+            if not self._pending:
+                return
+            batch = {self._pending.popleft() for _ in range(min(len(self._pending), BATCH_ENTRIES))}
+            self._in_work = len(batch)
+            await self._index(await self._entries.snapshots(sorted(batch)))
+            self._in_work = 0
+            self._tell()
+
+    async def _index(self, snapshots: Sequence[Snapshot]) -> None:
+        """Makes the rows of these entries right, new ones first, and takes their marks off.
+
+        A refused entry is found by trying one by one, and set aside until it is edited.
+        """
+        try:
+            self._unflushed += await self._write_rows(snapshots)
+        except Invalid as error:
+            if len(snapshots) > 1:
+                for snapshot in snapshots:
+                    await self._index([snapshot])
+                return
+            self._refused[snapshots[0].entry_id] = error.message
+            log.warning("index: entry %s set aside: %s", snapshots[0].entry_id, error.message)
+            return
+        await self._entries.unmark(snapshots)
+        if self._unflushed >= FLUSH_ROWS:
+            await self._flush()
+
+    async def _write_rows(self, snapshots: Sequence[Snapshot]) -> int:
+        """How many rows were written or deleted."""
+        due = {snapshot.entry_id: planned_rows(snapshot.entry) for snapshot in snapshots}
+        missing = [
+            row
+            for entry_id, rows in due.items()
+            for pk, row in rows.items()
+            if pk not in self._keys(entry_id)
+        ]
+        surplus = [
+            pk for entry_id, rows in due.items() for pk in self._keys(entry_id) - rows.keys()
+        ]
+        for start in range(0, len(missing), EMBED_TEXTS):
+            rows_now = missing[start : start + EMBED_TEXTS]
+            await self._vectors.upsert(self._collection, await self._embedded(rows_now))
+        if surplus:
+            await self._vectors.delete_entries(self._collection, surplus)
+        for entry_id, rows in due.items():
+            if rows:
+                self._held[entry_id] = frozenset(rows)
+            else:
+                self._held.pop(entry_id, None)
+        return len(missing) + len(surplus)
+
+    async def _embedded(self, planned: Sequence[PlannedRow]) -> list[Row]:
+        try:
+            vectors = await self._embedder.embed([p.phrasing for p in planned], kind="passage")
+        except Unavailable as error:
+            raise _ModelAway(error.message, hint=error.hint) from error
+        if self._embedder.stamp != self._stamp:
+            raise _ModelAway("the embedding model was changed; the FAQ index is rebuilt")
+        return [
+            Row(
+                pk=p.pk,
+                entry_id=p.pk,  # the index deletes by this field, and we delete single rows
+                digest=p.digest,
+                category=p.category,
+                language=p.language,
+                vector=vector,
+            )
+            for p, vector in zip(planned, vectors, strict=True)
+        ]
+
+    async def _flush(self) -> None:
+        await self._vectors.flush(self._collection)
+        self._unflushed = 0
+
+    def _keys(self, entry_id: str) -> frozenset[str]:
+        return self._held.get(entry_id, frozenset())

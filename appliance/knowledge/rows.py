@@ -1,0 +1,74 @@
+"""Which index rows a FAQ entry should have: a pure function of its record.
+
+A row's key is its entry and the digest of what it says (phrasing, category, language). So a row is
+never changed, only written and deleted, and a row found by a search names the very phrasing it was
+made from, however the record has changed since.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from appliance.schema import Entry
+
+LAYOUT = "1"
+"""Part of a collection's name: change it with anything that makes old rows wrong."""
+PREFIX = "sluice_faq_"
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row as it should be, but for its vector."""
+
+    entry_id: str
+    digest: str
+    phrasing: str
+    category: str
+    language: str
+
+    @property
+    def pk(self) -> str:
+        return f"{self.entry_id}:{self.digest}"
+
+
+def planned_rows(entry: Entry | None) -> dict[str, PlannedRow]:
+    """By key, one row per phrasing, the question first; none for a draft or a missing record."""
+    if entry is None or entry.state != "published":
+        return {}
+    rows = (
+        PlannedRow(
+            entry.id,
+            _digest(phrasing, entry.category, entry.language),
+            phrasing,
+            entry.category,
+            entry.language,
+        )
+        for phrasing in (entry.question, *entry.phrasings)
+    )
+    return {row.pk: row for row in rows}
+
+
+def digest_of(pk: str) -> str:
+    return pk.rpartition(":")[2]
+
+
+def entry_of(pk: str) -> str:
+    return pk.rpartition(":")[0]
+
+
+def keys_by_entry(pks: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Row keys, grouped by the entry they belong to."""
+    grouped: dict[str, list[str]] = {}
+    for pk in pks:
+        grouped.setdefault(entry_of(pk), []).append(pk)
+    return {entry_id: frozenset(keys) for entry_id, keys in grouped.items()}
+
+
+def collection_name(stamp: str, size: int) -> str:
+    """The collection of an embedding model: vectors of two models never meet in one."""
+    return PREFIX + _digest(LAYOUT, stamp, str(size))
+
+
+def _digest(*texts: str) -> str:
+    """64 bits: keys need to differ only within one entry."""
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()

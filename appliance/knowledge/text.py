@@ -1,0 +1,96 @@
+"""How FAQ text is written down, and when two texts count as the same.
+
+`tidied` is what every entry passes through before it is stored: Unicode NFC, no control
+characters, no space around it. A question or phrasing is one line, so a line break can separate
+phrasings in a CSV cell. `canonical` is never stored: two texts with the same canonical form are the
+same question to a person (case, width, spacing and closing punctuation aside).
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import msgspec
+
+from appliance.errors import Invalid
+from appliance.schema import EntryPut
+
+_LINE_ENDS = re.compile(r"\r\n?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+_EXPECTED = {
+    "language": "expected a code such as zh, en or pt-BR, or nothing",
+    "state": "expected published or draft",
+}
+_CLOSING = " ?？!！.。…"
+
+
+def tidied(put: EntryPut) -> EntryPut:
+    """The entry as it will be stored. Raises Invalid when nothing is left of a needed text.
+
+    Empty phrasings, and those which repeat the question or an earlier phrasing, are dropped. An
+    empty language becomes `zh` when any of the texts holds Han characters, else `en`.
+    """
+    question = tidied_line(put.question)
+    answer = tidied_text(put.answer)
+    phrasings = _distinct(question, map(tidied_line, put.phrasings))
+    fields: dict[str, object] = {
+        "question": question,
+        "answer": answer,
+        "phrasings": phrasings,
+        "category": tidied_line(put.category),
+        "language": put.language or detect_language("\n".join((question, *phrasings, answer))),
+        "state": put.state,
+    }
+    for name in ("question", "answer"):
+        if not fields[name]:
+            raise Invalid(f"{name}: nothing but white space", hint=f"write the {name}")
+    return checked(fields)
+
+
+def checked(fields: dict[str, object]) -> EntryPut:
+    """The fields as an EntryPut within its bounds; raises Invalid that names the field."""
+    try:
+        return msgspec.convert(fields, EntryPut)
+    except msgspec.ValidationError as error:
+        raise Invalid(worded(error), hint="correct that field") from None
+
+
+def worded(error: Exception) -> str:
+    """A validation error with its field first: `question: Expected ...`."""
+    message, _, path = str(error).partition(" - at `$")
+    field = path.strip(".`").partition("[")[0]
+    return f"{field}: {_EXPECTED.get(field, message)}" if field else message
+
+
+def tidied_text(text: str) -> str:
+    """NFC, line ends as `\\n`, no other control character than tab, no space around."""
+    plain = _CONTROL.sub("", _LINE_ENDS.sub("\n", text))
+    return unicodedata.normalize("NFC", plain).strip()
+
+
+def tidied_line(text: str) -> str:
+    """Like `tidied_text`, with every run of white space made one space."""
+    return " ".join(tidied_text(text).split())
+
+
+def canonical(text: str) -> str:
+    """What an exact match compares."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    line = tidied_line(unicodedata.normalize("NFKC", folded))
+    return line.rstrip(_CLOSING) or line
+
+
+def detect_language(text: str) -> str:
+    return "zh" if _HAN.search(text) else "en"
+
+
+def _distinct(question: str, phrasings: Iterable[str]) -> tuple[str, ...]:
+    seen = {canonical(question), ""}
+    kept = []
+    for phrasing in phrasings:
+        form = canonical(phrasing)
+        if form not in seen:
+            seen.add(form)
+            kept.append(phrasing)
+    return tuple(kept)

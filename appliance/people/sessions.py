@@ -1,0 +1,103 @@
+"""Sessions: conversations of one person, listed by last activity.
+
+A session's id is the hash tag of everything in it, so deleting one is a single script.
+"""
+
+import time
+
+from appliance import keys
+from appliance.bus.client import Bus, Fields
+from appliance.errors import NotFound, Overloaded
+from appliance.people.cursors import decode_offset, encode_offset
+from appliance.schema import Page, Session
+
+# KEYS session; ARGV title: renames only what exists
+_RENAME = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'title', ARGV[1])
+return 1
+"""
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Sessions:
+    """Creates, lists, renames and deletes conversations."""
+
+    def __init__(self, bus: Bus, *, sessions_kept: int) -> None:
+        self._bus = bus
+        self._sessions_kept = sessions_kept
+
+    async def create(self, uid: str, title: str) -> Session:
+        """A new, empty session. Raises Overloaded at the bound of sessions per user."""
+        if await self._bus.zcard(keys.sessions(uid)) >= self._sessions_kept:
+            raise Overloaded(
+                f"user {uid} has {self._sessions_kept} sessions, which is the bound",
+                hint="delete some, or raise sessions.sessions_kept in the settings",
+                reason="too_many_sessions",
+            )
+        session_id, now = keys.new_session_id(), now_ms()
+        session = Session(
+            id=session_id, uid=uid, title=title, created_at_ms=now, last_active_at_ms=now
+        )
+        await self._bus.hset(
+            keys.session(session_id),
+            mapping={
+                "uid": uid,
+                "title": title,
+                "created_at_ms": now,
+                "last_active_at_ms": now,
+            },
+        )
+        await self._bus.zadd(keys.sessions(uid), {session_id: now})
+        return session
+
+    async def read(self, session_id: str) -> Session:
+        fields = await self._bus.hgetall(keys.session(session_id))
+        if not fields:
+            raise NotFound(
+                f"no session {session_id}", hint="list yours with GET /api/sessions?uid=UID"
+            )
+        return _session(session_id, fields)
+
+    async def page(self, uid: str, *, cursor: str | None, limit: int) -> Page:
+        """The person's sessions, last active first."""
+        start = decode_offset(cursor)
+        ids = await self._bus.zrevrange(keys.sessions(uid), start, start + limit)
+        pipeline = self._bus.pipeline(transaction=False)
+        for raw_id in ids[:limit]:
+            pipeline.hgetall(keys.session(raw_id.decode()))
+        found: list[Fields] = await pipeline.execute()
+        items = tuple(
+            _session(raw_id.decode(), fields)
+            for raw_id, fields in zip(ids, found, strict=False)
+            if fields
+        )
+        return Page(items=items, cursor=encode_offset(start + limit) if len(ids) > limit else None)
+
+    async def touch(self, session: Session, at_ms: int) -> None:
+        """Moves the session to the top of its owner's list."""
+        await self._bus.zadd(keys.sessions(session.uid), {session.id: at_ms})
+
+    async def rename(self, session_id: str, title: str) -> Session:
+        await self._bus.eval(_RENAME, 1, keys.session(session_id), title)
+        return await self.read(session_id)
+
+    async def delete(self, session: Session) -> None:
+        """Removes the session and all its turns."""
+        await self._bus.zrem(keys.sessions(session.uid), session.id)
+        await self._bus.delete(
+            keys.session(session.id), keys.turns(session.id), keys.turn(session.id)
+        )
+
+
+def _session(session_id: str, fields: Fields) -> Session:
+    return Session(
+        id=session_id,
+        uid=fields[b"uid"].decode(),
+        title=fields[b"title"].decode(),
+        created_at_ms=int(fields[b"created_at_ms"]),
+        last_active_at_ms=int(fields[b"last_active_at_ms"]),
+    )

@@ -1,0 +1,93 @@
+"""Turns: the message pairs of a session.
+
+A turn's three records are written once each, by whoever knows them: the question at acceptance
+(scripts.SUBMIT), what the model saw of it after retrieval (scripts.RETRIEVED), and the answer
+with the terminal event (scripts.END). A turn without an answer is as open as its request.
+"""
+
+from typing import cast
+
+import msgspec
+
+from appliance import keys
+from appliance.bus.client import Bus
+from appliance.people.cursors import decode_offset, encode_offset
+from appliance.schema import Match, Page, RequestState, Turn, Usage
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """`ID:question`."""
+
+    text: str
+    created_at_ms: int
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """`ID:sent`: what the model was shown for the question, and the entries behind it."""
+
+    text: str
+    matches: tuple[Match, ...] = ()
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """`ID:answer`."""
+
+    state: RequestState
+    text: str
+    usage: Usage | None = None
+
+
+class Turns:
+    """Reads the turns of a session; the scripts of the bus write them."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def page(self, session_id: str, *, cursor: str | None, limit: int) -> Page:
+        """Chronological; without a cursor the latest turns, with one the turns before those."""
+        skip = decode_offset(cursor)
+        ids = await self._bus.zrevrange(keys.turns(session_id), skip, skip + limit)
+        turns = await self._read(session_id, [raw.decode() for raw in reversed(ids[:limit])])
+        more = len(ids) > limit
+        return Page(items=turns, cursor=encode_offset(skip + limit) if more else None)
+
+    async def latest(self, session_id: str, limit: int) -> tuple[Turn, ...]:
+        """The last `limit` turns, oldest first."""
+        ids = await self._bus.zrevrange(keys.turns(session_id), 0, limit - 1)
+        return await self._read(session_id, [raw.decode() for raw in reversed(ids)])
+
+    async def _read(self, session_id: str, ids: list[str]) -> tuple[Turn, ...]:
+        pipeline = self._bus.pipeline(transaction=False)
+        for turn_id in ids:
+            fields = [f"{turn_id}:question", f"{turn_id}:sent", f"{turn_id}:answer"]
+            pipeline.hmget(keys.turn(session_id), fields)
+            pipeline.hget(keys.request(turn_id), "state")
+        found = await pipeline.execute()
+        return tuple(
+            _turn(turn_id, *parts, state=state)
+            for turn_id, parts, state in zip(ids, found[::2], found[1::2], strict=True)
+            if parts[0]
+        )
+
+
+def _turn(
+    turn_id: str, asked: bytes, sent: bytes | None, answered: bytes | None, *, state: bytes | None
+) -> Turn:
+    question = msgspec.json.decode(asked, type=Asked)
+    seen = msgspec.json.decode(sent, type=Sent) if sent else Sent(text="")
+    open_state = cast(RequestState, state.decode()) if state else "failed"
+    answer = (
+        msgspec.json.decode(answered, type=Answered)
+        if answered
+        else Answered(state=open_state, text="")
+    )
+    return Turn(
+        id=turn_id,
+        created_at_ms=question.created_at_ms,
+        question=question.text,
+        answer=answer.text,
+        state=answer.state,
+        matches=seen.matches,
+        usage=answer.usage or Usage(),
+        sent=seen.text,
+    )

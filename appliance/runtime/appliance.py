@@ -1,0 +1,289 @@
+"""One appliance: every part built, started in order, and stopped in the opposite order.
+
+    lock, settings, logs, socket     before anything runs: what is wrong is told at once
+    children                         store, index, workers, each once what it needs is ready
+    loops                            reply reader, limiter, reaper, flow, index
+    HTTP                             answers as soon as the store does; `/readyz` says the rest
+    ready                            when a question can be answered
+
+A stop drains: new requests are refused, running answers get `drain_timeout_s`, then
+everything ends in order under one deadline. What was not finished is in the store and goes on
+at the next start. A second signal stops at once.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+from appliance import __version__, keys
+from appliance.access.flow import Flow, People
+from appliance.api.app import build
+from appliance.api.services import Knowledge, Services
+from appliance.background.reaper import Reaper
+from appliance.bus.client import AWAY, Bus, check_layout, connect
+from appliance.bus.embeddings import Embedder
+from appliance.bus.replies import ReplyReader
+from appliance.errors import EXIT_OK, CannotBoot, SluiceError
+from appliance.knowledge.demo import load_demo
+from appliance.knowledge.entries import Entries
+from appliance.knowledge.imports import import_file
+from appliance.knowledge.index import Index
+from appliance.knowledge.retrieval import Retrieval
+from appliance.limiter.service import LimiterService
+from appliance.people.sessions import Sessions, now_ms
+from appliance.people.turns import Turns
+from appliance.people.users import Users
+from appliance.runtime import logs
+from appliance.runtime.children import POOL, VALKEY, Family, family
+from appliance.runtime.http import HttpServer, address, bind
+from appliance.runtime.keyfile import admin_key
+from appliance.runtime.options import Options
+from appliance.runtime.report import Report, live_workers
+from appliance.schema import ChildStatus
+from appliance.settings import Settings, load
+from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.lock import DataLock, Running
+from appliance.supervisor.tree import Tree
+from appliance.vectors.client import Vectors
+
+log = logging.getLogger("sluice")
+
+NODE = "main"
+EXIT_STOPPED_AT_ONCE = 143
+INDEX_START_TIMEOUT_S = 30.0
+DRAIN_BEAT_S = 0.1
+
+
+def serve(options: Options, on_ready: Callable[[str], None]) -> int:
+    """Runs an appliance until it is told to stop; returns the exit status.
+
+    `on_ready` gets the address once questions can be answered. Raises SluiceError for whatever
+    keeps it from starting.
+    """
+    data = prepare_data_directory(options.data_directory)
+    settings = options.applied(load(data))
+    lock = DataLock.take(data)
+    try:
+        logs.set_up(data, settings.log)
+        with bind(settings.server) as bound:
+            appliance = Appliance(settings, options, family(settings, data), bound)
+            return asyncio.run(appliance.run(lock, admin_key(data), on_ready))
+    finally:
+        lock.release()
+
+
+class Appliance:
+    """Owns the parts of one run."""
+
+    def __init__(
+        self, settings: Settings, options: Options, children: Family, bound: socket.socket
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._children = children
+        self._bound = bound
+        self._stop = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._reaper: Reaper | None = None
+        self._server: HttpServer | None = None
+        self._flow: Flow | None = None
+        self._bus: Bus | None = None
+        self._tree = Tree(children.specs, on_change=self._child_changed)
+
+    async def run(self, lock: DataLock, key: str, on_ready: Callable[[str], None]) -> int:
+        """The whole life: start, serve, drain, stop."""
+        self._listen_to_signals()
+        log.info("sluice %s starting, pid %d", __version__, os.getpid())
+        living = asyncio.create_task(self._live(lock, key, on_ready), name="appliance")
+        at_once = asyncio.create_task(self._at_once.wait(), name="at-once")
+        await asyncio.wait([living, at_once], return_when=asyncio.FIRST_COMPLETED)
+        at_once.cancel()
+        if not living.done():
+            log.warning("stopping at once")
+            living.cancel()
+            await asyncio.wait([living])
+            return EXIT_STOPPED_AT_ONCE
+        try:
+            await living
+        except* SluiceError as group:
+            raise _first(group) from None
+        log.info("stopped")
+        return EXIT_OK
+
+    # -- start
+
+    async def _live(self, lock: DataLock, key: str, on_ready: Callable[[str], None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            tree = group.create_task(self._tree.run(), name="children")
+            loops: list[asyncio.Task[None]] = []
+            try:
+                await self._or_stop(self._start(group, loops, lock, key, on_ready))
+                await self._stop.wait()
+                await self._drain()
+            finally:
+                if self._server is not None:
+                    self._server.should_exit = True
+                for task in loops:
+                    task.cancel()
+                await self._tree.stop(self._settings.supervision.stop_timeout_s)
+                await tree
+
+    async def _or_stop(self, starting: Awaitable[None]) -> None:
+        """Starts, unless a stop is asked for first."""
+        start = asyncio.ensure_future(starting)
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
+            if start.done():
+                await start
+        finally:
+            stop.cancel()
+            if not start.done():
+                start.cancel()
+                await asyncio.wait([start])
+
+    async def _start(
+        self,
+        group: asyncio.TaskGroup,
+        loops: list[asyncio.Task[None]],
+        lock: DataLock,
+        key: str,
+        on_ready: Callable[[str], None],
+    ) -> None:
+        url, settings = self._children.redis_url, self._settings
+        if self._children.embedded_store:
+            await self._child_ready(VALKEY)
+        bus = await _reachable(url)
+        await check_layout(bus)
+        replies = ReplyReader(bus, url, NODE)
+        embedder = Embedder(bus, replies, pool=POOL, node=NODE)
+        limiter = LimiterService(url, settings)
+        reaper = self._reaper = Reaper(bus, settings, pool=POOL)
+        vectors = Vectors(self._children.milvus_uri, settings.external.milvus_token)
+        entries = Entries(bus, settings.faq.entries_bound)
+        index = Index(entries, vectors, embedder)
+        retrieval = Retrieval(entries, index, embedder, settings.faq)
+        people = People(
+            Users(bus), Sessions(bus, sessions_kept=settings.sessions.sessions_kept), Turns(bus)
+        )
+        flow = Flow(bus, replies, people, retrieval, settings=settings, pool=POOL)
+        report = Report(bus, settings, self._tree, limiter, index, replies)
+        services = Services(
+            settings=settings,
+            admin_key=key,
+            flow=flow,
+            people=people,
+            knowledge=Knowledge(entries, index, retrieval),
+            embedder=embedder,
+            status=report.status,
+            readiness=report.readiness,
+        )
+        if self._children.embedded_store:
+            await reaper.reap_everybody()
+        loops.extend(
+            group.create_task(loop(), name=loop.__qualname__)
+            for loop in (replies.run, limiter.run, reaper.run, flow.run, index.run)
+        )
+        self._bus, self._flow = bus, flow
+        self._server = HttpServer(build(services), settings.server)
+        group.create_task(self._server.serve(sockets=[self._bound]), name="http")
+        where = address(self._bound)
+        lock.announce(Running(pid=os.getpid(), url=where, started_at_ms=now_ms()))
+        await self._questions_answered(bus, embedder, index)
+        if self._options.demo_faq and await entries.count() == 0:
+            await self._load_demo(entries, index)
+        log.info("ready at %s", where)
+        on_ready(where)
+
+    async def _questions_answered(self, bus: Bus, embedder: Embedder, index: Index) -> None:
+        """Returns once a worker answers and the index is open, or goes on without the index."""
+        for name in self._children.workers:
+            await self._child_ready(name)
+        for worker in await live_workers(bus, self._settings):
+            embedder.known(worker)
+        index.wake()
+        if not await index.opened(INDEX_START_TIMEOUT_S):
+            log.warning("serving without the FAQ index: %s", index.degraded)
+
+    async def _load_demo(self, entries: Entries, index: Index) -> None:
+        taken = await import_file(entries, load_demo(), "jsonl")
+        await index.settled([entry.id for entry in taken.writes], INDEX_START_TIMEOUT_S)
+        log.info("loaded the demo FAQ, %d entries", taken.report.created)
+
+    async def _child_ready(self, name: str) -> None:
+        """Raises CannotBoot with the child's own words when it failed or takes too long."""
+        status = await self._tree.wait_ready(name, self._settings.supervision.start_timeout_s)
+        if status.state != "ready":
+            raise CannotBoot(
+                f"{name} did not start: {status.detail or status.state}",
+                hint="`sluice doctor` checks the parts; the log in the data directory says more",
+            )
+
+    # -- while it runs
+
+    def _child_changed(self, status: ChildStatus) -> None:
+        level = logging.ERROR if status.state == "failed" else logging.INFO
+        log.log(level, "%s is %s %s", status.name, status.state, status.detail)
+        gone = status.state in ("backing_off", "failed", "stopped")
+        if gone and status.name in self._children.workers and self._reaper is not None:
+            self._reaper.lost(status.name)
+
+    # -- stop
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._asked_to_stop)
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._at_once.set()
+        self._stop.set()
+
+    async def _drain(self) -> None:
+        """Refuses what is new and lets answers end for a while."""
+        if self._flow is None or self._bus is None:
+            return
+        log.info("draining")
+        self._flow.stop_accepting()
+        deadline_s = time.monotonic() + self._settings.supervision.drain_timeout_s
+        while await _open_requests(self._bus) and time.monotonic() < deadline_s:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_BEAT_S)  # other access nodes may share the store: no event
+
+
+async def _open_requests(bus: Bus) -> int:
+    try:
+        return await bus.zcard(keys.OPEN)
+    except AWAY:
+        return 0
+
+
+async def _reachable(url: str) -> Bus:
+    """A client of a store that answers. Raises CannotBoot otherwise, without the password."""
+    bus = connect(url)
+    try:
+        await bus.ping()
+    except Exception as error:
+        await bus.aclose()
+        raise CannotBoot(
+            f"the store does not answer: {type(error).__name__}",
+            hint="check external.redis_url in the settings and that the server runs",
+        ) from None
+    return bus
+
+
+def _first(group: BaseExceptionGroup[SluiceError]) -> SluiceError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group holds at least one")
+
+
+def print_ready(where: str) -> None:
+    """The one line that `serve` prints on standard output."""
+    sys.stdout.write(f"ready {where}\n")
+    sys.stdout.flush()

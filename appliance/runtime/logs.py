@@ -1,0 +1,67 @@
+"""Logs: JSON lines in the data directory, plain lines on standard error.
+
+Nothing a person wrote is logged: ids only. Control characters are escaped, so that a log line
+is one line whatever it quotes.
+"""
+
+import logging
+import logging.handlers
+import sys
+from pathlib import Path
+
+import msgspec
+
+from appliance.settings import Log
+
+DIRECTORY = "logs"
+FILE_NAME = "sluice.jsonl"
+QUIET = ("httpx", "httpcore", "litestar", "uvicorn.access")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per record: time, level, logger, message, and the traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+class PlainLines(logging.Formatter):
+    """For a person at a terminal: time, level, message, on one line each."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # logging's name
+        line = super().formatMessage(record)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def set_up(data_directory: Path, settings: Log) -> None:
+    """Configures logging for the whole process."""
+    directory = data_directory / DIRECTORY
+    directory.mkdir(mode=0o700, exist_ok=True)
+    to_file = logging.handlers.RotatingFileHandler(
+        directory / FILE_NAME,
+        maxBytes=settings.file_bytes,
+        backupCount=settings.files_kept,
+        encoding="utf-8",
+    )
+    to_file.setFormatter(JsonLines())
+    to_terminal = logging.StreamHandler(sys.stderr)
+    to_terminal.setFormatter(PlainLines())
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    root.setLevel(settings.level.upper())
+    root.addHandler(to_file)
+    root.addHandler(to_terminal)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,70 @@
+"""What the appliance says about itself: status for the operator, readiness for callers."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from appliance import __version__, keys
+from appliance.bus.client import AWAY, Bus, Fields
+from appliance.bus.replies import ReplyReader
+from appliance.knowledge.index import Index
+from appliance.limiter.service import LimiterService
+from appliance.schema import FaqStatus, Status, WorkerStatus
+from appliance.settings import Settings
+from appliance.supervisor.tree import Tree
+
+
+async def live_workers(bus: Bus, settings: Settings) -> tuple[WorkerStatus, ...]:
+    """Every worker with a fresh heartbeat."""
+    since_ms = int(1000 * (time.time() - settings.worker.lost_after_s))
+    ids = await bus.zrangebyscore(keys.WORKERS, since_ms, "+inf", start=0, num=1000)
+    pipeline = bus.pipeline(transaction=False)
+    for worker_id in ids:
+        pipeline.hgetall(keys.worker(worker_id.decode()))
+    found: list[Fields] = await pipeline.execute()
+    return tuple(_worker(fields) for fields in found if fields)
+
+
+def _worker(fields: Fields) -> WorkerStatus:
+    texts = {name.decode(): value.decode() for name, value in fields.items()}
+    return msgspec.convert(texts, WorkerStatus, strict=False)
+
+
+@dataclass
+class Report:
+    """Gathers what the parts know. It changes nothing."""
+
+    bus: Bus
+    settings: Settings
+    tree: Tree
+    limiter: LimiterService
+    index: Index
+    replies: ReplyReader
+    started_s: float = field(default_factory=time.monotonic)
+
+    async def status(self) -> Status:
+        return Status(
+            version=__version__,
+            uptime_s=round(time.monotonic() - self.started_s, 1),
+            ready=not await self.readiness(),
+            children=self.tree.statuses(),
+            workers=await live_workers(self.bus, self.settings),
+            queue=self.limiter.status,
+            faq=await self.faq(),
+            sessions_following=self.replies.following,
+        )
+
+    async def faq(self) -> FaqStatus:
+        return await self.index.status()
+
+    async def readiness(self) -> Mapping[str, str]:
+        """What keeps questions from being answered, by part; empty when nothing does."""
+        try:
+            workers = await live_workers(self.bus, self.settings)
+        except AWAY:
+            return {"valkey": "the store is not answering"}
+        if not workers:
+            return {"worker": "no worker has reported; the model may still be loading"}
+        return {}

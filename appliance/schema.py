@@ -1,0 +1,417 @@
+"""The records that cross a border: HTTP bodies, reply-stream events, work handed to a worker.
+
+Every record is an immutable `msgspec.Struct`; nothing here knows how it is stored or sent.
+Field names end in their unit (`_ms`, `_s`). Times are milliseconds since the Unix epoch.
+`ui`, `worker` and `api` all speak in these, so a change here is a change of contract.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+UID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+DEFAULT_UID = "local"
+
+MAX_TEXT_CHARS = 32_000
+MAX_PROMPT_MESSAGES = 200
+MAX_TITLE_CHARS = 200
+MAX_ATTRIBUTES = 64
+MAX_TAGS = 64
+MAX_PHRASINGS = 64
+MAX_ANSWER_CHARS = 16_000
+MAX_QUESTION_CHARS = 2_000
+
+Uid = Annotated[str, Meta(pattern=UID_PATTERN)]
+Identifier = Annotated[str, Meta(pattern=ID_PATTERN)]
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+Title = Annotated[str, Meta(max_length=MAX_TITLE_CHARS)]
+AttributeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+AttributeValue = Annotated[str, Meta(max_length=2_000)]
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
+Question = Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS)]
+Answer = Annotated[str, Meta(min_length=1, max_length=MAX_ANSWER_CHARS)]
+Category = Annotated[str, Meta(max_length=100)]
+Language = Annotated[str, Meta(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?$")]
+
+RequestState = Literal["waiting", "queued", "running", "done", "failed", "refused", "cancelled"]
+TERMINAL_STATES = ("done", "failed", "refused", "cancelled")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A value that leaves the process."""
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value that enters the process from outside: unknown fields are errors."""
+
+
+# --- sampling -----------------------------------------------------------------------------
+
+
+class Sampling(Record, frozen=True, kw_only=True):
+    """How tokens are chosen. `temperature` 0 is greedy; `seed` None draws one."""
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.3
+    top_k: Annotated[int, Meta(ge=0, le=1000)] = 40
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    repeat_penalty: Annotated[float, Meta(gt=0, le=2)] = 1.0
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=131_072)] = 512
+    stop: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
+
+
+# --- people and sessions ------------------------------------------------------------------
+
+
+class User(Record, frozen=True, kw_only=True):
+    id: str
+    attributes: dict[str, str]
+    tags: tuple[str, ...]
+    version: int
+
+
+class UserPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    attributes: Annotated[dict[AttributeName, AttributeValue], Meta(max_length=MAX_ATTRIBUTES)] = {}
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
+
+
+class UserPatch(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An attribute set to null is removed; tags, where given, replace the old ones."""
+
+    attributes: Annotated[
+        dict[AttributeName, AttributeValue | None], Meta(max_length=MAX_ATTRIBUTES)
+    ] = {}
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Session(Record, frozen=True, kw_only=True):
+    id: str
+    uid: str
+    title: str
+    created_at_ms: int
+    last_active_at_ms: int
+
+
+class SessionPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    uid: Uid = DEFAULT_UID
+    title: Title = ""
+
+
+class SessionPatch(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    title: Title
+
+
+class Usage(Record, frozen=True, kw_only=True):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class Timings(Record, frozen=True, kw_only=True):
+    """Milliseconds from acceptance; `tokens_per_s` counts decoding only."""
+
+    admitted_ms: int = 0
+    first_token_ms: int = 0
+    total_ms: int = 0
+    tokens_per_s: float = 0.0
+
+
+class Match(Record, frozen=True, kw_only=True):
+    """A FAQ entry that retrieval found. `score` is the cosine of question and phrasing."""
+
+    id: str
+    question: str
+    phrasing: str
+    answer: str
+    category: str
+    language: str
+    score: float
+
+
+class Turn(Record, frozen=True, kw_only=True):
+    """A stored message pair. Its id is the id of the request that made it.
+
+    `sent` is the exact text the model saw for `question` (with FAQ hits and date), kept so
+    that the next prompt starts with the same tokens.
+    """
+
+    id: str
+    created_at_ms: int
+    question: str
+    answer: str = ""
+    state: RequestState = "waiting"
+    matches: tuple[Match, ...] = ()
+    usage: Usage = Usage()
+    sent: str = ""
+
+
+# --- requests -----------------------------------------------------------------------------
+
+
+class MessagePost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person writes into a session. Everything but `text` has a default in the settings."""
+
+    text: Text
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    repeat_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=131_072)] | None = None
+    stop: (
+        Annotated[
+            tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=16)
+        ]
+        | None
+    ) = None
+    faq: bool = True
+    deadline_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
+
+
+class Accepted(Record, frozen=True, kw_only=True):
+    """Answer to a submit: where to follow the request. `id` equals `request_id`."""
+
+    id: str
+    request_id: str
+    session_id: str
+    events: str
+
+
+class ChatMessage(Record, frozen=True, kw_only=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """One generation, as accepted. Kept in `request:{rid}` until it expires after its end."""
+
+    id: str
+    uid: str
+    text: str
+    sampling: Sampling
+    created_at_ms: int
+    deadline_at_ms: int
+    session_id: str = ""
+    messages: tuple[ChatMessage, ...] = ()
+    faq: bool = True
+
+
+class RequestStatus(Record, frozen=True, kw_only=True):
+    id: str
+    session_id: str
+    state: RequestState
+    attempt: int
+    created_at_ms: int
+
+
+class Work(Record, frozen=True, kw_only=True):
+    """What a worker needs to answer: the finished prompt messages and how to sample."""
+
+    request_id: str
+    uid: str
+    session_id: str
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling
+    created_at_ms: int
+    admitted_at_ms: int
+    deadline_at_ms: int
+
+
+# --- events on a reply stream -------------------------------------------------------------
+# The stream entry holds two fields: `event` (a name below) and `data` (the record as JSON).
+
+
+class Received(Record, frozen=True, kw_only=True):
+    request_id: str
+    session_id: str
+    created_at_ms: int
+
+
+class Waiting(Record, frozen=True, kw_only=True):
+    """`place` counts from 1 (next). `eta_s` is None while nothing is known yet."""
+
+    place: int
+    eta_s: float | None
+
+
+class Admitted(Record, frozen=True, kw_only=True):
+    waited_ms: int
+
+
+class Retrieved(Record, frozen=True, kw_only=True):
+    """`degraded` says why retrieval gave less than it should, empty when all is well."""
+
+    matches: tuple[Match, ...]
+    degraded: str = ""
+
+
+class Delta(Record, frozen=True, kw_only=True):
+    text: str
+
+
+class Done(Record, frozen=True, kw_only=True):
+    finish_reason: Literal["stop", "length"]
+    model: str
+    usage: Usage
+    timings: Timings
+
+
+class Failed(Record, frozen=True, kw_only=True):
+    code: str
+    reason: str
+    message: str
+    hint: str = ""
+
+
+class Refused(Record, frozen=True, kw_only=True):
+    reason: str
+    message: str
+    retry_after_s: float
+
+
+class Cancelled(Record, frozen=True, kw_only=True):
+    reason: str
+    usage: Usage = Usage()
+
+
+Event = Received | Waiting | Admitted | Retrieved | Delta | Done | Failed | Refused | Cancelled
+
+EVENTS: dict[str, type[Event]] = {
+    "received": Received,
+    "waiting": Waiting,
+    "admitted": Admitted,
+    "retrieved": Retrieved,
+    "delta": Delta,
+    "done": Done,
+    "failed": Failed,
+    "refused": Refused,
+    "cancelled": Cancelled,
+}
+EVENT_NAMES: dict[type[Event], str] = {kind: name for name, kind in EVENTS.items()}
+
+
+# --- FAQ ----------------------------------------------------------------------------------
+
+
+class Entry(Record, frozen=True, kw_only=True):
+    """A FAQ entry: one curated answer, reached by its question and any other phrasing of it."""
+
+    id: str
+    question: str
+    answer: str
+    phrasings: tuple[str, ...]
+    category: str
+    language: str
+    state: Literal["published", "draft"]
+    version: int
+    created_at_ms: int
+    updated_at_ms: int
+
+
+class EntryPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    question: Question
+    answer: Answer
+    phrasings: Annotated[tuple[Question, ...], Meta(max_length=MAX_PHRASINGS)] = ()
+    category: Category = ""
+    language: Language = ""
+    state: Literal["published", "draft"] = "published"
+
+
+class LineError(Record, frozen=True, kw_only=True):
+    line: int
+    message: str
+
+
+class ImportReport(Record, frozen=True, kw_only=True):
+    """`created` + `updated` + `unchanged` entries came from the file; all or none are taken."""
+
+    created: int
+    updated: int
+    unchanged: int
+
+
+# --- status -------------------------------------------------------------------------------
+
+
+class ChildStatus(Record, frozen=True, kw_only=True):
+    """A supervised process. `state`: stopped, starting, ready, backing_off, failed, stopping."""
+
+    name: str
+    state: str
+    pid: int | None
+    restarts: int
+    uptime_s: float
+    detail: str
+    rss_bytes: int
+
+
+class WorkerStatus(Record, frozen=True, kw_only=True):
+    """What a worker says of itself, refreshed every heartbeat in `worker:{id}`."""
+
+    id: str
+    engine: str
+    model: str
+    embedding_model: str
+    device: str
+    slots: int
+    busy: int
+    context_tokens: int
+    tokens_per_s: float
+    embedding_size: int
+    pid: int
+
+
+class QueueStatus(Record, frozen=True, kw_only=True):
+    waiting: int
+    running: int
+    capacity: int
+    bound: int
+
+
+class FaqStatus(Record, frozen=True, kw_only=True):
+    entries: int
+    phrasings: int
+    indexed: bool
+    detail: str
+
+
+class Status(Record, frozen=True, kw_only=True):
+    version: str
+    uptime_s: float
+    ready: bool
+    children: tuple[ChildStatus, ...]
+    workers: tuple[WorkerStatus, ...]
+    queue: QueueStatus
+    faq: FaqStatus
+    sessions_following: int
+
+
+class Page(Record, frozen=True, kw_only=True):
+    """A list: `cursor` is what to send as `?cursor=` for the next page, None at the end."""
+
+    items: tuple[Any, ...]
+    cursor: str | None = None
+
+
+class ErrorDetail(Record, frozen=True, kw_only=True):
+    """The one shape of every error. `type` repeats `code` for OpenAI clients."""
+
+    code: str
+    message: str
+    hint: str
+    type: str = ""
+    reason: str = ""
+    retry_after_s: float | None = None
+    errors: tuple[LineError, ...] = ()
+
+
+class ErrorBody(Record, frozen=True, kw_only=True):
+    error: ErrorDetail

@@ -1,0 +1,335 @@
+"""Settings: declared once, read once at start, passed down by constructor.
+
+One TOML file, `settings.toml` in the data directory. Each field's description here is the
+comment above it in the generated example, so the example is the manual. Unknown keys are
+errors that name the file, the key and the nearest known key. Nothing else reads the environment.
+"""
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+import platformdirs
+from msgspec import Meta
+
+from appliance.errors import Invalid
+from appliance.schema import Sampling
+
+APP_NAME = "sluice"
+FILE_NAME = "settings.toml"
+
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The HTTP API."""
+
+    host: Annotated[
+        str, Meta(description="Address to listen on. Anything but loopback needs `insecure`.")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    ] = 8400
+    insecure: Annotated[
+        bool,
+        Meta(
+            description="Allow a non-loopback host without TLS: keys and answers then cross the "
+            "network in the clear. Better: a reverse proxy with TLS in front of loopback."
+        ),
+    ] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Host names, besides loopback and `host`, under which clients may call. "
+            "Others are refused, which stops DNS rebinding."
+        ),
+    ] = ()
+    body_limit_bytes: Annotated[
+        int, Meta(ge=1024, description="Largest request body; FAQ imports have their own bound.")
+    ] = 1_000_000
+    import_limit_bytes: Annotated[int, Meta(ge=1024, description="Largest FAQ import.")] = (
+        16_000_000
+    )
+    connections: Annotated[
+        int, Meta(ge=8, description="Most HTTP connections at once; more are answered 503.")
+    ] = 2_000
+    keep_alive_s: Annotated[
+        Positive, Meta(description="Seconds between comments that keep an idle event stream open.")
+    ] = 15.0
+
+
+class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Weights."""
+
+    directory: Annotated[
+        str, Meta(description='Where weights are kept; "" is `models` in the user data directory.')
+    ] = ""
+    chat: Annotated[
+        str,
+        Meta(description='Chat model: a name from `sluice models list` or a path; "" is starter.'),
+    ] = ""
+    embedding: Annotated[
+        str, Meta(description='Embedding model: a name or a path; "" is the starter.')
+    ] = ""
+    mirror: Annotated[
+        str, Meta(description="Base address that replaces scheme and host of HTTPS downloads.")
+    ] = ""
+
+
+class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Inference workers."""
+
+    engine: Annotated[
+        Literal["llama", "fake"],
+        Meta(description='"llama" runs the models; "fake" is a deterministic echo for tests.'),
+    ] = "llama"
+    count: Annotated[int, Meta(ge=1, le=64, description="How many worker processes.")] = 1
+    slots: Annotated[
+        int, Meta(ge=1, le=256, description="Requests one worker answers side by side.")
+    ] = 8
+    context_tokens: Annotated[
+        int, Meta(ge=512, description="Longest prompt plus answer of one request, in tokens.")
+    ] = 8192
+    cache_tokens: Annotated[
+        int,
+        Meta(ge=512, description="KV cache of one worker, in tokens, shared by all its slots."),
+    ] = 16384
+    step_tokens: Annotated[
+        int, Meta(ge=16, description="Tokens per engine step: prompt chunks plus running answers.")
+    ] = 256
+    threads: Annotated[
+        int, Meta(ge=0, description="CPU threads over all workers; 0 is the physical cores.")
+    ] = 0
+    gpu_layers: Annotated[
+        int, Meta(ge=-1, description="Layers on the GPU; -1 is all that fit when there is a GPU.")
+    ] = -1
+    heartbeat_s: Annotated[Positive, Meta(description="Seconds between a worker's reports.")] = 1.0
+    lost_after_s: Annotated[
+        Positive, Meta(description="Seconds without a report after which a worker counts as dead.")
+    ] = 10.0
+
+
+class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Admission: who runs now, who waits, who is refused."""
+
+    queue_bound: Annotated[int, Meta(ge=1, description="Most requests waiting in all.")] = 512
+    queue_bound_per_user: Annotated[
+        int, Meta(ge=1, description="Most requests one user may have waiting.")
+    ] = 64
+    news_interval_s: Annotated[
+        Positive, Meta(description="A waiting person hears of a new place at most this often.")
+    ] = 1.0
+    reconcile_interval_s: Annotated[
+        Positive, Meta(description="How often the limiter checks its view against the store.")
+    ] = 5.0
+    no_worker_after_s: Annotated[
+        Positive, Meta(description="Refuse with 503 when no worker has been alive for this long.")
+    ] = 60.0
+
+
+class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests and their answers."""
+
+    deadline_s: Annotated[
+        Positive, Meta(description="A request ends after this long, waiting included.")
+    ] = 900.0
+    reply_ttl_s: Annotated[
+        int, Meta(ge=60, description="How long a finished reply can be replayed.")
+    ] = 3600
+    attempts: Annotated[
+        int, Meta(ge=1, le=5, description="A request that killed this many workers is given up.")
+    ] = 2
+    defaults: Annotated[
+        Sampling, Meta(description="How tokens are chosen when a request does not say.")
+    ] = Sampling()
+
+
+class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Conversations."""
+
+    turns_kept: Annotated[int, Meta(ge=1, description="Turns kept per session.")] = 500
+    sessions_kept: Annotated[int, Meta(ge=1, description="Sessions kept per user.")] = 1000
+    history_chars: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Characters of earlier turns put before a question. When they do not "
+            "fit, the older half is cut in one step.",
+        ),
+    ] = 8000
+
+
+class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the model is told besides the question."""
+
+    system: Annotated[str, Meta(description="System prompt, the same for everybody.")] = (
+        "You are the organisation's assistant. Answer in the language of the question. "
+        "When FAQ entries are given, answer from them and keep their names, numbers and times "
+        "exactly. If they do not contain the answer, say that you do not know. Be brief."
+    )
+
+
+class Faq(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Knowledge."""
+
+    matches: Annotated[int, Meta(ge=1, le=20, description="Entries put before a question.")] = 3
+    floor: Annotated[
+        float, Meta(ge=-1, le=1, description="Cosine below which an entry does not count.")
+    ] = 0.8
+    entries_bound: Annotated[int, Meta(ge=1, description="Most entries.")] = 100_000
+    retrieval_timeout_s: Annotated[
+        Positive, Meta(description="An answer does not wait longer than this for retrieval.")
+    ] = 10.0
+
+
+class External(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Existing servers that replace the embedded ones."""
+
+    redis_url: Annotated[
+        str, Meta(description='"" starts the embedded Valkey; else redis:// rediss:// or unix://.')
+    ] = ""
+    milvus_uri: Annotated[
+        str, Meta(description='"" starts the embedded Milvus Lite; else http(s)://host:port.')
+    ] = ""
+    milvus_token: Annotated[str, Meta(description="Token of the external Milvus.")] = ""
+
+
+class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Children of this process."""
+
+    start_timeout_s: Annotated[
+        Positive, Meta(description="A child that is not ready after this long is restarted.")
+    ] = 300.0
+    stop_timeout_s: Annotated[
+        Positive, Meta(description="One deadline for stopping everything in order.")
+    ] = 20.0
+    drain_timeout_s: Annotated[
+        Positive, Meta(description="How long a stop waits for running answers.")
+    ] = 10.0
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Logs: JSON lines in `logs/` of the data directory, plain lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file_bytes: Annotated[int, Meta(ge=10_000, description="Size at which a log rotates.")] = (
+        10_000_000
+    )
+    files_kept: Annotated[int, Meta(ge=1, le=100, description="Rotated logs kept.")] = 5
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of one appliance."""
+
+    server: Server = Server()
+    models: Models = Models()
+    worker: Worker = Worker()
+    limiter: Limiter = Limiter()
+    requests: Requests = Requests()
+    sessions: Sessions = Sessions()
+    prompt: Prompt = Prompt()
+    faq: Faq = Faq()
+    external: External = External()
+    supervision: Supervision = Supervision()
+    log: Log = Log()
+
+
+def default_data_directory() -> Path:
+    """The platform's user data directory for this product."""
+    return platformdirs.user_data_path(APP_NAME, appauthor=False)
+
+
+def models_directory(settings: Settings) -> Path:
+    """Weights are shared by all data directories of a user unless the settings say otherwise."""
+    if settings.models.directory:
+        return Path(settings.models.directory).expanduser()
+    return default_data_directory() / "models"
+
+
+def load(data_directory: Path) -> Settings:
+    """The settings of a data directory; writes the commented example where there is none.
+
+    Raises Invalid naming file, key and the nearest known key.
+    """
+    path = data_directory / FILE_NAME
+    if not path.exists():
+        path.write_text(example(), encoding="utf-8")
+        return Settings()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(
+            f"{path} is not valid TOML: {error}", hint="mend or delete the file"
+        ) from None
+    _check_keys(path, table, Settings, "")
+    try:
+        return msgspec.convert(table, Settings)
+    except msgspec.ValidationError as error:
+        raise Invalid(
+            f"{path}: {error}", hint=f"each setting is explained in {path.name} of a new directory"
+        ) from None
+
+
+def example() -> str:
+    """The settings file with every key at its default, commented out and explained."""
+    lines = [
+        "# Settings of Sluice. Remove the # before a key to change it; restart to apply.",
+        "",
+    ]
+    for name, section in get_type_hints(Settings).items():
+        lines += [f"[{name}]", f"# {_first_line(section)}"]
+        lines += _example_fields(section, getattr(Settings(), name), "")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _example_fields(section: type, default: msgspec.Struct, prefix: str) -> list[str]:
+    lines: list[str] = []
+    for field, kind in get_type_hints(section, include_extras=True).items():
+        value = getattr(default, field)
+        lines += [f"# {text}" for text in _wrapped(_description(kind))]
+        if isinstance(value, msgspec.Struct):
+            lines += _example_fields(type(value), value, f"{prefix}{field}.")
+        elif value is not None:
+            lines.append(f"#{prefix}{field} = {_toml(value)}")
+    return lines
+
+
+def _description(kind: Any) -> str:
+    metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return next((m.description for m in metas if isinstance(m, Meta) and m.description), "")
+
+
+def _wrapped(text: str, width: int = 96) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + len(word) < width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _first_line(section: type) -> str:
+    return (section.__doc__ or "").strip().splitlines()[0]
+
+
+def _toml(value: Any) -> str:
+    """TOML text of a default: JSON writes strings, numbers, booleans and lists the same way."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def _check_keys(path: Path, table: dict[str, Any], section: type, prefix: str) -> None:
+    known = get_type_hints(section)
+    for key, value in table.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            raise Invalid(
+                f"{path}: unknown key {prefix}{key}",
+                hint=f"did you mean {prefix}{near[0]}?" if near else "remove it",
+            )
+        if isinstance(value, dict) and isinstance(known[key], type):
+            _check_keys(path, value, known[key], f"{prefix}{key}.")

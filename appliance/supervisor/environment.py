@@ -1,0 +1,67 @@
+"""The environment of a child: built from an allow-list, never inherited.
+
+A variable can load code (LD_PRELOAD, PYTHONPATH), move files (TMPDIR of somebody else's choice is
+accepted: it is the operator's) or carry a key. What is not known to be needed does not pass.
+A `.env` file in the current folder is data of a stranger: python-dotenv is switched off.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from appliance.supervisor.guard import PARENT_VARIABLE
+
+ALLOWED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "XDG_CACHE_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "GGML_VK_VISIBLE_DEVICES",
+)
+ALLOWED_PREFIXES = ("LC_",)
+FROZEN_PREFIXES = ("_PYI_",)  # how a child of a frozen program finds the unpacked files
+
+
+def child_environment(
+    inherited: Mapping[str, str], extras: Mapping[str, str], *, parent_pid: int
+) -> dict[str, str]:
+    """What passes of `inherited`, then our own settings, then the child's `extras`."""
+    prefixes = ALLOWED_PREFIXES + (FROZEN_PREFIXES if _frozen() else ())
+    passed = {
+        name: value
+        for name, value in inherited.items()
+        if name in ALLOWED or name.startswith(prefixes)
+    }
+    return passed | _ours(parent_pid) | dict(extras)
+
+
+def current_environment(extras: Mapping[str, str]) -> dict[str, str]:
+    """`child_environment` for a child of this very process."""
+    return child_environment(os.environ, extras, parent_pid=os.getpid())
+
+
+def _ours(parent_pid: int) -> dict[str, str]:
+    ours = {
+        PARENT_VARIABLE: str(parent_pid),
+        "PYTHON_DOTENV_DISABLED": "1",
+        "PYTHONUTF8": "1",
+    }
+    if not _frozen():
+        # The child finds this package wherever it runs, and nothing in the folder it runs in.
+        ours["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+        ours["PYTHONSAFEPATH"] = "1"
+    return ours
+
+
+def _frozen() -> bool:
+    return bool(getattr(sys, "frozen", False))

@@ -1,0 +1,134 @@
+"""`Vectors`: the vector index as the rest of the appliance sees it.
+
+The index nominates, the record decides: a nominee is an entry id with a score, never a text.
+pymilvus blocks and takes a second to import, so everything runs on one thread named `vectors`;
+one thread is also the one writer that Milvus Lite allows. Long work goes there in small pieces,
+so that a search waits for a batch and not for an import. A call's deadline starts when it is
+made: those that queued behind an index that is away expire without being tried.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from appliance.errors import Invalid, Overloaded, Unavailable
+from appliance.vectors import rows
+from appliance.vectors.index import Index
+from appliance.vectors.rows import Nominee, Row
+
+CALL_TIMEOUT_S = 10.0
+FLUSH_TIMEOUT_S = 60.0
+BATCH_ROWS = 256
+DELETE_ENTRIES = 200
+PAGE_ROWS = 8_000
+SEARCH_LIMIT = 1_000
+CALLS_WAITING = 512
+
+T = TypeVar("T")
+
+
+class Vectors:
+    """One index, embedded (`unix:` URI) or a Milvus server (`http://host:port` and token).
+
+    Every method may raise Unavailable (the index is away, the deadline passed) and Overloaded
+    (too many calls wait for it). Unknown collections are NotFound.
+    """
+
+    def __init__(
+        self, uri: str, token: str = "", *, call_timeout_s: float = CALL_TIMEOUT_S
+    ) -> None:
+        self._index = Index(uri, token)
+        self._call_timeout_s = call_timeout_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vectors")
+        self._waiting = 0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, uri: str, deadline_s: float, *, token: str = "") -> "Vectors":
+        """Connects within `deadline_s`; loads and flushes what is there."""
+        vectors = cls(uri, token)
+        try:
+            await vectors._run(vectors._index.open, timeout_s=deadline_s)
+        except BaseException:
+            await vectors.close()
+            raise
+        return vectors
+
+    async def collections(self) -> list[str]:
+        return await self._run(self._index.collections)
+
+    async def ensure_collection(self, name: str, dimension: int) -> None:
+        """Creates it when absent. Raises Conflict when it holds vectors of another dimension."""
+        rows.check_collection(name)
+        await self._run(partial(self._index.ensure_collection, name, dimension))
+
+    async def drop(self, collection: str) -> None:
+        rows.check_collection(collection)
+        await self._run(partial(self._index.drop, collection))
+
+    async def upsert(self, collection: str, batch: Sequence[Row]) -> None:
+        """Writes rows by primary key. Raises Invalid for a row the index must not hold.
+
+        Batches before the invalid one are written: the caller upserts again, nothing is doubled.
+        """
+        for first in range(0, len(batch), BATCH_ROWS):
+            piece = batch[first : first + BATCH_ROWS]
+            await self._run(partial(self._index.upsert, collection, piece))
+
+    async def delete_entries(self, collection: str, entry_ids: Sequence[str]) -> None:
+        """Removes all phrasings of the entries; unknown ones are no error."""
+        for first in range(0, len(entry_ids), DELETE_ENTRIES):
+            piece = entry_ids[first : first + DELETE_ENTRIES]
+            await self._run(partial(self._index.delete_entries, collection, piece))
+
+    async def search(
+        self,
+        collection: str,
+        vector: Sequence[float],
+        limit: int,
+        *,
+        category: str | None = None,
+        language: str | None = None,
+    ) -> list[Nominee]:
+        """The nearest phrasings by cosine, best first; only of the category and language given."""
+        if not 1 <= limit <= SEARCH_LIMIT:
+            raise Invalid(f"limit {limit} is not between 1 and {SEARCH_LIMIT}")
+        condition = rows.equals_all(category=category, language=language)
+        return await self._run(
+            partial(self._index.search, collection, vector, limit=limit, condition=condition)
+        )
+
+    async def digests(self, collection: str) -> dict[str, str]:
+        """Digest by primary key, of every row: what a rebuild can skip."""
+        await self.flush(collection)  # paging through unflushed rows takes quadratic time
+        pages = await self._run(partial(self._index.pages, collection, PAGE_ROWS))
+        found: dict[str, str] = {}
+        while page := await self._run(partial(self._index.next_page, pages)):
+            found.update(page)
+        return found
+
+    async def flush(self, collection: str) -> None:
+        """Call it after an import and when edits settle: unflushed rows are slow to search."""
+        await self._run(partial(self._index.flush, collection), timeout_s=FLUSH_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Closes the connection. Safe to repeat; later calls are Unavailable."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._index.close)
+            self._thread.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[float], T], *, timeout_s: float | None = None) -> T:
+        if self._closed:
+            raise Unavailable("the vector index is closed", reason="closed")
+        if self._waiting >= CALLS_WAITING:
+            raise Overloaded("too many calls wait for the vector index", retry_after_s=1.0)
+        deadline = time.monotonic() + (timeout_s or self._call_timeout_s)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, deadline)
+        finally:
+            self._waiting -= 1

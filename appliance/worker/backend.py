@@ -1,0 +1,133 @@
+"""What the engine asks of a model: the contract that llama.cpp and the fake both satisfy.
+
+A backend owns one KV cache of `Shape.cache_tokens` cells, shared by up to `Shape.slots`
+sequences, and optionally a second, embedding model. Everything but `tokenize`, `piece` and
+`is_end` is called on the engine thread only, so a backend needs no locks and its compute
+threads never exceed one budget.
+
+Token ids are plain `int`, text is UTF-8 `bytes` one token at a time (a token may end inside a
+character), positions count from 0. A backend knows nothing of requests, prompts or time.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.errors import Invalid
+from appliance.schema import Sampling
+
+TextKind = Literal["query", "passage"]
+Vectors = NDArray[np.float32]  # shape (texts, Facts.embedding_size), rows of length 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The sizes that backend, scheduler and engine must agree on.
+
+    `context_tokens` bounds one request (prompt plus answer), `cache_tokens` all of them
+    together, `step_tokens` one step. Raises Invalid when they contradict each other.
+    """
+
+    slots: int = 8
+    context_tokens: int = 8192
+    cache_tokens: int = 16384
+    step_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if self.slots < 1 or self.context_tokens < 2:
+            raise Invalid("a worker needs at least one slot and two context tokens")
+        if self.step_tokens < self.slots:
+            raise Invalid(
+                f"{self.step_tokens} tokens per step cannot advance {self.slots} slots",
+                hint="set step_tokens to at least the number of slots",
+            )
+        if self.cache_tokens < self.context_tokens:
+            raise Invalid(
+                f"a cache of {self.cache_tokens} tokens cannot hold one request "
+                f"of {self.context_tokens}",
+                hint="lower context_tokens or raise cache_tokens",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a backend found in its models; empty strings and zeros mean "has none"."""
+
+    engine: Literal["llama", "fake"]
+    model: str
+    device: str
+    chat_template: str  # Jinja source from the model file
+    begin_text: str  # text of the token that begins a prompt, for templates
+    end_text: str  # text of the token that ends a turn, for templates
+    begin_token: int | None  # put before every prompt, None when the model wants none
+    embedding_model: str
+    embedding_size: int
+    embedding_text_tokens: int  # longest text one embedding covers
+    embedding_batch_tokens: int  # most tokens in one `embed` call
+    embedding_batch_texts: int  # most texts in one `embed` call
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive tokens of one sequence in one step.
+
+    `position` is that of the first token. With `wants_logits` the last token's logits are
+    kept until the next `decode`, for `sample`.
+    """
+
+    sequence: int
+    tokens: list[int]
+    position: int
+    wants_logits: bool
+
+
+class Outcome(enum.Enum):
+    """How a step ended. All but DONE and BROKEN leave the cache as it was."""
+
+    DONE = "done"
+    NO_ROOM = "no_room"  # the cache has no cells left for this batch
+    REFUSED = "refused"  # the batch is malformed
+    BROKEN = "broken"  # it failed half-way: what the cache holds of the batch is unknown
+
+
+class Backend(Protocol):
+    """One chat model, its KV cache, and maybe an embedding model."""
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def shape(self) -> Shape: ...
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Tokens of a text, nothing added. Only with `special` may control tokens appear."""
+
+    def piece(self, token: int) -> bytes:
+        """UTF-8 bytes of a token; empty for control tokens."""
+
+    def is_end(self, token: int) -> bool:
+        """Whether a model that picks this token has finished its answer."""
+
+    def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
+        """Start sampling for a slot; `answered` are answer tokens already given (a resume)."""
+
+    def decode(self, chunks: list[Chunk]) -> Outcome:
+        """Run one step: at most `step_tokens` tokens, each sequence at most once."""
+
+    def sample(self, sequence: int) -> int:
+        """Choose the next token after a DONE `decode` that wanted this sequence's logits."""
+
+    def close(self, sequence: int) -> None:
+        """Forget a slot's sampler and its cache cells; harmless when it is not open."""
+
+    def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
+        """Tokens of a text as the embedding model wants them, cut to its context."""
+
+    def embed(self, texts: list[list[int]]) -> Vectors:
+        """L2-normalised vectors, one row per text. Raises Unavailable when it cannot."""
+
+    def shut_down(self) -> None:
+        """Free the models. Nothing may be called afterwards."""

@@ -1,0 +1,174 @@
+"""Builds the engine a worker was asked for, or says in words why that cannot be.
+
+What can be known before the native parser sees a file is checked first: that the files are
+there, that they are GGUF models of the right kind, and that weights and cache fit into memory. A
+worker that fails here exits with its own status and is not started again in a loop.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from appliance.errors import CannotBoot, Invalid
+from appliance.worker.backend import Backend, Shape
+from appliance.worker.config import WorkerConfig
+from appliance.worker.engine import Engine
+from appliance.worker.fake import FakeBackend
+from appliance.worker.gguf_header import Header, read_header
+from appliance.worker.jobs import Output
+
+CACHE_VALUE_BYTES = 2  # float16
+WORKING_BYTES = 256 * 2**20  # compute buffers, logits and the process itself
+ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "roberta", "t5encoder", "modern-bert")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSettings:
+    """`gpu_layers` -1: all, when there is a GPU. `threads` 0: the physical cores.
+
+    `embedding_model` None runs without one. `step_delay_s` slows the fake engine.
+    """
+
+    engine: Literal["llama", "fake"]
+    chat_model: Path | None = None
+    embedding_model: Path | None = None
+    shape: Shape = field(default_factory=Shape)
+    threads: int = 0
+    gpu_layers: int = -1
+    step_delay_s: float = 0.0
+
+
+def build_engine(
+    config: WorkerConfig,
+    *,
+    emit: Callable[[list[Output]], None],
+    on_fatal: Callable[[Exception], None],
+    progress: Callable[[str], None],
+) -> Engine:
+    """The engine of a worker process, loaded but not started. `progress` hears how loading goes.
+
+    Raises CannotBoot with what to do about it.
+    """
+    settings = BackendSettings(
+        engine=config.engine,
+        chat_model=Path(config.chat_model) if config.chat_model else None,
+        embedding_model=Path(config.embedding_model) if config.embedding_model else None,
+        shape=_shape(config),
+        threads=config.threads,
+        gpu_layers=config.gpu_layers,
+    )
+    backend = build_backend(settings, on_progress=_Percentage(progress).hear)
+    return Engine(backend, emit=emit, on_fatal=on_fatal)
+
+
+def build_backend(
+    settings: BackendSettings, *, on_progress: Callable[[float], None] = lambda fraction: None
+) -> Backend:
+    """The backend, loaded. `on_progress` hears the loaded fraction of the chat model.
+
+    Raises CannotBoot with what to do about it.
+    """
+    if settings.engine == "fake":
+        return FakeBackend(settings.shape, step_delay_s=settings.step_delay_s)
+    if settings.chat_model is None:
+        raise CannotBoot("no chat model is configured", hint="set models.chat")
+    chat = _check(settings.chat_model)
+    if chat.text("general.architecture") in ENCODERS:
+        raise CannotBoot(
+            f"{settings.chat_model} is an embedding model and cannot chat",
+            hint="set models.chat to a chat model",
+        )
+    embedding = _check(settings.embedding_model) if settings.embedding_model else None
+    # Imported here: the fake engine must start without the native library.
+    from appliance.worker.llama import LlamaBackend, LlamaOptions, computes_on_gpu
+
+    if settings.gpu_layers == 0 or not computes_on_gpu():
+        check_memory(
+            chat,
+            embedding,
+            cache_tokens=settings.shape.cache_tokens,
+            available_bytes=psutil.virtual_memory().available,
+        )
+    options = LlamaOptions(
+        chat_model=settings.chat_model,
+        embedding_model=settings.embedding_model,
+        threads=settings.threads or psutil.cpu_count(logical=False) or 1,
+        gpu_layers=settings.gpu_layers,
+    )
+    return LlamaBackend(options, settings.shape, on_progress=on_progress)
+
+
+def check_memory(
+    chat: Header, embedding: Header | None, *, cache_tokens: int, available_bytes: int
+) -> None:
+    """Raises CannotBoot when weights, cache and working memory exceed what is available."""
+    needed = chat.size_bytes + cache_bytes(chat, cache_tokens) + WORKING_BYTES
+    if embedding is not None:
+        needed += embedding.size_bytes
+    if needed > available_bytes:
+        raise CannotBoot(
+            f"the model needs about {_gigabytes(needed)} of memory "
+            f"and {_gigabytes(available_bytes)} are free",
+            hint="choose a smaller model, lower worker.cache_tokens, or free memory",
+        )
+
+
+def cache_bytes(chat: Header, cache_tokens: int) -> int:
+    """Size of the KV cache: every layer keeps a key and a value per token and KV head."""
+    heads = chat.number("attention.head_count", 1)
+    width = chat.number("embedding_length") // max(heads, 1)
+    kv_heads = chat.number("attention.head_count_kv", heads)
+    per_token = kv_heads * (
+        chat.number("attention.key_length", width) + chat.number("attention.value_length", width)
+    )
+    return cache_tokens * chat.number("block_count") * per_token * CACHE_VALUE_BYTES
+
+
+def _shape(config: WorkerConfig) -> Shape:
+    try:
+        return Shape(
+            slots=config.slots,
+            context_tokens=config.context_tokens,
+            cache_tokens=config.cache_tokens,
+            step_tokens=config.step_tokens,
+        )
+    except Invalid as error:
+        raise CannotBoot(error.message, hint=error.hint) from error
+
+
+class _Percentage:
+    """Says a loaded fraction in words, once per ten percent."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._told = -1
+
+    def hear(self, fraction: float) -> None:
+        tens = int(fraction * 10)
+        if tens > self._told:
+            self._told = tens
+            self._say(f"loading the model: {tens * 10} %")
+
+
+def _check(path: Path) -> Header:
+    try:
+        return read_header(path)
+    except FileNotFoundError:
+        raise CannotBoot(
+            f"there is no model at {path}", hint="get it with `sluice models pull`"
+        ) from None
+    except OSError as error:
+        raise CannotBoot(
+            f"the model {path} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
+    except Invalid as error:
+        raise CannotBoot(
+            error.message, hint="the file is damaged or no model: pull or import it again"
+        ) from error
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"

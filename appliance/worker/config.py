@@ -1,0 +1,27 @@
+"""What a worker is told at its start, on standard input so that no secret stands in `ps`."""
+
+from typing import Literal
+
+import msgspec
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes are those of `settings.Worker`; `name` is the first part of the worker's id."""
+
+    name: str
+    redis_url: str
+    pool: str
+    engine: Literal["llama", "fake"]
+    chat_model: str
+    embedding_model: str
+    slots: int
+    context_tokens: int
+    cache_tokens: int
+    step_tokens: int
+    threads: int
+    gpu_layers: int
+    heartbeat_s: float
+    lost_after_s: float
+    reply_ttl_s: int
+    drain_timeout_s: float
+    log_level: str

@@ -1,0 +1,369 @@
+"""The engine thread: many answers at once from one model.
+
+The loop receives (and blocks only when idle), schedules, decodes, samples, embeds and emits.
+One thread owns the backend, the scheduler and every sequence; other threads only put messages
+into its mailbox. What a step brought is emitted once, after the step, in one list; what the
+receiver does with it happens on another thread.
+
+A failing request never takes others with it, and a failing step takes only the requests in it.
+Steps that fail again and again mean the model is broken: then the engine gives up and says so.
+The engine refuses work beyond its bounds at the door and never drops work it took.
+"""
+
+import logging
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance.errors import Invalid, Overloaded
+from appliance.worker.backend import Backend, Chunk, Outcome
+from appliance.worker.embedding import EmbeddingQueue
+from appliance.worker.gauge import Gauge
+from appliance.worker.jobs import (
+    EmbedFailed,
+    EmbedJob,
+    FinishReason,
+    Generation,
+    Output,
+    Piece,
+    Rejected,
+    StopReason,
+)
+from appliance.worker.prompts import PromptMaker
+from appliance.worker.schedule import Scheduler, Share
+from appliance.worker.sequence import Prepared, Sequence
+
+log = logging.getLogger(__name__)
+
+FAILED_STEPS_BOUND = 3  # this many failing steps in a row are a broken model
+NOT_PREPARED = Prepared(tokens=[], prompt_tokens=0, stops=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Limits of one engine besides its backend's shape."""
+
+    requests: int = 256  # generations open at once, waiting ones included
+    embed_jobs: int = 256  # embedding jobs open at once
+    embed_texts: int = 4096  # texts in one embedding job
+    embed_step_tokens: int = 128  # embedding tokens per step while answers run
+    prepared_per_step: int = 4  # prompts tokenised between two steps
+
+
+@dataclass(frozen=True, slots=True)
+class _Cancel:
+    request_id: str
+
+
+class _Stop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    generation: Generation
+    at_s: float
+
+
+_Message = Generation | EmbedJob | _Cancel | _Stop
+
+
+class Engine:
+    """Runs generations and embedding jobs of one backend on a thread of its own.
+
+    `emit` gets the outputs of each step and `on_fatal` the error that ended the engine, both on
+    the engine thread. Other threads may call the public methods.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        emit: Callable[[list[Output]], None],
+        on_fatal: Callable[[Exception], None],
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._emit = emit
+        self._on_fatal = on_fatal
+        self._bounds = bounds or Bounds()
+        self._clock = clock
+        self._prompts = PromptMaker(backend)
+        self._scheduler = Scheduler(backend.shape)
+        self._embeddings = EmbeddingQueue(backend)
+        self._arrived: dict[str, _Arrival] = {}
+        self._sequences: dict[str, Sequence] = {}
+        self._outputs: list[Output] = []
+        self._failed_steps = 0
+        self._gauge = Gauge(clock())
+        self._mailbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._request_places = threading.Semaphore(self._bounds.requests)
+        self._embed_places = threading.Semaphore(self._bounds.embed_jobs)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.status = self._gauge.status(busy=0, waiting=0)
+        self.facts = backend.facts
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, generation: Generation) -> None:
+        """Take a request. Raises Overloaded when too many are open."""
+        if not self._request_places.acquire(blocking=False):
+            raise Overloaded("the worker's queue is full", retry_after_s=1.0)
+        self._mailbox.put(generation)
+
+    def embed(self, job: EmbedJob) -> None:
+        """Take an embedding job. Raises Overloaded, and Invalid when it is empty or too large."""
+        if not 1 <= len(job.texts) <= self._bounds.embed_texts:
+            raise Invalid(f"an embedding job has 1 to {self._bounds.embed_texts} texts")
+        if not self._embed_places.acquire(blocking=False):
+            raise Overloaded("the worker's embedding queue is full", retry_after_s=1.0)
+        self._mailbox.put(job)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request at the next step; an unknown or ended one is left alone."""
+        self._mailbox.put(_Cancel(request_id))
+
+    def stop(self) -> None:
+        """End the thread after the current step. Open requests get no output any more."""
+        self._mailbox.put(_Stop())
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread to end. False when it did not in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._receive():
+                self._end_overdue()
+                self._prepare_arrivals()
+                shares = self._schedule()
+                if shares and self._decode(shares):
+                    self._sample([share for share in shares if share.last])
+                self._embed_some(answering=bool(shares))
+                self._tell()
+            self._drop_all()
+        except Exception as error:
+            log.exception("the engine gives up")
+            self._on_fatal(error)
+
+    def _receive(self) -> bool:
+        """Take all messages; wait for one only when there is nothing to do. False is the end."""
+        idle = not (self._arrived or self._sequences or self._embeddings)
+        while True:
+            try:
+                message = self._mailbox.get(block=idle)
+            except queue.Empty:
+                return True
+            if isinstance(message, _Stop):
+                return False
+            if idle:
+                self._gauge.woke(self._clock())
+                self._report()
+                idle = False
+            self._take(message)
+
+    def _take(self, message: Generation | EmbedJob | _Cancel) -> None:
+        match message:
+            case Generation(request_id=request_id):
+                if request_id in self._arrived or request_id in self._sequences:
+                    log.error("request %s was submitted twice", request_id)
+                    self._request_places.release()
+                else:
+                    self._arrived[request_id] = _Arrival(message, self._clock())
+            case EmbedJob() if self.facts.embedding_size:
+                self._embeddings.add(message)
+            case EmbedJob():
+                self._refuse_embedding(message)
+            case _Cancel(request_id=request_id):
+                self._end_early(request_id, "cancelled")
+
+    def _end_overdue(self) -> None:
+        now_s = self._clock()
+        waiting = [arrival.generation for arrival in self._arrived.values()]
+        running = [sequence.generation for sequence in self._sequences.values()]
+        for generation in (*waiting, *running):
+            if generation.deadline_at_s <= now_s:
+                self._end_early(generation.request_id, "deadline")
+
+    def _prepare_arrivals(self) -> None:
+        for request_id in list(self._arrived)[: self._bounds.prepared_per_step]:
+            arrival = self._arrived.pop(request_id)
+            try:
+                prepared = self._prompts.prepare(arrival.generation)
+            except Exception:
+                log.exception("request %s: its prompt cannot be made", request_id)
+                self._reject(request_id, "engine_error", "the prompt could not be prepared")
+                continue
+            if prepared is None:
+                self._reject_overflow(request_id)
+            else:
+                self._queue(Sequence(arrival.generation, prepared, arrived_at_s=arrival.at_s))
+
+    def _queue(self, sequence: Sequence) -> None:
+        self._sequences[sequence.request_id] = sequence
+        if sequence.new_tokens <= 0:  # resumed at its very end
+            self._finish(sequence, "length")
+            return
+        self._scheduler.submit(
+            sequence.request_id, length=len(sequence.tokens), new_tokens=sequence.new_tokens
+        )
+
+    def _schedule(self) -> list[Share]:
+        for admission in self._scheduler.admit():
+            sequence = self._sequences[admission.request_id]
+            sampling = sequence.generation.sampling
+            seed = secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed
+            try:
+                self._backend.open(admission.slot, sampling, seed=seed, answered=sequence.answered)
+            except Exception:
+                log.exception("request %s cannot be started", sequence.request_id)
+                self._reject(sequence.request_id, "engine_error", "the model refused the request")
+        return self._scheduler.plan()
+
+    def _decode(self, shares: list[Share]) -> bool:
+        """Run a step. False when it failed, and then it has fewer requests next time."""
+        outcome = self._outcome([self._chunk(share) for share in shares])
+        if outcome is Outcome.DONE:
+            self._scheduler.decoded(shares)
+            self._failed_steps = 0
+            return True
+        log.error("a step of %d requests ended with: %s", len(shares), outcome.value)
+        if outcome is Outcome.NO_ROOM:
+            newest = shares[-1].request_id
+            self._reject(newest, "no_room", "the model's cache has no room for this request")
+            return False
+        for share in shares:
+            self._reject(share.request_id, "engine_error", "the model failed during this request")
+        self._failed_steps += 1
+        if self._failed_steps >= FAILED_STEPS_BOUND:
+            raise RuntimeError(f"{self._failed_steps} steps in a row failed")
+        return False
+
+    def _outcome(self, chunks: list[Chunk]) -> Outcome:
+        try:
+            return self._backend.decode(chunks)
+        except Exception:
+            log.exception("a step failed")
+            return Outcome.BROKEN
+
+    def _chunk(self, share: Share) -> Chunk:
+        tokens = self._sequences[share.request_id].tokens[share.start : share.start + share.count]
+        return Chunk(share.slot, tokens, share.start, share.last)
+
+    def _sample(self, shares: list[Share]) -> None:
+        now_s = self._clock()
+        for share in shares:
+            sequence = self._sequences[share.request_id]
+            try:
+                token = self._backend.sample(share.slot)
+                text = self._advance(sequence, token, now_s)
+            except Exception:
+                log.exception("request %s: sampling failed", share.request_id)
+                self._reject(share.request_id, "engine_error", "the model failed to sample")
+                continue
+            self._gauge.sampled += 1
+            self._say(sequence, text)
+            if sequence.finish_reason:
+                self._finish(sequence, sequence.finish_reason)
+
+    def _advance(self, sequence: Sequence, token: int, now_s: float) -> str:
+        if self._backend.is_end(token):
+            return sequence.end(now_s)
+        self._scheduler.sampled(sequence.request_id)
+        room = self._scheduler.room(sequence.request_id)
+        return sequence.extend(token, self._backend.piece(token), room=room, now_s=now_s)
+
+    def _embed_some(self, *, answering: bool) -> None:
+        """Embed a little while answers run, whole batches otherwise."""
+        if not self._embeddings:
+            return
+        whole_batch = self.facts.embedding_batch_tokens
+        for output in self._embeddings.step(
+            self._bounds.embed_step_tokens if answering else whole_batch
+        ):
+            self._outputs.append(output)
+            self._embed_places.release()
+
+    def _tell(self) -> None:
+        """Report the step and emit what it brought."""
+        self._gauge.stepped(self._clock())
+        self._report()
+        if self._outputs:
+            outputs, self._outputs = self._outputs, []
+            self._emit(outputs)
+
+    def _report(self) -> None:
+        self.status = self._gauge.status(
+            busy=self._scheduler.running, waiting=self._scheduler.waiting + len(self._arrived)
+        )
+
+    def _drop_all(self) -> None:
+        """Leave an empty cache behind."""
+        for request_id in [*self._sequences]:
+            self._forget(request_id)
+
+    # --- ends -------------------------------------------------------------------------------
+
+    def _say(self, sequence: Sequence, text: str) -> None:
+        if text:
+            self._outputs.append(Piece(request_id=sequence.request_id, text=text))
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        self._outputs.append(sequence.finished(reason, self._clock()))
+        self._forget(sequence.request_id)
+
+    def _end_early(self, request_id: str, reason: StopReason) -> None:
+        arrival = self._arrived.pop(request_id, None)
+        if arrival is not None:
+            self._sequences[request_id] = Sequence(
+                arrival.generation, NOT_PREPARED, arrived_at_s=arrival.at_s
+            )
+        sequence = self._sequences.get(request_id)
+        if sequence is not None:
+            self._say(sequence, sequence.flush())
+            self._outputs.append(sequence.stopped(reason, self._clock()))
+            self._forget(request_id)
+
+    def _reject_overflow(self, request_id: str) -> None:
+        self._reject(
+            request_id,
+            "context_overflow",
+            f"the conversation is longer than {self._backend.shape.context_tokens} tokens",
+            hint="start a new session or ask a shorter question",
+        )
+
+    def _reject(self, request_id: str, reason: str, message: str, *, hint: str = "") -> None:
+        self._outputs.append(
+            Rejected(
+                request_id=request_id,
+                reason=reason,
+                message=message,
+                hint=hint or "ask again; see `sluice doctor` if it happens again",
+            )
+        )
+        self._forget(request_id)
+
+    def _refuse_embedding(self, job: EmbedJob) -> None:
+        self._outputs.append(
+            EmbedFailed(
+                job_id=job.job_id,
+                reason="no_embedding_model",
+                message="no embedding model is loaded",
+            )
+        )
+        self._embed_places.release()
+
+    def _forget(self, request_id: str) -> None:
+        self._sequences.pop(request_id, None)
+        slot = self._scheduler.remove(request_id)
+        if slot is not None:
+            self._backend.close(slot)
+        self._request_places.release()

@@ -1,0 +1,265 @@
+"""The deterministic backend that ships: the whole appliance runs on it without a model.
+
+It is a function of the tokens in its cache, as a model is. It reads the last user message out
+of them, makes up the whole answer, looks how much of it is there already, and gives the next
+token; so a resumed answer goes on byte for byte where it stopped. The answer is the first FAQ
+entry's where the message quotes entries, else an echo: `You said: ...`, `你说：...`.
+
+A token is up to three bytes of UTF-8, the first of a text two, so Chinese characters are always
+cut in two. Control tokens are those of ChatML, and only `special` tokenising makes them.
+
+Words in the question steer it, for tests and demonstrations:
+    #tokens=200   the answer has 200 tokens
+    #slow=20      every step that this request takes part in lasts 20 ms longer
+    #die, #die=5  the process ends at once (status 9) before the answer's first, sixth token
+    #hang, ...    the step never returns, likewise
+`#die` and `#hang` are the poison requests of fault tests: never serve people with this backend.
+"""
+
+import functools
+import itertools
+import math
+import os
+import re
+import threading
+import time
+import unicodedata
+import zlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from appliance.schema import Sampling
+from appliance.worker.backend import Chunk, Facts, Outcome, Shape, TextKind, Vectors
+
+EXIT_STATUS_DIE = 9
+EMBEDDING_SIZE = 384
+EMBEDDING_TEXT_TOKENS = 512
+SIMILARITY_FLOOR = 0.7  # e5 models give unrelated texts about this much; thresholds expect it
+
+_CONTROL = {"<|im_start|>": 1, "<|im_end|>": 2, "<|endoftext|>": 3}
+_START, _END, _END_OF_TEXT = _CONTROL.values()
+_CONTROL_PATTERN = re.compile("|".join(re.escape(text) for text in _CONTROL))
+_DIRECTIVE = re.compile(r"#(tokens|slow|die|hang)(?:=(\d{1,6}))?\b")
+_QUESTION = re.compile(r"^(?:My question: |我的问题：)", re.MULTILINE)
+_ENTRY = re.compile(
+    r"^\[1\] (?:Question: |问：).*?^(?:Answer: |答：)(.*?)(?=^\[2\] |\Z)", re.MULTILINE | re.DOTALL
+)
+_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclass(slots=True)
+class _Script:
+    """What a sequence will say and do. Bytes and tokens count from the answer's start."""
+
+    answer: bytes
+    slow_s: float
+    die_at: int
+    hang_at: int
+
+
+@dataclass(slots=True)
+class _Sequence:
+    tokens: list[int] = field(default_factory=list)
+    script: _Script | None = None
+    said: int = 0  # answer bytes in the cache when `script` was made, and sampled since
+    answer_tokens: int = 0
+
+
+class _Feature(NamedTuple):
+    column: int
+    sign: float
+
+
+class FakeBackend:
+    """A backend without a model. `step_delay_s` makes every step take that long."""
+
+    def __init__(self, shape: Shape | None = None, *, step_delay_s: float = 0.0) -> None:
+        self._shape = shape or Shape()
+        self._step_delay_s = step_delay_s
+        self._sequences: dict[int, _Sequence] = {}
+
+    @property
+    def shape(self) -> Shape:
+        return self._shape
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            engine="fake",
+            model="fake",
+            device="none",
+            chat_template=_TEMPLATE,
+            begin_text="",
+            end_text="<|im_end|>",
+            begin_token=None,
+            embedding_model="fake-ngrams",
+            embedding_size=EMBEDDING_SIZE,
+            embedding_text_tokens=EMBEDDING_TEXT_TOKENS,
+            embedding_batch_tokens=4 * EMBEDDING_TEXT_TOKENS,
+            embedding_batch_texts=16,
+        )
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        if not special:
+            return _plain_tokens(text.encode())
+        tokens: list[int] = []
+        end = 0
+        for match in _CONTROL_PATTERN.finditer(text):
+            tokens += _plain_tokens(text[end : match.start()].encode())
+            tokens.append(_CONTROL[match.group()])
+            end = match.end()
+        return tokens + _plain_tokens(text[end:].encode())
+
+    def piece(self, token: int) -> bytes:
+        return _bytes_of(token)
+
+    def is_end(self, token: int) -> bool:
+        return token in (_END, _END_OF_TEXT)
+
+    def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
+        self._sequences[sequence] = _Sequence()
+
+    def decode(self, chunks: list[Chunk]) -> Outcome:
+        held = sum(len(one.tokens) for one in self._sequences.values())
+        if held + sum(len(chunk.tokens) for chunk in chunks) > self._shape.cache_tokens:
+            return Outcome.NO_ROOM
+        if any(chunk.position != len(self._sequences[chunk.sequence].tokens) for chunk in chunks):
+            return Outcome.REFUSED
+        delay_s = self._step_delay_s
+        for chunk in chunks:
+            one = self._sequences[chunk.sequence]
+            one.tokens += chunk.tokens
+            if chunk.wants_logits:
+                delay_s += self._prepare(one)
+        if delay_s:
+            time.sleep(delay_s)
+        return Outcome.DONE
+
+    def sample(self, sequence: int) -> int:
+        one = self._sequences[sequence]
+        assert one.script is not None, "sampled before its prompt was decoded"
+        rest = one.script.answer[one.said : one.said + _width_at(one.said)]
+        one.said += len(rest)
+        one.answer_tokens += 1
+        return _token_of(rest) if rest else _END
+
+    def close(self, sequence: int) -> None:
+        self._sequences.pop(sequence, None)
+
+    def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
+        folded = unicodedata.normalize("NFKC", text).casefold()
+        return _plain_tokens(folded.encode())[:EMBEDDING_TEXT_TOKENS]
+
+    def embed(self, texts: list[list[int]]) -> Vectors:
+        return np.stack(
+            [_vector(b"".join(map(_bytes_of, tokens)).decode(errors="ignore")) for tokens in texts]
+        )
+
+    def shut_down(self) -> None:
+        self._sequences.clear()
+
+    def _prepare(self, one: _Sequence) -> float:
+        """Read the prompt once it is complete; act out the directives. Returns the delay in s."""
+        if one.script is None:
+            message, said = _read(one.tokens)
+            one.script = _script(message)
+            one.said = len(said)
+            one.answer_tokens = len(_plain_tokens(said))
+        if one.answer_tokens == one.script.die_at:
+            os._exit(EXIT_STATUS_DIE)
+        if one.answer_tokens == one.script.hang_at:
+            threading.Event().wait()
+        return one.script.slow_s
+
+
+def _width_at(offset: int) -> int:
+    """Bytes of the token that begins at this offset of a text: 2, then 3 to a boundary."""
+    return 2 - offset if offset < 2 else 3 - (offset - 2) % 3
+
+
+def _plain_tokens(text: bytes) -> list[int]:
+    cuts = [0, *range(2, len(text), 3), len(text)] if text else [0]
+    return [_token_of(text[a:b]) for a, b in itertools.pairwise(cuts) if a < b]
+
+
+def _token_of(part: bytes) -> int:
+    """The length in the fourth byte keeps every id apart from the control tokens."""
+    return len(part) << 24 | int.from_bytes(part, "big")
+
+
+def _bytes_of(token: int) -> bytes:
+    return (token & 0xFFFFFF).to_bytes(token >> 24, "big") if token >> 24 else b""
+
+
+def _read(tokens: list[int]) -> tuple[str, bytes]:
+    """The last user message and the answer so far, from the tokens of a whole prompt."""
+    turns: list[bytes] = [b""]
+    for token in tokens:
+        if token == _START:
+            turns.append(b"")
+        turns[-1] += _bytes_of(token)
+    users = [turn for turn in turns if turn.startswith(b"user\n")]
+    message = users[-1].removeprefix(b"user\n").removesuffix(b"\n") if users else b""
+    return message.decode(errors="replace"), turns[-1].removeprefix(b"assistant\n")
+
+
+def _script(message: str) -> _Script:
+    found = _QUESTION.search(message)
+    question = message[found.end() :] if found else message
+    numbers = {name: int(value or 0) for name, value in _DIRECTIVE.findall(question)}
+    references = message[: found.start()] if found else message
+    entry = _ENTRY.search(references)
+    if entry:
+        answer = entry.group(1).strip()
+    else:
+        heard = " ".join(_DIRECTIVE.sub("", question).split())
+        chinese = any("\u4e00" <= character <= "\u9fff" for character in heard)
+        answer = f"你说：{heard}" if chinese else f"You said: {heard}"
+    return _Script(
+        answer=_lengthened(answer, numbers["tokens"]) if "tokens" in numbers else answer.encode(),
+        slow_s=numbers.get("slow", 0) / 1000,
+        die_at=numbers.get("die", -1),
+        hang_at=numbers.get("hang", -1),
+    )
+
+
+def _lengthened(answer: str, tokens: int) -> bytes:
+    """The answer over and over, cut to this many tokens at a character's end."""
+    size = max(3 * tokens - 1, 0)
+    unit = f"{answer} ".encode()
+    return (unit * (size // len(unit) + 1))[:size].decode(errors="ignore").encode()
+
+
+def _vector(text: str) -> Vectors:
+    """Signed hashing of character 1- to 3-grams, moved so that unrelated texts meet at 0.7."""
+    own = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
+    for word in re.findall(r"[\u3040-\u9fff]+|\w+", text):
+        padded = f" {word} "
+        for size, weight in ((1, 0.5), (2, 1.0), (3, 1.5)):
+            for start in range(len(padded) - size + 1):
+                column, sign = _feature(padded[start : start + size])
+                own[column] += weight * sign
+    length = float(np.linalg.norm(own))
+    if length:
+        own /= length
+    mixed: Vectors = math.sqrt(1 - SIMILARITY_FLOOR) * own + math.sqrt(SIMILARITY_FLOOR) * _common()
+    mixed /= float(np.linalg.norm(mixed))
+    return mixed
+
+
+@functools.lru_cache(maxsize=65_536)
+def _feature(gram: str) -> _Feature:
+    code = zlib.crc32(gram.encode())
+    return _Feature(code % EMBEDDING_SIZE, 1.0 if code & 0x80000000 else -1.0)
+
+
+@functools.cache
+def _common() -> Vectors:
+    """The direction all vectors share."""
+    return np.full(EMBEDDING_SIZE, EMBEDDING_SIZE**-0.5, dtype=np.float32)

@@ -1,0 +1,109 @@
+"""What goes into the engine and what comes out of it.
+
+Every `Generation` leaves the engine with exactly one of `Finished`, `Stopped` or `Rejected`,
+every `EmbedJob` with exactly one of `Embedded` or `EmbedFailed` (unless the engine is stopped
+first). The texts of all `Piece`s of a request, put after its `resume_text`, are the text of
+its `Finished` or `Stopped`.
+
+Times are seconds; `deadline_at_s` is on the engine's monotonic clock.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from appliance.schema import ChatMessage, Sampling
+from appliance.worker.backend import TextKind, Vectors
+
+FinishReason = Literal["stop", "length"]
+StopReason = Literal["cancelled", "deadline"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One answer to make. `resume_text` is what a lost worker had already given of it."""
+
+    request_id: str
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling
+    resume_text: str = ""
+    deadline_at_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedJob:
+    """Texts to embed. Texts longer than the embedding model's context are cut."""
+
+    job_id: str
+    texts: tuple[str, ...]
+    kind: TextKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """New text of an answer, whole characters only, never part of a stop string."""
+
+    request_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """`text` is the whole answer with its resumed part.
+
+    `completion_tokens` counts the whole answer, `resumed_tokens` the part that was given.
+    `first_token_s` is from arrival in the engine to the first new token (0 when there was
+    none), `decode_s` from there to the end.
+    """
+
+    request_id: str
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    resumed_tokens: int
+    first_token_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(_Ended):
+    """The model ended its answer or met a stop string ("stop"), or ran out of tokens."""
+
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped(_Ended):
+    """Ended from outside, with what there was."""
+
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """No answer, or no more of it. `reason`: context_overflow, no_room or engine_error."""
+
+    request_id: str
+    reason: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """`vectors` has one L2-normalised float32 row per text of the job."""
+
+    job_id: str
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedFailed:
+    """`reason`: no_embedding_model or engine_error."""
+
+    job_id: str
+    reason: str
+    message: str
+
+
+Output = Piece | Finished | Stopped | Rejected | Embedded | EmbedFailed

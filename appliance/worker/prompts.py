@@ -1,0 +1,39 @@
+"""Makes a request's tokens: template, tokeniser, and the check that the result can fit."""
+
+from appliance.worker.backend import Backend
+from appliance.worker.jobs import Generation
+from appliance.worker.sequence import Prepared
+from appliance.worker.template import ChatTemplate, prompt_tokens
+
+CHARS_PER_TOKEN = 16  # no text has more in earnest; a longer prompt is refused untokenised
+
+
+class PromptMaker:
+    """Prepares generations for one backend, on the engine thread: about 1 ms per 1,000 tokens."""
+
+    def __init__(self, backend: Backend) -> None:
+        facts = backend.facts
+        self._backend = backend
+        self._template = ChatTemplate(
+            facts.chat_template, begin_text=facts.begin_text, end_text=facts.end_text
+        )
+
+    def prepare(self, generation: Generation) -> Prepared | None:
+        """The request as tokens; None when it leaves no room for an answer in its context."""
+        room = self._backend.shape.context_tokens
+        chars = len(generation.resume_text) + sum(len(one.content) for one in generation.messages)
+        if chars > CHARS_PER_TOKEN * room:
+            return None
+        prompt = prompt_tokens(
+            self._template.render(generation.messages),
+            lambda text, special: self._backend.tokenize(text, special=special),
+            self._backend.facts.begin_token,
+        )
+        resumed = self._backend.tokenize(generation.resume_text, special=False)
+        if len(prompt) + len(resumed) >= room:
+            return None
+        return Prepared(
+            tokens=prompt + resumed,
+            prompt_tokens=len(prompt),
+            stops=(*generation.sampling.stop, *self._template.stops),
+        )

@@ -1,0 +1,111 @@
+"""One request inside the engine: its tokens, its text, its clock.
+
+A sequence begins with the prompt's tokens and those of the text a lost worker had already
+given, and grows by one token per step. It decides when its answer is over: an end token, a stop
+string, or no room for another token, whichever comes first.
+"""
+
+from dataclasses import dataclass
+
+from appliance.worker.jobs import Finished, FinishReason, Generation, Stopped, StopReason
+from appliance.worker.text import TextStream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A request as tokens: `tokens[:prompt_tokens]` is the prompt, the rest is resumed text."""
+
+    tokens: list[int]
+    prompt_tokens: int
+    stops: tuple[str, ...]
+
+
+class Sequence:
+    """A request with its tokens. `slot` is -1 while it waits."""
+
+    def __init__(self, generation: Generation, prepared: Prepared, *, arrived_at_s: float) -> None:
+        self.generation = generation
+        self.tokens = list(prepared.tokens)
+        self.slot = -1
+        self.finish_reason: FinishReason | None = None
+        self._prompt_tokens = prepared.prompt_tokens
+        self._resumed_tokens = len(prepared.tokens) - prepared.prompt_tokens
+        self._stream = TextStream(prepared.stops)
+        self._texts = [generation.resume_text]
+        self._arrived_at_s = arrived_at_s
+        self._first_token_at_s: float | None = None
+
+    @property
+    def request_id(self) -> str:
+        return self.generation.request_id
+
+    @property
+    def answered(self) -> list[int]:
+        """Tokens of the answer so far, resumed ones included."""
+        return self.tokens[self._prompt_tokens :]
+
+    @property
+    def new_tokens(self) -> int:
+        """How many tokens the request still allows."""
+        return self.generation.sampling.max_tokens - (len(self.tokens) - self._prompt_tokens)
+
+    def extend(self, token: int, piece: bytes, *, room: int, now_s: float) -> str:
+        """Take a sampled token. Returns the text that is certain now; may set `finish_reason`."""
+        self._mark_first_token(now_s)
+        self.tokens.append(token)
+        text = self._stream.feed(piece)
+        if self._stream.stopped:
+            self.finish_reason = "stop"
+        elif room == 0:
+            self.finish_reason = "length"
+            text += self._stream.flush()
+        self._texts.append(text)
+        return text
+
+    def end(self, now_s: float) -> str:
+        """The model ended its answer. Returns the text held back until now."""
+        self._mark_first_token(now_s)
+        self.finish_reason = "stop"
+        return self.flush()
+
+    def flush(self) -> str:
+        """Give up waiting for a stop string or the rest of a character."""
+        text = self._stream.flush()
+        self._texts.append(text)
+        return text
+
+    def finished(self, reason: FinishReason, now_s: float) -> Finished:
+        return Finished(
+            request_id=self.request_id,
+            text="".join(self._texts),
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=len(self.tokens) - self._prompt_tokens,
+            resumed_tokens=self._resumed_tokens,
+            first_token_s=self._first_token_s(),
+            decode_s=self._decode_s(now_s),
+            finish_reason=reason,
+        )
+
+    def stopped(self, reason: StopReason, now_s: float) -> Stopped:
+        return Stopped(
+            request_id=self.request_id,
+            text="".join(self._texts),
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=len(self.tokens) - self._prompt_tokens,
+            resumed_tokens=self._resumed_tokens,
+            first_token_s=self._first_token_s(),
+            decode_s=self._decode_s(now_s),
+            reason=reason,
+        )
+
+    def _mark_first_token(self, now_s: float) -> None:
+        if self._first_token_at_s is None:
+            self._first_token_at_s = now_s
+
+    def _first_token_s(self) -> float:
+        return (
+            0.0 if self._first_token_at_s is None else self._first_token_at_s - self._arrived_at_s
+        )
+
+    def _decode_s(self, now_s: float) -> float:
+        return 0.0 if self._first_token_at_s is None else now_s - self._first_token_at_s

@@ -1,0 +1,126 @@
+"""Builds the llama.cpp binding once per version, options and platform, and installs it.
+
+Run by `make` with the virtual environment's Python. The source distribution is pinned by hash in
+requirements.txt; the wheel is cached in the user's cache directory, so a second clone installs
+it in seconds. One build serves every CPU of its kind: each instruction-set variant is a library
+of its own, chosen when the worker starts. A GPU backend is added where its tool chain is here.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+PACKAGE = "llama-cpp-python"
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluice" / "wheels"
+LIBRARIES = "llama_cpp/lib"
+OPTIONS = {
+    "GGML_BACKEND_DL": "ON",  # backends are libraries, loaded at run time
+    "GGML_CPU_ALL_VARIANTS": "ON" if platform.machine() in ("x86_64", "AMD64") else "OFF",
+    "GGML_NATIVE": "OFF",
+    "LLAVA_BUILD": "OFF",  # no image models
+    "LLAMA_CURL": "OFF",
+    "LLAMA_OPENSSL": "OFF",
+    "LLAMA_BUILD_TOOLS": "OFF",
+    "CMAKE_INSTALL_BINDIR": LIBRARIES,  # the variants beside the library that loads them
+    "CMAKE_INSTALL_LIBDIR": LIBRARIES,
+    "CMAKE_INSTALL_INCLUDEDIR": "llama_cpp/include",
+}
+PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
+
+
+def options() -> dict[str, str]:
+    """Build options for this machine."""
+    chosen = dict(OPTIONS)
+    if shutil.which("nvcc") and Path("/dev/nvidia0").exists():
+        chosen["GGML_CUDA"] = "ON"
+    headers = Path("/usr/include/vulkan/vulkan_structs.hpp")
+    if shutil.which("glslc") and headers.exists() and "LayerSettingEXT" in headers.read_text():
+        chosen["GGML_VULKAN"] = "ON"  # older headers lack what this llama.cpp needs
+    return chosen
+
+
+def pinned() -> str:
+    """The binding's block in requirements.txt: version and hashes."""
+    text = REQUIREMENTS.read_text(encoding="utf-8")
+    found = re.search(rf"^{PACKAGE}==.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        sys.exit(f"{REQUIREMENTS} does not pin {PACKAGE}")
+    return found.group()
+
+
+def wheel(block: str, chosen: dict[str, str]) -> Path:
+    """The cached wheel, built if it is not there yet."""
+    identity = repr((block, sorted(chosen.items()), sysconfig.get_platform(), platform.libc_ver()))
+    directory = CACHE / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    ready = sorted(directory.glob("*.whl"))
+    if ready:
+        return ready[0]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        build(Path(scratch), block, chosen)
+        directory.mkdir(exist_ok=True)
+        for made in Path(scratch, "wheels").glob("*.whl"):
+            os.replace(made, directory / made.name)
+    return next(directory.glob("*.whl"))
+
+
+def build(scratch: Path, block: str, chosen: dict[str, str]) -> None:
+    requirement = scratch / "requirement.txt"
+    requirement.write_text(block, encoding="utf-8")
+    environment = os.environ | {
+        "CMAKE_ARGS": " ".join(f"-D{name}={value}" for name, value in chosen.items()),
+        "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
+    }
+    print(f"building {PACKAGE} from source, 5 to 15 minutes, once per machine", flush=True)
+    command = [
+        *(sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--require-hashes"),
+        *("--no-build-isolation", "--no-binary", PACKAGE, "--no-cache-dir"),
+        *("--wheel-dir", str(scratch / "wheels"), "--requirement", str(requirement)),
+    ]
+    log = CACHE / "build.log"
+    with (
+        log.open("w", encoding="utf-8") as record,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        show(process.stdout, record)
+    if process.returncode:
+        tail = log.read_text(encoding="utf-8").splitlines()[-30:]
+        sys.exit("\n".join([*tail, f"the build failed; all of its output is in {log}"]))
+
+
+def show(lines: object, record: object) -> None:
+    """Keeps the whole output in the log and shows how far the compiler is."""
+    shown = -1
+    for line in lines:  # type: ignore[attr-defined]
+        record.write(line)  # type: ignore[attr-defined]
+        found = PROGRESS.search(line)
+        if not found:
+            continue
+        percent = 100 * int(found[1]) // int(found[2])
+        step = 1 if sys.stdout.isatty() else 10
+        if percent // step > shown:
+            shown = percent // step
+            print(f"  compiling llama.cpp: {percent} %", flush=True)
+
+
+def main() -> None:
+    made = wheel(pinned(), options())
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", made],
+        check=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

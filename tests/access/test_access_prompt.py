@@ -1,0 +1,107 @@
+"""What the model is told."""
+
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.access.prompt import keep_recent, last_message, session_prompt, stateless_prompt
+from appliance.schema import ChatMessage, Match, Turn, User
+
+pytestmark = pytest.mark.unit
+
+TODAY = datetime.date(2026, 3, 4)
+NOBODY = User(id="u", attributes={}, tags=(), version=0)
+
+
+def match(answer: str) -> Match:
+    return Match(
+        id="f1", question="q", phrasing="p", answer=answer, category="", language="en", score=0.9
+    )
+
+
+def turn(number: int, size: int = 10) -> Turn:
+    return Turn(
+        id=f"r{number}",
+        created_at_ms=number,
+        question=f"q{number}",
+        sent=f"sent{number}".ljust(size, "."),
+        answer=f"answer{number}".ljust(size, "."),
+        state="done",
+    )
+
+
+def prompt(turns: list[Turn], question: str, person: User = NOBODY) -> tuple[ChatMessage, ...]:
+    return session_prompt(
+        "be kind", person, turns, question, [], today=TODAY, history_chars=10_000
+    ).messages
+
+
+def test_profile_and_tags_stand_in_the_system_message() -> None:
+    person = User(id="u", attributes={"name": "Lin", "team": "ops"}, tags=("new",), version=1)
+    system = prompt([], "hello", person)[0]
+    assert system.role == "system"
+    for fact in ("be kind", "name: Lin", "team: ops", "new"):
+        assert fact in system.content
+
+
+def test_faq_answers_and_the_date_stand_before_the_question() -> None:
+    text = last_message("how long is it?", [match("it is 42 m")], today=TODAY)
+    assert text.index("2026-03-04") < text.index("it is 42 m") < text.index("how long is it?")
+
+
+def test_a_chinese_question_is_framed_in_chinese() -> None:
+    text = last_message("年假有几天？", [match("15 天")], today=TODAY)
+    assert "问" in text
+    assert "My question" not in text
+
+
+def test_a_second_turn_only_appends_to_the_first_prompt() -> None:
+    first = prompt([], "one")
+    answered = Turn(
+        id="r1",
+        created_at_ms=1,
+        question="one",
+        sent=first[-1].content,
+        answer="1",
+        state="done",
+    )
+    second = prompt([answered], "two")
+    assert second[: len(first)] == first
+
+
+def test_turns_without_an_answer_are_left_out() -> None:
+    refused = Turn(id="r1", created_at_ms=1, question="lost", state="refused")
+    assert all("lost" not in message.content for message in prompt([refused], "next"))
+
+
+@given(st.lists(st.integers(10, 400), max_size=60), st.integers(0, 1000))
+def test_history_is_cut_rarely_and_always_fits(sizes: list[int], bound: int) -> None:
+    turns = [turn(number, size) for number, size in enumerate(sizes)]
+    kept = keep_recent(turns, bound)
+    assert list(kept) == turns[len(turns) - len(kept) :]
+    assert sum(len(t.sent) + len(t.answer) for t in kept) <= bound
+    if turns:
+        before = keep_recent(turns[:-1], bound)
+        grown = [*before, turns[-1]]
+        size = sum(len(t.sent) + len(t.answer) for t in grown)
+        if size <= bound:  # nothing has to go, so the prefix stays as it was
+            assert list(kept) == grown
+
+
+def test_a_callers_own_system_message_replaces_ours() -> None:
+    given_messages = [
+        ChatMessage(role="system", content="pirate"),
+        ChatMessage(role="user", content="hi"),
+    ]
+    built = stateless_prompt("be kind", NOBODY, given_messages, [], today=TODAY)
+    assert [message.content for message in built.messages] == ["pirate", "hi"]
+
+
+def test_faq_entries_reach_an_openai_call_too() -> None:
+    built = stateless_prompt(
+        "be kind", NOBODY, [ChatMessage(role="user", content="hi")], [match("42")], today=TODAY
+    )
+    assert built.messages[0].content == "be kind"
+    assert "42" in built.messages[-1].content

@@ -1,0 +1,241 @@
+"""The real embedded Valkey: its door, its durability, its failures."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis.asyncio as redis
+from hypothesis import given
+from hypothesis import strategies as st
+from redis import exceptions
+
+from appliance.supervisor.child import ChildSpec
+from appliance.supervisor.machine import Policy
+from appliance.supervisor.tree import Tree
+from appliance.supervisor.valkey import EmbeddedValkey, embedded_valkey, find_binary, quoted
+
+pytestmark = pytest.mark.integration
+
+POLICY = Policy(start_timeout_s=20.0, backoff_first_s=0.01, backoff_cap_s=0.1, restarts=3)
+
+
+@contextlib.asynccontextmanager
+async def running(spec: ChildSpec) -> AsyncIterator[Tree]:
+    tree = Tree([spec])
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(tree.run())
+        yield tree
+        await tree.stop(5.0)
+
+
+@contextlib.asynccontextmanager
+async def serving(store: EmbeddedValkey) -> AsyncIterator[tuple[Tree, "redis.Redis"]]:
+    async with running(store.child) as tree:
+        status = await tree.wait_ready("valkey", 20.0)
+        assert status.state == "ready", status
+        async with redis.from_url(store.endpoint.url) as client:
+            yield tree, client
+
+
+def store_in(tmp_path: Path) -> EmbeddedValkey:
+    sockets = tmp_path / "run"
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    return embedded_valkey(tmp_path / "valkey", sockets, policy=POLICY)
+
+
+def incremental_file(tmp_path: Path) -> Path:
+    (path,) = (tmp_path / "valkey" / "appendonlydir").glob("*.incr.aof")
+    return path
+
+
+async def test_it_answers_on_its_socket_and_on_no_port(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    async with serving(store) as (tree, client):
+        assert await client.ping()
+        process = psutil.Process(tree.statuses()[0].pid)
+        assert process.name() == "valkey-server"
+        assert not process.net_connections("inet")
+        assert store.endpoint.socket.stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "valkey").stat().st_mode & 0o777 == 0o700
+        configuration = tmp_path / "valkey" / "valkey.conf"
+        assert configuration.stat().st_mode & 0o777 == 0o600
+        for place in (str(process.cmdline()), str(process.environ()), configuration.read_text()):
+            assert store.endpoint.password not in place
+        assert store.endpoint.password not in repr(store)
+
+
+async def test_strangers_and_earlier_passwords_are_refused(tmp_path: Path) -> None:
+    earlier = store_in(tmp_path)
+    async with serving(store_in(tmp_path)) as (_, _client):
+        path = str(earlier.endpoint.socket)
+        for user, password in (("sluice", earlier.endpoint.password), ("default", ""), ("x", "y")):
+            async with redis.Redis(
+                unix_socket_path=path, username=user, password=password
+            ) as stranger:
+                with pytest.raises(exceptions.AuthenticationError):
+                    await stranger.ping()
+        async with redis.Redis(unix_socket_path=path) as nobody:
+            with pytest.raises(exceptions.AuthenticationError):
+                await nobody.ping()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "CONFIG GET dir",
+        "CONFIG SET dir /",
+        "KEYS *",
+        "FLUSHALL",
+        "ACL SETUSER x on",
+        "SHUTDOWN",
+        "DEBUG SLEEP 1",
+        "MODULE LIST",
+        "REPLICAOF localhost 1",
+        "SAVE",
+        "CLIENT KILL TYPE normal",
+        "MONITOR",
+    ],
+)
+async def test_dangerous_commands_are_refused(tmp_path: Path, command: str) -> None:
+    async with serving(store_in(tmp_path)) as (_, client):
+        with pytest.raises(exceptions.ResponseError, match=r"permission|not allowed"):
+            await client.execute_command(*command.split())
+
+
+async def test_what_the_appliance_needs_is_allowed(tmp_path: Path) -> None:
+    async with serving(store_in(tmp_path)) as (_, client):
+        await client.execute_command("CLIENT", "SETINFO", "LIB-NAME", "sluice")
+        await client.execute_command("CLIENT", "SETNAME", "access")
+        assert (await client.info("memory"))["maxmemory_policy"] == "noeviction"
+        assert (await client.info("persistence"))["aof_enabled"] == 1
+        await client.xgroup_create("work", "workers", mkstream=True)
+        await client.xadd("work", {"request": "密码"})
+        got = await client.xreadgroup("workers", "w0", {"work": ">"}, count=1, block=1_000)
+        assert len(got) == 1
+        await client.xautoclaim("work", "workers", "w1", 0)
+        await client.xinfo_groups("work")
+        script = client.register_script("return redis.call('INCR', KEYS[1])")
+        assert await script(keys=["{u}counter"]) == 1
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.set("a", 1).expire("a", 10)
+            pipe.zadd("z", {"m": 1})
+            await pipe.execute()
+        assert [key async for key in client.scan_iter("a*")] == [b"a"]
+        await client.publish("channel", "x")
+        await client.blpop(["list"], timeout=0.01)
+        await client.memory_usage("a")
+
+
+async def test_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path) -> None:
+    async with serving(store_in(tmp_path)) as (tree, client):
+        for round_ in range(5):
+            before = tree.statuses()[0]
+            await client.set(f"key{round_}", "x" * 100_000)
+            assert before.pid is not None
+            os.kill(before.pid, signal.SIGKILL)
+            await tree._children["valkey"].settled("backing_off")
+            status = await tree.wait_ready("valkey", 20.0)
+            assert (status.state, status.restarts) == ("ready", round_ + 1)
+            await client.connection_pool.disconnect()
+            assert await client.dbsize() == round_ + 1
+            if round_ == 1:
+                tree.restart("valkey")  # a clean record, or the sixth kill would be too many
+                await tree._children["valkey"].settled("starting")
+                await tree.wait_ready("valkey", 20.0)
+                await client.connection_pool.disconnect()
+
+
+async def test_it_stops_cleanly_even_when_its_folder_is_gone(tmp_path: Path) -> None:
+    import shutil
+
+    async with serving(store_in(tmp_path)) as (tree, client):
+        await client.set("a", 1)
+        shutil.rmtree(tmp_path / "valkey")
+        before = asyncio.get_running_loop().time()
+        await tree.stop(10.0)
+        assert asyncio.get_running_loop().time() - before < 5.0
+        assert tree.statuses()[0].state == "stopped"
+
+
+async def test_a_torn_tail_costs_the_torn_command_only(tmp_path: Path) -> None:
+    async with serving(store_in(tmp_path)) as (_, client):
+        await client.set("whole", 1)
+        await client.set("torn", 1)
+    path = incremental_file(tmp_path)
+    path.write_bytes(path.read_bytes()[:-5])
+    async with serving(store_in(tmp_path)) as (_, client):
+        assert await client.exists("whole", "torn") == 1
+
+
+async def test_damage_in_the_middle_is_refused_once_with_a_hint_that_works(tmp_path: Path) -> None:
+    async with serving(store_in(tmp_path)) as (_, client):
+        for number in range(100):
+            await client.set(f"key{number}", "value")
+    path = incremental_file(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 40] = b"\0" * 40
+    path.write_bytes(content)
+    store = store_in(tmp_path)
+    async with running(store.child) as tree:
+        status = await tree.wait_ready("valkey", 20.0)
+        assert (status.state, status.restarts) == ("failed", 0)
+        assert "valkey-check-aof --fix" in status.detail
+        assert path.read_bytes() == bytes(content), "the damaged file was touched"
+
+        tool = tmp_path / "valkey-check-aof"
+        tool.symlink_to(find_binary())
+        (manifest,) = path.parent.glob("*.manifest")
+        subprocess.run([tool, "--fix", manifest], input=b"y\n", check=True, capture_output=True)
+        tree.retry("valkey")
+        assert (await tree.wait_ready("valkey", 20.0)).state == "ready"
+        async with redis.from_url(store.endpoint.url) as client:
+            assert 30 < await client.dbsize() < 60
+
+
+async def test_a_full_store_refuses_writes_and_forgets_nothing(tmp_path: Path) -> None:
+    sockets = tmp_path / "run"
+    sockets.mkdir(mode=0o700)
+    store = embedded_valkey(tmp_path / "valkey", sockets, memory_bytes=3_000_000, policy=POLICY)
+    async with serving(store) as (_, client):
+        kept = 0
+        with contextlib.suppress(exceptions.OutOfMemoryError):
+            while kept < 1_000:
+                await client.set(f"key{kept}", "x" * 50_000)
+                kept += 1
+        assert kept < 1_000
+        assert await client.dbsize() == kept
+
+
+async def test_any_path_will_do(tmp_path: Path) -> None:
+    strange = tmp_path / "数据 100% #?&=\\ \"quoted\" 'x'"
+    strange.mkdir()
+    async with serving(store_in(strange)) as (_, client):
+        await client.set("a", 1)
+    assert incremental_file(strange).stat().st_size > 0
+    async with serving(store_in(strange)) as (_, client):
+        assert await client.get("a") == b"1"
+
+
+async def test_a_stale_socket_is_taken_over(tmp_path: Path) -> None:
+    import socket
+
+    (tmp_path / "run").mkdir(mode=0o700)
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(tmp_path / "run" / "valkey.sock"))
+    stale.close()
+    async with serving(store_in(tmp_path)) as (_, client):
+        assert await client.ping()
+
+
+@given(st.binary(max_size=60).filter(lambda path: b"\0" not in path))
+def test_a_quoted_path_is_one_line_of_plain_characters(path: bytes) -> None:
+    text = quoted(Path(os.fsdecode(path)))
+    assert text.isascii()
+    assert text.isprintable()
+    assert '"' not in text[1:-1]

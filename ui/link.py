@@ -1,0 +1,101 @@
+"""Owns what is known of the way to the server: away, starting, or up.
+
+`watch` asks until the server is ready and then ends: while all is well nothing is asked, and
+the first call that fails on its way calls for a new watch. The pause between two questions
+grows, so a server that starts is seen at once and one that is away costs nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from appliance.errors import SluiceError, Unauthorized
+from ui.answers import Readiness
+
+WATCH_FIRST_S: Final = 0.25
+WATCH_MAX_S: Final = 3.0
+_FINE: Final = ("ok", "ready", "")
+
+
+@dataclass(frozen=True)
+class LinkState:
+    """`kind`: connecting (never reached yet), away, starting (reached, not ready), up, refused.
+
+    `detail` names the parts that are not ready; it comes from the server.
+    """
+
+    kind: Literal["connecting", "away", "starting", "up", "refused"] = "connecting"
+    detail: str = ""
+
+    @property
+    def is_reachable(self) -> bool:
+        return self.kind in ("starting", "up")
+
+
+class Link:
+    """The state of the connection; every change is told."""
+
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[Readiness]],
+        *,
+        tell: Callable[[LinkState], None],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ask = ask
+        self._tell = tell
+        self._pause = pause
+        self._was_reached = False
+        self._is_watching = False
+        self.state = LinkState()
+
+    def lost(self) -> None:
+        """A call found the server away; the caller starts a new `watch`."""
+        self._set(self._away())
+
+    def refused(self) -> None:
+        """A call found that the server does not accept our key."""
+        self._set(LinkState("refused"))
+
+    async def watch(self) -> None:
+        """Returns when the server is ready or refuses our key; at once when one is watching."""
+        if self._is_watching:
+            return
+        self._is_watching = True
+        try:
+            await self._watch()
+        finally:
+            self._is_watching = False
+
+    async def _watch(self) -> None:
+        pause_s = WATCH_FIRST_S
+        while True:
+            before = self.state
+            state = await self._look()
+            self._set(state)
+            if state.kind in ("up", "refused"):
+                return
+            pause_s = WATCH_FIRST_S if state != before else min(WATCH_MAX_S, pause_s * 1.6)
+            await self._pause(pause_s)
+
+    async def _look(self) -> LinkState:
+        try:
+            readiness = await self._ask()
+        except Unauthorized:
+            return LinkState("refused")
+        except SluiceError:
+            return self._away()
+        self._was_reached = True
+        if readiness.ready:
+            return LinkState("up")
+        waiting = {name: text for name, text in readiness.checks.items() if text not in _FINE}
+        return LinkState("starting", ", ".join(f"{name}: {text}" for name, text in waiting.items()))
+
+    def _away(self) -> LinkState:
+        return LinkState("away" if self._was_reached else "connecting")
+
+    def _set(self, state: LinkState) -> None:
+        if state != self.state:
+            self.state = state
+            self._tell(state)

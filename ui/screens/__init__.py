@@ -1,0 +1,1 @@
+"""Screens: each turns its widgets' messages into calls, and states into what widgets show."""

@@ -1,0 +1,89 @@
+"""Small questions over a screen: yes or no, and one line of text."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button, Footer, Input
+
+from ui.keys import key
+from ui.screens.frame import Dialog
+from ui.texts import Texts
+from ui.widgets.plain import LineField, Plain
+
+
+@dataclass(frozen=True)
+class Question:
+    """What `Confirm` asks. A dangerous one starts on "no"."""
+
+    title: str
+    body: str
+    yes: str
+    no: str
+    is_dangerous: bool = True
+
+
+class Confirm(Dialog[bool]):
+    """Asks a question; the result is whether the person agreed. Escape means no."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("escape", "close", "close"),
+        key("left", "app.focus_previous", "choose", show=False),
+        key("right", "app.focus_next", "choose", show=False),
+    ]
+
+    def __init__(self, texts: Texts, question: Question) -> None:
+        super().__init__(texts)
+        self._question = question
+        self.AUTO_FOCUS = "#no" if question.is_dangerous else "#yes"
+
+    def compose(self) -> ComposeResult:
+        question = self._question
+        with Vertical(classes="dialog"):
+            yield Plain(question.title, classes="dialog-title")
+            yield Plain(question.body, classes="dialog-body")
+            with Horizontal(classes="dialog-buttons"):
+                yes = Content(question.yes)
+                yield Button(yes, id="yes", variant="error" if question.is_dangerous else "primary")
+                yield Button(Content(question.no), id="no")
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_close(self) -> None:
+        self.dismiss(False)
+
+
+class AskLine(Dialog[str | None]):
+    """Asks for one line of text; None when the person gave up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("enter", "save", "save"),
+        key("escape", "close", "close"),
+    ]
+
+    def __init__(self, texts: Texts, *, title: str, label: str, text: str, max_chars: int) -> None:
+        super().__init__(texts)
+        self._title = title
+        self._field = LineField(id="line", max_length=max_chars)
+        self._field.border_title = label
+        self._field.set_text(text)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Plain(self._title, classes="dialog-title")
+            yield self._field
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.action_save()
+
+    def action_save(self) -> None:
+        self.dismiss(self._field.value.strip())
+
+    def action_close(self) -> None:
+        self.dismiss(None)

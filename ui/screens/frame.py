@@ -1,0 +1,112 @@
+"""What every screen shares: words in the person's language, the frame around the body, and one
+way to make calls that can fail.
+
+`attempt` runs a call in a worker and turns a `SluiceError` into a `CallFailed` message, which the
+app shows and acts upon; so no screen needs a handler for errors it can do nothing about.
+"""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding
+from textual.message import Message
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer
+
+from appliance.errors import SluiceError
+from ui.keys import in_words
+from ui.link import LinkState
+from ui.texts import Texts
+from ui.widgets.top_bar import Banner, Place, TopBar
+
+T = TypeVar("T")
+
+
+@dataclass
+class CallFailed(Message):
+    """A call to the server failed. `note` says what that means for what the person was doing."""
+
+    error: SluiceError
+    note: str = ""
+
+
+def _worded(texts: Texts, active: dict[str, ActiveBinding]) -> dict[str, ActiveBinding]:
+    worded: dict[str, ActiveBinding] = {}
+    for pressed, shown in active.items():
+        binding = in_words(texts, shown.binding)
+        worded[pressed] = shown._replace(binding=binding, tooltip=binding.tooltip)
+    return worded
+
+
+class SluiceScreen(Screen[None]):
+    """A place of the app: top bar, banner, the body that the subclass composes, footer."""
+
+    PLACE: ClassVar[Place]
+
+    def __init__(self, texts: Texts, address: str) -> None:
+        super().__init__()
+        self.texts = texts
+        self.link_state = LinkState()
+        self._top_bar = TopBar(texts, self.PLACE)
+        self._banner = Banner(texts, address)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        return _worded(self.texts, super().active_bindings)
+
+    def compose(self) -> ComposeResult:
+        yield self._top_bar
+        yield self._banner
+        yield from self.compose_body()
+        yield Footer(show_command_palette=False, compact=True)
+
+    def compose_body(self) -> ComposeResult:
+        yield from ()
+
+    def on_mount(self) -> None:
+        self._top_bar.show(self.link_state)
+        self._banner.show(self.link_state)
+
+    def show_link(self, state: LinkState) -> None:
+        """The app tells how the server can be reached."""
+        before, self.link_state = self.link_state, state
+        if self.is_mounted:
+            self._top_bar.show(state)
+            self._banner.show(state)
+        if state.is_reachable and (not before.is_reachable or state.kind == "up"):
+            self.on_link_restored()
+
+    def on_link_restored(self) -> None:
+        """The server can be reached (again): the subclass reads what it shows."""
+
+    def attempt(
+        self,
+        work: Coroutine[Any, Any, None],  # Any: what a coroutine is sent, unused
+        *,
+        group: str,
+        exclusive: bool = False,
+        note: str = "",
+    ) -> None:
+        """Runs `work` in the background; `exclusive` gives up what runs in the same group."""
+
+        async def run() -> None:
+            try:
+                await work
+            except SluiceError as error:
+                self.post_message(CallFailed(error, note))
+
+        self.run_worker(run(), group=group, exclusive=exclusive)
+
+
+class Dialog(ModalScreen[T]):
+    """A question or a form over a screen; its bindings are worded like a screen's."""
+
+    def __init__(self, texts: Texts) -> None:
+        super().__init__()
+        self.texts = texts
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        return _worded(self.texts, super().active_bindings)

@@ -1,0 +1,1 @@
+"""Widgets: each shows a state and posts messages. None knows the client."""

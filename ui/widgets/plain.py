@@ -1,0 +1,46 @@
+"""The three ways to put text on screen or take it in, safe by construction.
+
+`Plain` never reads markup; the fields clean what is pasted into them. Every other module uses
+these in place of Textual's `Static`, `Label`, `Input` and `TextArea`, and a test holds that.
+"""
+
+from textual.content import Content
+from textual.events import Paste
+from textual.widgets import Input, Static, TextArea
+
+from ui.safe_text import safe_line, safe_text
+
+
+class Plain(Static):
+    """Text shown exactly as given; square brackets mean nothing."""
+
+    def __init__(
+        self, text: str | Content = "", *, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(text, markup=False, id=id, classes=classes)
+
+
+class LineField(Input):
+    """A field of one line."""
+
+    def set_text(self, text: str) -> None:
+        self.value = safe_line(text, max_chars=10_000)
+
+    async def _on_paste(self, event: Paste) -> None:  # type: ignore[override]  # Textual awaits it
+        event.stop()
+        event.prevent_default()
+        line = safe_line(event.text, max_chars=10_000)
+        if line:
+            self.insert_text_at_cursor(line)
+
+
+class TextField(TextArea):
+    """A field of several lines."""
+
+    def set_text(self, text: str) -> None:
+        self.load_text(safe_text(text))
+
+    async def _on_paste(self, event: Paste) -> None:
+        event.stop()
+        event.prevent_default()
+        await super()._on_paste(Paste(safe_text(event.text)))

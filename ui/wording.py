@@ -1,0 +1,217 @@
+"""Turns states into the words a person reads; pure, in the language of the `Texts` given.
+
+Texts of the server that are woven in are made safe here, so what comes out can be shown.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Final, Literal
+
+from appliance.errors import SluiceError
+from appliance.schema import Session
+from ui.answers import UNREACHABLE
+from ui.link import LinkState
+from ui.safe_text import safe_line, safe_text
+from ui.texts import Texts
+from ui.turns import LiveTurn
+
+_BYTES_PER_MB: Final = 1_000_000
+_BYTES_PER_GB: Final = 1_000_000_000
+_PASSED: Final = {"received": 1, "waiting": 1, "admitted": 2, "retrieved": 3, "answering": 4}
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What lies behind a running turn, and where it is now."""
+
+    passed: tuple[str, ...]
+    now: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """How a turn ended badly: what happened, why, and what can be done."""
+
+    severity: Literal["error", "warning"]
+    title: str
+    reason: str
+    next_step: str
+
+
+def stages(texts: Texts, turn: LiveTurn) -> Stages:
+    """The way of an open turn: received, waiting, admitted, FAQ, answering."""
+    found = len(turn.matches)
+    names = (
+        texts.turn_received,
+        texts.turn_admitted,
+        texts.turn_retrieved.format(count=found) if found else texts.turn_retrieved_none,
+        texts.turn_answering,
+    )
+    passed = _PASSED.get(turn.phase, 0)
+    if turn.phase == "sent":
+        way = Stages((), texts.turn_sent)
+    elif turn.phase == "waiting":
+        way = Stages(names[:1], _waiting(texts, turn))
+    else:
+        way = Stages(names[: passed - 1], names[passed - 1])
+    if turn.interrupted:
+        return Stages((*way.passed, way.now), texts.turn_reconnecting)
+    if turn.cancelling:
+        return Stages((*way.passed, way.now), texts.turn_stopping)
+    return way
+
+
+def _waiting(texts: Texts, turn: LiveTurn) -> str:
+    place = ordinal(texts, turn.place)
+    if turn.eta_s is None:
+        return texts.turn_waiting.format(place=place)
+    return texts.turn_waiting_eta.format(place=place, eta=duration(texts, turn.eta_s))
+
+
+def ending(texts: Texts, turn: LiveTurn) -> str:
+    """The closing line of a finished turn: speed, length, first word, and how it finished."""
+    parts: list[str] = []
+    if turn.timings is not None and turn.timings.tokens_per_s > 0:
+        parts.append(texts.turn_rate.format(rate=f"{turn.timings.tokens_per_s:.1f}"))
+    if turn.usage.completion_tokens:
+        parts.append(texts.turn_tokens.format(count=turn.usage.completion_tokens))
+    if turn.timings is not None and turn.timings.first_token_ms:
+        wait = duration(texts, turn.timings.first_token_ms / 1000)
+        parts.append(texts.turn_first_word.format(duration=wait))
+    parts.append(texts.turn_cut if turn.finish_reason == "length" else texts.turn_finished)
+    return " · ".join(parts)
+
+
+def trouble(texts: Texts, turn: LiveTurn) -> Trouble | None:
+    """None for a turn that is open or ended well."""
+    reason = safe_line(turn.message or turn.reason)
+    hint = safe_line(turn.hint)
+    match turn.phase:
+        case "failed":
+            return Trouble("error", texts.turn_failed, reason, hint or texts.turn_failed_next)
+        case "refused":
+            return Trouble("warning", texts.turn_refused, reason, _retry(texts, turn))
+        case "cancelled":
+            return Trouble("warning", texts.turn_stopped, "", texts.turn_stopped_next)
+        case "lost":
+            return Trouble("error", texts.turn_lost, reason, hint or texts.turn_lost_next)
+        case _:
+            return None
+
+
+def _retry(texts: Texts, turn: LiveTurn) -> str:
+    if turn.retry_after_s is None:
+        return texts.turn_refused_next
+    return texts.turn_refused_retry.format(duration=duration(texts, turn.retry_after_s))
+
+
+def error_words(texts: Texts, error: SluiceError) -> str:
+    """What happened, with the server's own words, and what the person can do next."""
+    kind = "unreachable" if error.reason == UNREACHABLE else error.code
+    titles = {
+        "unreachable": (texts.error_unreachable, texts.error_unreachable_next),
+        "invalid": (texts.error_invalid, texts.error_invalid_next),
+        "unauthorized": (texts.error_unauthorized, texts.error_unauthorized_next),
+        "not_found": (texts.error_not_found, texts.error_not_found_next),
+        "conflict": (texts.error_conflict, texts.error_conflict_next),
+        "overloaded": (texts.error_overloaded, texts.error_overloaded_next),
+        "unavailable": (texts.error_unavailable, texts.error_unavailable_next),
+    }
+    title, next_step = titles.get(kind, (texts.error_internal, texts.error_internal_next))
+    if error.retry_after_s is not None:
+        next_step = texts.error_retry.format(duration=duration(texts, error.retry_after_s))
+    elif error.hint and kind != "unreachable":
+        next_step = safe_line(error.hint)
+    if kind == "unreachable" or not error.message:
+        return f"{title}.\n{next_step}"
+    return f"{title}: {safe_line(error.message)}\n{next_step}"
+
+
+def link_banner(texts: Texts, state: LinkState, address: str) -> str:
+    """What to say across the screen about the way to the server; empty when all is well."""
+    shown = safe_line(address, 60)
+    match state.kind:
+        case "connecting":
+            return texts.link_connecting_banner.format(address=shown)
+        case "away":
+            return texts.link_away_banner.format(address=shown)
+        case "starting" if state.detail:
+            return texts.link_starting_detail.format(detail=safe_line(state.detail, 120))
+        case "starting":
+            return texts.link_starting_banner
+        case "refused":
+            return texts.link_refused_banner
+        case _:
+            return ""
+
+
+def link_word(texts: Texts, state: LinkState) -> str:
+    words = {
+        "connecting": texts.link_connecting,
+        "away": texts.link_away,
+        "starting": texts.link_starting,
+        "up": texts.link_up,
+        "refused": texts.link_refused,
+    }
+    return words[state.kind]
+
+
+def session_title(texts: Texts, session: Session, first_question: str) -> str:
+    """The title, or the first question where there is none yet."""
+    return safe_line(session.title) or safe_line(first_question) or texts.chat_untitled
+
+
+def moment(at_ms: int, now_ms: int, zone: tzinfo | None = None) -> str:
+    """A point in time, as short as it can be told: time today, else day, else year and month."""
+    at = datetime.fromtimestamp(at_ms / 1000, zone)
+    now = datetime.fromtimestamp(now_ms / 1000, zone)
+    if at.date() == now.date():
+        return f"{at:%H:%M}"
+    return f"{at:%m-%d}" if at.year == now.year else f"{at:%Y-%m}"
+
+
+def duration(texts: Texts, seconds: float) -> str:
+    """A span of time with one unit: 0.4 s, 12 s, 3 min, 2 h, 5 d."""
+    if seconds < 9.95:
+        return texts.seconds.format(count=f"{max(seconds, 0):.1f}".removesuffix(".0"))
+    if seconds < 90:
+        return texts.seconds.format(count=round(seconds))
+    if seconds < 90 * 60:
+        return texts.minutes.format(count=round(seconds / 60))
+    if seconds < 36 * 3600:
+        return texts.hours.format(count=round(seconds / 3600))
+    return texts.days.format(count=round(seconds / 86_400))
+
+
+def memory(size_bytes: int) -> str:
+    """A size as people say it, empty for nothing."""
+    if size_bytes >= _BYTES_PER_GB:
+        return f"{size_bytes / _BYTES_PER_GB:.1f} GB"
+    return f"{size_bytes / _BYTES_PER_MB:.0f} MB" if size_bytes else ""
+
+
+def ordinal(texts: Texts, number: int) -> str:
+    """ "3rd" in English; the bare number where the text around it makes it an ordinal."""
+    if texts.language != "en":
+        return str(number)
+    teen = number % 100 in (11, 12, 13)
+    suffix = "th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
+def child_state(texts: Texts, state: str) -> str:
+    """A process's state in words; one we do not know is shown as the server names it."""
+    known = {
+        "stopped": texts.state_stopped,
+        "starting": texts.state_starting,
+        "ready": texts.state_ready,
+        "backing_off": texts.state_backing_off,
+        "failed": texts.state_failed,
+        "stopping": texts.state_stopping,
+    }
+    return known.get(state, safe_line(state, 24))
+
+
+def block(text: str) -> str:
+    """A text of several lines from outside, made safe, without blank lines at its ends."""
+    return safe_text(text).strip("\n")
