@@ -12,7 +12,7 @@ REQUIREMENTS := packaging/requirements.txt
 .PHONY: run test check models lock clean
 
 run: $(VENV)/.ready
-	@$(BIN)/sluice models pull --missing
+	@$(BIN)/sluice models pull >/dev/null
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; else exec $(BIN)/sluice serve --demo-faq; fi
 
 test: check models
@@ -27,7 +27,7 @@ check: $(VENV)/.ready
 
 # Tests keep their weights in the user's cache, away from the data of a running appliance.
 models: $(VENV)/.ready
-	@$(BIN)/sluice models --cache pull --missing --tests
+	@$(BIN)/sluice models --cache pull chat embedding test-chat >/dev/null
 
 # The exact versions of everything, with hashes; run after changing pyproject.toml.
 lock: $(VENV)/.ready

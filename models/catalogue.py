@@ -93,14 +93,18 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.by_name(name)
 
     def require(self, wanted: str) -> Entry:
-        """The entry for a role or a name. Raises NotFound naming what there is."""
+        """The entry for a role or a name. Raises NotFound."""
         entry = self.by_role(wanted) or self.by_name(wanted)
         if entry is None:
-            raise NotFound(
-                f"No weights are called {wanted[:100]!r}.",
-                hint="`sluice models list` shows the names",
-            )
+            raise unknown(wanted)
         return entry
+
+
+def unknown(name: str) -> NotFound:
+    """The error for a name that nothing here has."""
+    return NotFound(
+        f"No weights are called {name[:100]!r}.", hint="`sluice models list` shows the names"
+    )
 
 
 def valid_name(name: str) -> bool:

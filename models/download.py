@@ -54,7 +54,7 @@ class Wanted:
 
     @property
     def part(self) -> Path:
-        return part_of(self.target)
+        return files.part_of(self.target)
 
     @property
     def tag(self) -> Path:
@@ -76,11 +76,6 @@ class _Tries:
     stale: int = 0
     asked_pause_s: float = 0.0
     why: str = "it sent nothing"
-
-
-def part_of(target: Path) -> Path:
-    """Where the bytes of `target` gather until they are complete."""
-    return target.with_name(target.name + ".part")
 
 
 def client() -> httpx.Client:

@@ -219,7 +219,10 @@ def _wanted(shape: _Shape) -> Iterator[_Wanted]:
             yield _Wanted(f"l{layer}.{part}.b", f"{target}.bias", (outputs,))
 
 
-def _array(content: bytes, tensor: _Tensor, wanted: _Wanted) -> _Array:
+def _array(content: bytes, tensors: dict[str, _Tensor], wanted: _Wanted) -> _Array:
+    tensor = tensors.get(wanted.source)
+    if tensor is None:
+        raise _broken(f"tensor {wanted.source!r} is missing")
     count = int(np.prod(wanted.shape))
     size_bytes = count // BLOCK_WEIGHTS * BLOCK_BYTES if tensor.quantised else 4 * count
     if tensor.count != count or tensor.size_bytes != size_bytes:
@@ -239,16 +242,15 @@ def _write(
     tokenizer: _Tokenizer,
     tensors: dict[str, _Tensor],
 ) -> None:
+    arrays = {one.target: _array(content, tensors, one) for one in _wanted(shape)}
     writer = gguf.GGUFWriter(target, "bert", endianess=gguf.GGUFEndian.LITTLE)
     try:
         _add_metadata(writer, shape)
         _add_tokenizer(writer, tokenizer, shape.vocabulary)
-        for wanted in _wanted(shape):
-            tensor = tensors.get(wanted.source)
-            if tensor is None:
-                raise _broken(f"tensor {wanted.source!r} is missing")
-            kind = gguf.GGMLQuantizationType.Q4_0 if tensor.quantised else None
-            writer.add_tensor(wanted.target, _array(content, tensor, wanted), raw_dtype=kind)
+        for name, array in arrays.items():
+            quantised = array.dtype == np.uint8
+            kind = gguf.GGMLQuantizationType.Q4_0 if quantised else None
+            writer.add_tensor(name, array, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

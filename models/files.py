@@ -27,6 +27,16 @@ RESERVE_BYTES = 64 << 20  # left free, so that logs and databases beside us can 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+def part_of(target: Path) -> Path:
+    """Where the bytes of `target` gather until they are complete."""
+    return target.with_name(f"{target.name}.part")
+
+
+def staging_of(target: Path) -> Path:
+    """The directory where what `target` is put together from gathers."""
+    return target.with_name(f".{target.name}.staging")
+
+
 def private_directory(directory: Path) -> Path:
     """Create `directory` for its owner only. One that others may write to is Invalid."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,11 +63,10 @@ def open_regular(path: Path) -> "BufferedReader[FileIO]":
         raise Unavailable(
             f"{path} cannot be read: {error.strerror}.", hint="check its permissions"
         ) from None
-    file = BufferedReader(FileIO(descriptor, "rb"), CHUNK_BYTES)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise Invalid(f"{path} is not a file.", hint="give the path of a GGUF file")
-    return file
+    return BufferedReader(FileIO(descriptor, "rb"), CHUNK_BYTES)
 
 
 def sha256_of(path: Path) -> str:

@@ -11,6 +11,7 @@ goes first), `TURNS_PAGE` turns are read at a time, and the client bounds the op
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from appliance.errors import Conflict, NotFound, SluiceError
@@ -22,7 +23,8 @@ LOADED_MAX: Final = 32
 TURNS_PAGE: Final = 20
 SESSIONS_PAGE: Final = 100
 
-Spawn = Callable[[Coroutine[Any, Any, None]], object]  # Any: what a coroutine is sent, unused
+Work = Callable[[], Coroutine[Any, Any, None]]  # Any: what a coroutine is sent, unused
+Spawn = Callable[[Work], object]
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class Conversations:
     def _start_following(self, session_id: str, request_id: str) -> None:
         if request_id not in self._followed:
             self._followed.add(request_id)
-            self._spawn(self._follow(session_id, request_id))
+            self._spawn(partial(self._follow, session_id, request_id))
 
     async def _follow(self, session_id: str, request_id: str) -> None:
         try:

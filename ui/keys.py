@@ -14,6 +14,7 @@ from ui.texts import Texts
 
 _DESCRIPTION: Final = "key_"
 _TOOLTIP: Final = "tip_"
+_BORROWED: Final = {"dismiss": "close"}  # Textual's own bindings that reach our footer
 
 
 def key(keys: str, action: str, name: str, *, show: bool = True, priority: bool = False) -> Binding:
@@ -30,12 +31,15 @@ def key(keys: str, action: str, name: str, *, show: bool = True, priority: bool 
 
 def in_words(texts: Texts, binding: Binding) -> Binding:
     """The binding as a person reads it; bindings of Textual's own stay as they are."""
-    if not binding.description.startswith(_DESCRIPTION):
+    name = binding.description.removeprefix(_DESCRIPTION)
+    if name == binding.description:
+        name = _BORROWED.get(binding.action, "")
+    if not name:
         return binding
     return replace(
         binding,
-        description=str(getattr(texts, binding.description)),
-        tooltip=str(getattr(texts, binding.tooltip)),
+        description=str(getattr(texts, _DESCRIPTION + name)),
+        tooltip=str(getattr(texts, _TOOLTIP + name)),
     )
 
 

@@ -215,9 +215,7 @@ class Texts:
     status_summary: str
     status_ready: str
     status_not_ready: str
-    status_queue: str
     status_queue_line: str
-    status_faq: str
     status_faq_line: str
     status_indexed: str
     status_not_indexed: str

@@ -15,6 +15,7 @@ from ui.safe_text import safe_line, safe_text
 from ui.texts import Texts
 from ui.turns import LiveTurn
 
+_NO_BREAK: Final = "\u00a0"
 _BYTES_PER_MB: Final = 1_000_000
 _BYTES_PER_GB: Final = 1_000_000_000
 _PASSED: Final = {"received": 1, "waiting": 1, "admitted": 2, "retrieved": 3, "answering": 4}
@@ -69,17 +70,16 @@ def _waiting(texts: Texts, turn: LiveTurn) -> str:
 
 
 def ending(texts: Texts, turn: LiveTurn) -> str:
-    """The closing line of a finished turn: speed, length, first word, and how it finished."""
-    parts: list[str] = []
-    if turn.timings is not None and turn.timings.tokens_per_s > 0:
-        parts.append(texts.turn_rate.format(rate=f"{turn.timings.tokens_per_s:.1f}"))
+    """The closing line of a finished turn: how it finished, length, speed, first word."""
+    parts = [texts.turn_cut if turn.finish_reason == "length" else texts.turn_finished]
     if turn.usage.completion_tokens:
         parts.append(texts.turn_tokens.format(count=turn.usage.completion_tokens))
+    if turn.timings is not None and turn.timings.tokens_per_s > 0:
+        parts.append(texts.turn_rate.format(rate=f"{turn.timings.tokens_per_s:.1f}"))
     if turn.timings is not None and turn.timings.first_token_ms:
         wait = duration(texts, turn.timings.first_token_ms / 1000)
         parts.append(texts.turn_first_word.format(duration=wait))
-    parts.append(texts.turn_cut if turn.finish_reason == "length" else texts.turn_finished)
-    return " · ".join(parts)
+    return " · ".join(part.replace(" ", _NO_BREAK) for part in parts)
 
 
 def trouble(texts: Texts, turn: LiveTurn) -> Trouble | None:

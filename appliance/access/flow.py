@@ -17,10 +17,11 @@ was away, or this process was killed, the walk simply starts again from the requ
 """
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import msgspec
@@ -30,8 +31,8 @@ from appliance.access.prompt import session_prompt, stateless_prompt
 from appliance.bus import scripts
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
-from appliance.bus.replies import ReplyReader, StreamEvent
-from appliance.errors import Conflict, NotFound, Overloaded, SluiceError, Unavailable
+from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
+from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError, Unavailable
 from appliance.knowledge.retrieval import Retrieval
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Asked, Sent, Turns
@@ -191,9 +192,10 @@ class Flow:
 
     async def _admitted(self, request: Request) -> bool:
         """Waits for the verdict on the request's own stream; False when it ended instead."""
-        async for event in self._replies.follow(request.id):
-            if event.event == "admitted":
-                return True
+        async with contextlib.aclosing(self._replies.follow(request.id)) as events:
+            async for event in events:
+                if event.event == "admitted":
+                    return True
         return False
 
     async def _retrieve(self, request: Request) -> Retrieved:
@@ -209,11 +211,19 @@ class Flow:
 
     # -- steps 9 and 10
 
-    async def follow(self, request_id: str, after: str = "0-0") -> AsyncIterator[StreamEvent]:
-        """Every event after `after`, to the terminal one. Raises NotFound when unknown."""
-        await self.status(request_id)
-        async for event in self._replies.follow(request_id, after):
-            yield event
+    async def follow(
+        self, request_id: str, after: str = "0-0"
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Every event after the id `after`, to the terminal one; close it when done.
+
+        Raises NotFound for an unknown request, Invalid for an id no event of it has had.
+        """
+        status = await self.status(request_id)
+        if parse_id(after) > parse_id(await self._replies.last_id(request_id)):
+            raise Invalid("Last-Event-ID is not one of ours", hint="leave it out")
+        # The state is terminal no earlier than the last event is there, so a replay is whole.
+        read = self._replies.replay if status.state in TERMINAL_STATES else self._replies.follow
+        return read(request_id, after)
 
     async def status(self, request_id: str) -> RequestStatus:
         fields = await self._bus.hgetall(keys.request(request_id))

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -139,7 +139,7 @@ async def chat_completions(services: Services, data: ChatBody) -> Response[Any] 
     _check_supported(data)
     request = _request(services, data)
     await services.flow.accept(request)
-    events = services.flow.follow(request.id)
+    events = await services.flow.follow(request.id)
     first = await _first_sign(events)
     if data.stream:
         return Stream(
@@ -230,7 +230,7 @@ def _uid(user: str | None) -> str:
     return f"u{hashlib.sha256(user.encode()).hexdigest()[:32]}"
 
 
-async def _first_sign(events: AsyncIterator[StreamEvent]) -> StreamEvent:
+async def _first_sign(events: AsyncGenerator[StreamEvent, None]) -> StreamEvent:
     """The first event that shows how the request fares, so a refusal has its HTTP status."""
     async for event in events:
         if event.event != "received":
@@ -262,7 +262,7 @@ async def _whole(
     services: Services,
     request: Request,
     first: StreamEvent,
-    events: AsyncIterator[StreamEvent],
+    events: AsyncGenerator[StreamEvent, None],
     data: ChatBody,
 ) -> Response[Any]:
     parts: list[str] = []
@@ -290,9 +290,9 @@ async def _chunks(
     services: Services,
     request: Request,
     first: StreamEvent,
-    events: AsyncIterator[StreamEvent],
+    events: AsyncGenerator[StreamEvent, None],
     data: ChatBody,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """OpenAI's stream. A caller who goes away cancels the request."""
     model, ended = data.model or "sluice", False
 
@@ -322,6 +322,7 @@ async def _chunks(
     except SluiceError as error:
         yield _line(error_body(error))
     finally:
+        await events.aclose()
         if not ended:
             services.flow.abandon(request.id)
 

@@ -76,10 +76,11 @@ def on_store_error(_: Request[Any, Any, Any], error: Exception) -> Response[Erro
     return Response(ErrorBody(error=detail), status_code=503, headers={"Retry-After": "2"})
 
 
-def on_too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[ErrorBody]:
-    detail = ErrorDetail(
-        code="invalid", type="invalid", message="the body is nested too deeply", hint=HINTS[400]
-    )
+def on_unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+    """The body decoder gives these two through: too deep a nesting, and bytes that are no text."""
+    too_deep = isinstance(error, RecursionError)
+    message = "the body is nested too deeply" if too_deep else "the body is not UTF-8 text"
+    detail = ErrorDetail(code="invalid", type="invalid", message=message, hint=HINTS[400])
     return Response(ErrorBody(error=detail), status_code=400)
 
 
@@ -98,7 +99,8 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     SluiceError: on_sluice_error,
     HTTPException: on_http_error,
     RedisFault: on_store_error,
-    RecursionError: on_too_deep,
+    RecursionError: on_unreadable,
+    UnicodeDecodeError: on_unreadable,
     Exception: on_bug,
 }
 

@@ -1,7 +1,7 @@
 """`/api/requests`: following an answer, and giving it up."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from litestar import Router, delete, get
@@ -43,8 +43,7 @@ async def follow_request(
         parse_id(after)
     except ValueError:
         raise Invalid("Last-Event-ID is not one of ours", hint="leave it out") from None
-    await services.flow.status(request_id)
-    events = services.flow.follow(request_id, after)
+    events = await services.flow.follow(request_id, after)
     return Stream(
         server_sent(events, services.settings.server.keep_alive_s),
         media_type="text/event-stream",
@@ -53,8 +52,8 @@ async def follow_request(
 
 
 async def server_sent(
-    events: AsyncIterator[StreamEvent], keep_alive_s: float
-) -> AsyncIterator[bytes]:
+    events: AsyncGenerator[StreamEvent, None], keep_alive_s: float
+) -> AsyncGenerator[bytes, None]:
     """Wire form of the events, with a comment whenever nothing came for `keep_alive_s`."""
     following = asyncio.ensure_future(anext(events, None))
     try:
@@ -74,6 +73,8 @@ async def server_sent(
             following = asyncio.ensure_future(anext(events, None))
     finally:
         following.cancel()
+        await asyncio.wait([following])
+        await events.aclose()
 
 
 router = Router("/api/requests", route_handlers=[read_request, cancel_request, follow_request])

@@ -13,8 +13,9 @@ The same reader takes the embeddings that workers send to this process (`answers
 
 import asyncio
 import logging
+import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from appliance import keys
@@ -27,6 +28,8 @@ FEED_ENTRIES = 512
 RANGE_ENTRIES = 256
 BLOCK_MS = 20_000
 RETRY_S = 0.2
+
+_STREAM_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,10 @@ class Feed:
 
 def parse_id(stream_id: str) -> tuple[int, int]:
     """Orders stream ids: "ms-sequence" as two integers. Raises ValueError for anything else."""
-    ms, _, sequence = stream_id.partition("-")
-    if not (ms.isascii() and ms.isdigit() and (not sequence or sequence.isdigit())):
+    found = _STREAM_ID.fullmatch(stream_id)
+    if found is None:
         raise ValueError(stream_id)
-    return int(ms), int(sequence or 0)
+    return int(found[1]), int(found[2])
 
 
 class ReplyReader:
@@ -90,7 +93,9 @@ class ReplyReader:
         """Who gets the entries of `answers:NODE`."""
         self._answers = take
 
-    async def follow(self, request_id: str, after: str = "0-0") -> AsyncIterator[StreamEvent]:
+    async def follow(
+        self, request_id: str, after: str = "0-0"
+    ) -> AsyncGenerator[StreamEvent, None]:
         """Every event after the id `after`, to the terminal one, then ends.
 
         Waits for as long as the request lives; the caller bounds it. The stream must exist.
@@ -120,6 +125,20 @@ class ReplyReader:
             feed.followers -= 1
             if feed.followers == 0:
                 self._feeds.pop(request_id, None)
+
+    async def replay(
+        self, request_id: str, after: str = "0-0"
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """What a reply that has ended said after the id `after`; never waits."""
+        cursor = after
+        while batch := await self._range(request_id, cursor):
+            for event in batch:
+                yield event
+            cursor = batch[-1].id
+
+    async def last_id(self, request_id: str) -> str:
+        """Id of the newest event, "0-0" when there is none."""
+        return await _last_id(self._bus, keys.reply(request_id))
 
     def _open(self, request_id: str, after: str) -> Feed:
         feed = self._feeds.get(request_id)

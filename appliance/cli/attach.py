@@ -33,10 +33,11 @@ def open_ui(options: Options) -> int:
         return _run_ui(seen.running.url, data / KEY_NAME, data)
     settings = options.applied(load(data))
     if settings.worker.engine == "llama" and not options.model:
-        from models.cli import ensure_starters
+        from models.cli import ensure_starters, progress_on
         from models.store import Store
 
-        ensure_starters(Store(models_directory(settings)))
+        with progress_on(Console(stderr=True)) as report:
+            ensure_starters(Store(models_directory(settings)), report)
     return _start_and_open(options, data)
 
 

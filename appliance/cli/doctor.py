@@ -62,7 +62,8 @@ def examine(options: Options) -> int:
         table.add_row(
             Text(finding.subject), Text(finding.verdict, style=STYLES[finding.verdict]), said
         )
-    Console().print(table)
+    # Into a file or a pipe nothing is wrapped, so that words can be searched for.
+    Console(width=None if sys.stdout.isatty() else 400).print(table)
     wrong = sum(finding.verdict == "wrong" for finding in findings)
     sys.stdout.write(f"\n{wrong} wrong\n" if wrong else "\nnothing is wrong\n")
     return EXIT_UNAVAILABLE if wrong else EXIT_OK

@@ -142,14 +142,15 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 def _models(arguments: argparse.Namespace) -> int:
     import platformdirs
-    from models.cli import run
 
     from appliance.supervisor.directory import prepare_data_directory
+    from models.cli import run
 
     if arguments.cache:
         return run(arguments, platformdirs.user_cache_path("sluice") / "models")
     data = prepare_data_directory(Options(data=arguments.data).data_directory)
-    return run(arguments, models_directory(load(data)))
+    settings = load(data)
+    return run(arguments, models_directory(settings), mirror=settings.models.mirror)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The index: every published phrasing as a vector, derived from the truth and never trusted.
+"""The index: every published entry as vectors, derived from the truth and never trusted.
 
 One task (`run`) writes it. It takes the entries marked in `faq:unindexed`, embeds what is missing,
 writes rows and deletes rows, and takes the marks off. At its start, and again after the vector
@@ -16,12 +16,12 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Sequence
 
 from appliance.bus.client import AWAY
 from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
 from appliance.knowledge.entries import Entries, Snapshot
+from appliance.knowledge.neighbours import Embedder, Vectors
 from appliance.knowledge.rows import (
     PREFIX,
     PlannedRow,
@@ -41,39 +41,6 @@ FLUSH_ROWS = 2_000
 FLUSH_AFTER_S = 1.0
 RETRY_S = 0.5
 RETRY_MAX_S = 5.0
-
-
-class Embedder(Protocol):
-    """Turns texts into vectors of `size` floats. `stamp` names the model, "" while unknown.
-
-    Answers in bounded time. Raises Unavailable when no model answers, Invalid for refused texts.
-    """
-
-    @property
-    def stamp(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    async def embed(
-        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
-    ) -> Sequence[Sequence[float]]: ...
-
-
-class Vectors(Protocol):
-    """What is asked of `appliance.vectors`. Calls answer or raise Unavailable in bounded time.
-
-    NotFound means that the collection is gone, which is how a damaged one comes back.
-    """
-
-    async def ensure_collection(self, name: str, dimension: int, /) -> None: ...
-    async def collections(self) -> Sequence[str]: ...
-    async def drop(self, collection: str, /) -> None: ...
-    async def upsert(self, collection: str, rows: Sequence[Row], /) -> None: ...
-    async def delete_entries(self, collection: str, entry_ids: Sequence[str], /) -> None: ...
-    async def search(
-        self, collection: str, vector: Sequence[float], limit: int, /
-    ) -> Sequence[Nominee]: ...
-    async def digests(self, collection: str, /) -> Mapping[str, str]: ...
-    async def flush(self, collection: str, /) -> None: ...
 
 
 class _ModelAway(Unavailable):
@@ -166,7 +133,7 @@ class Index:
         """Waits until the index can be searched; False when it takes longer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._fault:
+                while self._fault or not self._collection:
                     await self._progress.wait()
                 return True
         return False
@@ -187,7 +154,7 @@ class Index:
             detail = f"{len(self._refused)} entries cannot be indexed; {entry_id}: {reason}"
         return FaqStatus(
             entries=await self._entries.count(),
-            phrasings=sum(map(len, self._held.values())),
+            phrasings=sum(len(held) - 1 for held in self._held.values()),
             indexed=not self._fault and not behind,
             detail=detail,
         )
@@ -267,6 +234,7 @@ class Index:
         self._stamp, self._collection = stamp, collection
         self._compare = self._away = False
         self._fault, self._unflushed = "", len(forged)
+        self._tell()
         for other in await self._vectors.collections():
             if other.startswith(PREFIX) and other != collection:
                 await self._vectors.drop(other)
@@ -340,7 +308,7 @@ class Index:
 
     async def _embedded(self, planned: Sequence[PlannedRow]) -> list[Row]:
         try:
-            vectors = await self._embedder.embed([p.phrasing for p in planned], kind="passage")
+            vectors = await self._embedder.embed([p.text for p in planned], kind="passage")
         except Unavailable as error:
             raise _ModelAway(error.message, hint=error.hint) from error
         if self._embedder.stamp != self._stamp:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from appliance.errors import SluiceError
 from appliance.knowledge.entries import Entries
-from appliance.knowledge.index import Embedder, Index
+from appliance.knowledge.index import Index
+from appliance.knowledge.neighbours import Embedder
 from appliance.knowledge.rows import entry_of, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.schema import MAX_QUESTION_CHARS, Entry, Match, Retrieved

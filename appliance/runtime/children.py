@@ -6,9 +6,8 @@ from pathlib import Path
 
 import msgspec
 import psutil
-from models.store import Store
 
-from appliance.errors import CannotBoot
+from appliance.errors import CannotBoot, NotFound
 from appliance.settings import Settings, models_directory
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.directory import socket_directory
@@ -17,6 +16,7 @@ from appliance.supervisor.machine import Policy
 from appliance.supervisor.milvus import embedded_milvus
 from appliance.supervisor.valkey import embedded_valkey
 from appliance.worker.config import WorkerConfig
+from models.store import Store
 
 POOL = "main"
 VALKEY = "valkey"
@@ -113,7 +113,10 @@ def _weights(store: Store, named: str, kind: str) -> str:
         if not path.is_file():
             raise CannotBoot(f"there is no model at {named}", hint="see `sluice models list`")
         return str(path.absolute())
-    return str(store.find(named) if named else store.starter(kind))
+    try:
+        return str(store.find(named) if named else store.starter(kind))
+    except NotFound as error:
+        raise CannotBoot(error.message, hint=error.hint) from None
 
 
 def _worker(

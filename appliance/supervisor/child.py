@@ -5,7 +5,8 @@ it runs on the event loop of the main thread: commands and callbacks call the ma
 and one task (`run`) lives with the process. Nothing polls.
 
 A child counts as ready when it says so: our own programs write a status line, a foreign program
-is probed until it answers (bounded by the start deadline, with growing pauses).
+is probed until it answers (bounded by the start deadline, with growing pauses). A child with a
+`watch` is asked again while it is ready, for one that is stopped or wedged never exits.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 
-import psutil  # type: ignore[import-untyped] # ships no types
+import psutil
 
 from appliance.schema import ChildStatus
 from appliance.supervisor.environment import current_environment
@@ -26,6 +27,7 @@ from appliance.supervisor.machine import ALIVE, Action, Ended, Machine, Policy, 
 from appliance.supervisor.process import RunningProcess, StatusEvent
 
 PROBE_TIMEOUT_S = 1.0
+WATCH_TIMEOUT_S = 5.0
 PROBE_PAUSE_FIRST_S = 0.005
 PROBE_PAUSE_CAP_S = 0.25
 PRIVATE_UMASK = 0o077
@@ -39,10 +41,11 @@ class ChildSpec:
     """How to run one child.
 
     `boot_line` is one line of JSON written to its standard input: secrets go there, not into
-    `command`. Without `probe` the child tells its readiness by a status line. `diagnose` reads
-    the last words of a foreign program and returns a hint when starting again cannot help, else
-    "". `needs` names the children that must be ready before this one starts; None means the one
-    before it in the list, () means nobody.
+    `command`. Without `probe` the child tells its readiness by a status line. `watch` is asked
+    while the child is ready; one that stays silent is killed. `diagnose` reads the last words of
+    a foreign program and returns a hint when starting again cannot help, else "". `needs` names
+    the children that must be ready before this one starts; None means the one before it in the
+    list, () means nobody.
     """
 
     name: str
@@ -51,6 +54,7 @@ class ChildSpec:
     boot_line: str = field(default="", repr=False)
     extra_environment: Mapping[str, str] = field(default_factory=dict)
     probe: Probe | None = None
+    watch: Probe | None = None
     diagnose: Diagnosis | None = None
     needs: tuple[str, ...] | None = None
     policy: Policy = field(default_factory=Policy)
@@ -177,7 +181,7 @@ class Child:
         before, self._reported = self._reported, current
         if current[0] != before[0]:
             loud = current[0] in ("failed", "backing_off")
-            level = logging.ERROR if loud else logging.INFO
+            level = logging.ERROR if loud else logging.DEBUG
             self._log.log(level, "%s -> %s %s", before[0], current[0], current[1])
         self._changed.set()
         self._changed = asyncio.Event()
@@ -200,9 +204,9 @@ class Child:
             if self.spec.boot_line:
                 process.tell(self.spec.boot_line)
             async with asyncio.TaskGroup() as group:
-                prober = group.create_task(self._probe())
+                attendant = group.create_task(self._attend())
                 status = await asyncio.shield(process.ended)
-                prober.cancel()
+                attendant.cancel()
         finally:
             await process.abandon()
             transport.close()
@@ -222,22 +226,34 @@ class Child:
             umask=PRIVATE_UMASK,
         )
 
-    async def _probe(self) -> None:
-        """Asks until the child answers; the start deadline ends what never does."""
-        probe = self.spec.probe
-        if probe is None:
-            return
+    async def _attend(self) -> None:
+        """Asks until the child answers, then now and then whether it still does."""
+        if self.spec.probe is not None:
+            await self._until_answered(self.spec.probe)
+        while self.spec.watch is not None:
+            await asyncio.sleep(self.spec.policy.watch_every_s)
+            if await self._asked(self.spec.watch, WATCH_TIMEOUT_S) is None:
+                self._perform(self._machine.answered())
+            else:
+                self._perform(self._machine.unanswered())
+
+    async def _until_answered(self, probe: Probe) -> None:
+        """The start deadline ends what never answers."""
         pause_s = PROBE_PAUSE_FIRST_S
-        while True:
-            try:
-                async with asyncio.timeout(PROBE_TIMEOUT_S):
-                    if await probe():
-                        break
-            except Exception as error:  # a probe that breaks is an answer too: not yet
-                self._perform(self._machine.progressed(f"no answer yet: {error}"))
+        while (refusal := await self._asked(probe, PROBE_TIMEOUT_S)) is not None:
+            if pause_s >= PROBE_PAUSE_CAP_S:
+                self._perform(self._machine.progressed(f"no answer yet: {refusal}"))
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, PROBE_PAUSE_CAP_S)
         self._perform(self._machine.became_ready(self._now()))
+
+    async def _asked(self, probe: Probe, timeout_s: float) -> str | None:
+        """None when the child answered, else why not."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return None if await probe() else "not yet"
+        except Exception as error:  # a probe that breaks is an answer too: not yet
+            return str(error) or type(error).__name__
 
     def _heard(self, event: StatusEvent) -> None:
         if event.event == "ready":

@@ -70,6 +70,13 @@ def socket_directory(data: Path, environment: Mapping[str, str] = os.environ) ->
     return _remembered(data) or _fresh(data)
 
 
+def socket_path(directory: Path, name: str) -> Path:
+    """A socket in such a directory. Servers cut a path that is too long, without a word."""
+    path = directory / name
+    assert len(os.fsencode(path)) <= SOCKET_PATH_BYTES, f"too long for a socket: {path}"
+    return path
+
+
 def _remembered(data: Path) -> Path | None:
     try:
         path = Path((data / REMEMBERED).read_text(encoding="utf-8"))

@@ -10,7 +10,8 @@
        │                  failed ── retry ──▶ starting
        └── ended ── stopping ◀── stop or restart, from starting and ready
 
-Crash-only: a hang, a crash and an operator's restart take one path. A child that says it cannot
+Crash-only: a hang (`misses` unanswered questions), a crash and an operator's restart take one
+path. A child that says it cannot
 boot is not started again until somebody asks, because the same start fails the same way.
 Restart intensity follows Erlang/OTP supervisors: more than `restarts` in `window_s` is a defect,
 not bad luck, so the child is given up loudly while the others live.
@@ -50,6 +51,8 @@ class Policy:
     backoff_cap_s: float = 30.0
     restarts: int = 5
     window_s: float = 60.0
+    watch_every_s: float = 10.0
+    misses: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,8 @@ class Machine:
         self.wake_at: float | None = None
         self.since = 0.0
         self._start_again = False
-        self._gave_up_starting = False
+        self._gave_up = False
+        self._misses = 0
         self._failures = 0
         self._crashes: deque[float] = deque(maxlen=policy.restarts)
 
@@ -117,12 +121,29 @@ class Machine:
     # --- what happened ----------------------------------------------------------------------
 
     def became_ready(self, now: float) -> tuple[Action, ...]:
-        if self.state == "starting" and not self._gave_up_starting:
+        if self.state == "starting" and not self._gave_up:
+            self._misses = 0
             self._enter("ready", now)
         return ()
 
+    def answered(self) -> tuple[Action, ...]:
+        """A ready child that is watched answered: it is not wedged."""
+        self._misses = 0
+        return ()
+
+    def unanswered(self) -> tuple[Action, ...]:
+        """It did not. Alive but wedged counts as dead after `misses` in a row."""
+        if self.state != "ready" or self._gave_up:
+            return ()
+        self._misses += 1
+        if self._misses < self.policy.misses:
+            return ()
+        self._gave_up = True
+        self.detail = f"did not answer {self._misses} times in a row"
+        return (Action.KILL,)
+
     def progressed(self, detail: str) -> tuple[Action, ...]:
-        if self.state == "starting":
+        if self.state == "starting" and not self._gave_up:
             self.detail = detail[:DETAIL_CHARS]
         return ()
 
@@ -145,8 +166,9 @@ class Machine:
         if self.state == "backing_off":
             return self._spawn(now)
         if self.state == "starting":
-            self._gave_up_starting = True
-            self.detail = f"not ready after {self.policy.start_timeout_s:g} s"
+            self._gave_up = True
+            last = f": {self.detail}" if self.detail else ""
+            self.detail = f"not ready after {self.policy.start_timeout_s:g} s{last}"
         return (Action.KILL,)
 
     # --- transitions ------------------------------------------------------------------------
@@ -155,7 +177,7 @@ class Machine:
         self._enter("starting", now)
         self.wake_at = now + self.policy.start_timeout_s
         self._start_again = False
-        self._gave_up_starting = False
+        self._gave_up = False
         return (Action.SPAWN,)
 
     def _end(self, now: float, timeout_s: float) -> tuple[Action, ...]:
@@ -166,7 +188,7 @@ class Machine:
     def _crashed(self, end: Ended, now: float, jitter: float) -> tuple[Action, ...]:
         if self.state == "ready" and now - self.since >= self.policy.window_s:
             self._failures = 0  # it had run long enough to count as healthy
-        reason = self.detail if self._gave_up_starting else describe(end)
+        reason = self.detail if self._gave_up else describe(end)
         if end.cannot_boot or end.status == EXIT_CANNOT_BOOT:
             self._enter("failed", now, detail=reason)
             return ()

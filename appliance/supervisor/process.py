@@ -1,9 +1,9 @@
 """One running process: its pipes, its last words, its end.
 
-An asyncio subprocess protocol rather than `asyncio.subprocess.Process`, because the latter's
-`wait` returns only when every holder of the pipes is gone (CPython < 3.11.9 and before gh-119710),
-so a grandchild that keeps standard error open would hide the death of the child. Here the end is
-told at most `PIPES_GRACE_S` after the process is gone, and its whole group is killed then.
+An asyncio subprocess protocol rather than `asyncio.subprocess.Process`, because `wait` of the
+latter returns only when every holder of the pipes is gone (CPython issue gh-119710), so a
+grandchild that keeps standard error open would hide the death of the child. Here the end is told
+at most `PIPES_GRACE_S` after the process is gone, and its whole group is killed then.
 
 Standard output of our own children carries status lines; everything else is a log line.
 Every buffer is bounded: lines are cut, floods are counted instead of logged.

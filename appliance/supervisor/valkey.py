@@ -15,6 +15,7 @@ its directory is full or gone.
 
 import asyncio
 import functools
+import glob
 import hashlib
 import os
 import platform
@@ -27,7 +28,7 @@ from urllib.parse import quote
 
 from appliance.errors import CannotBoot
 from appliance.supervisor.child import ChildSpec
-from appliance.supervisor.directory import private_directory
+from appliance.supervisor.directory import private_directory, socket_path
 from appliance.supervisor.guard import own_command
 from appliance.supervisor.machine import Policy
 
@@ -74,17 +75,20 @@ def embedded_valkey(
     """
     binary = find_binary()
     private_directory(directory)
-    endpoint = ValkeyEndpoint(sockets / SOCKET_NAME, USER, secrets.token_urlsafe(32))
+    endpoint = ValkeyEndpoint(socket_path(sockets, SOCKET_NAME), USER, secrets.token_urlsafe(32))
     text = configuration(endpoint, directory, fsync=fsync, memory_bytes=memory_bytes)
     path = directory / "valkey.conf"
     _write_private(path, text)
+    probe = functools.partial(answers, endpoint)
     child = ChildSpec(
         name=NAME,
         command=own_command(
-            "guard", "--hold", str(directory / "in-use"), "--", str(binary), str(path)
+            *("guard", "--hold", str(directory / "in-use"), "--"),
+            *(str(binary), literal(path), "--port", "0"),
         ),
         directory=directory,
-        probe=functools.partial(answers, endpoint),
+        probe=probe,
+        watch=probe,
         diagnose=functools.partial(diagnose, directory),
         needs=(),
         policy=policy or Policy(start_timeout_s=60.0, stop_timeout_s=10.0),
@@ -145,6 +149,18 @@ def quoted(path: Path) -> str:
     """A path as one argument of a Valkey configuration line, whatever bytes it is made of."""
     plain = set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._- ")
     return '"' + "".join(chr(b) if b in plain else f"\\x{b:02x}" for b in os.fsencode(path)) + '"'
+
+
+def literal(path: Path) -> str:
+    """The configuration file's name as Valkey must be told it: it expands wildcards in it.
+
+    A name that matches nothing means no configuration at all, without an error; then `--port 0`
+    on the command line still keeps it from listening to the network.
+    """
+    text = str(path)
+    if glob.escape(text) == text:
+        return text
+    return glob.escape(text.replace("\\", "\\\\"))
 
 
 async def answers(endpoint: ValkeyEndpoint) -> bool:

@@ -21,6 +21,7 @@ from appliance.vectors.rows import Nominee, Row
 
 CALL_TIMEOUT_S = 10.0
 FLUSH_TIMEOUT_S = 60.0
+CLOSE_TIMEOUT_S = 2.0
 BATCH_ROWS = 256
 DELETE_ENTRIES = 200
 PAGE_ROWS = 8_000
@@ -115,11 +116,16 @@ class Vectors:
         await self._run(partial(self._index.flush, collection), timeout_s=FLUSH_TIMEOUT_S)
 
     async def close(self) -> None:
-        """Closes the connection. Safe to repeat; later calls are Unavailable."""
-        if not self._closed:
-            self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._index.close)
-            self._thread.shutdown(wait=False)
+        """Closes the connection. Safe to repeat; later calls are Unavailable.
+
+        Does not wait for a call that hangs: its own deadline ends it.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._index.close)
+        self._thread.shutdown(wait=False)
+        await asyncio.wait([closing], timeout=CLOSE_TIMEOUT_S)
 
     async def _run(self, work: Callable[[float], T], *, timeout_s: float | None = None) -> T:
         if self._closed:

@@ -212,7 +212,8 @@ class Index:
             except Exception as error:
                 if not self._worth_retrying(error):
                     raise self._converted(error) from None
-                log.info("the vector index is away: %s", _first_line(error))
+                level = logging.DEBUG if self._client is None else logging.WARNING
+                log.log(level, "the vector index is away: %s", _first_line(error))
                 self._disconnect()
             time.sleep(min(pause_s, max(deadline - time.monotonic(), 0.0)))
             pause_s = min(pause_s * 2, PAUSE_CAP_S)

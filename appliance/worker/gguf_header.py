@@ -65,12 +65,12 @@ def read_header(path: Path) -> Header:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             try:
                 return _Reader(content).header()
-            except (struct.error, ValueError) as error:
+            except ValueError as error:
                 raise Invalid(f"{path} is not a GGUF model: {error}") from error
 
 
 class _Reader:
-    """A cursor over the file. Raises ValueError or struct.error where the file lies."""
+    """A cursor over the file. Raises ValueError where the file lies."""
 
     def __init__(self, content: mmap.mmap) -> None:
         self._content = content
@@ -126,8 +126,7 @@ class _Reader:
         return self._bytes(length).decode(errors="replace")
 
     def _number(self, form: str) -> int:
-        value: int = struct.unpack_from(form, self._content, self._at)[0]
-        self._at += struct.calcsize(form)
+        value: int = struct.unpack(form, self._bytes(struct.calcsize(form)))[0]
         return value
 
     def _bytes(self, count: int, *, keep: bool = True) -> bytes:

@@ -146,6 +146,9 @@ class _Environment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"{operator} is for small numbers here")
         return super().call_binop(context, operator, left, right)
 
+    def wrap_str_format(self, value: Any) -> None:
+        """Leaves `str.format` the bare method that `call` refuses: it pads to any width."""
+
     def call(self, context: Context, callee: Any, /, *args: Any, **kwargs: Any) -> Any:
         owner = getattr(callee, "__self__", None)
         if isinstance(owner, str | bytes | list | dict | tuple | int | float) and (

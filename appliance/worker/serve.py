@@ -18,6 +18,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -146,9 +147,12 @@ class Server:
                 keys.WORKERS_GROUP, self.worker_id, {stream: ">"}, count=free, block=BLOCK_MS
             )
             for entry_id, fields in found[0][1] if found else ():
-                work = msgspec.json.decode(fields[b"work"], type=Work)
-                job = self._jobs[work.request_id] = _Job(work, entry_id)
-                await self._until_back(lambda job=job: self._begin(job))  # type: ignore[misc]
+                job = _Job(msgspec.json.decode(fields[b"work"], type=Work), entry_id)
+                # A request may stand in the stream twice after a crash; one entry is enough.
+                if self._jobs.setdefault(job.work.request_id, job) is job:
+                    await self._until_back(partial(self._begin, job))
+                else:
+                    await self._until_back(partial(self._acknowledge, job))
 
     async def _begin(self, job: _Job) -> None:
         request_id = job.work.request_id
@@ -228,9 +232,9 @@ class Server:
             outputs = await self._outputs.get()
             while not self._outputs.empty():
                 outputs = outputs + self._outputs.get_nowait()
-            await self._until_back(lambda outputs=outputs: self._append(outputs))  # type: ignore[misc]
+            await self._until_back(partial(self._append, outputs))
             for output in outputs:
-                await self._until_back(lambda output=output: self._finish(output))  # type: ignore[misc]
+                await self._until_back(partial(self._finish, output))
 
     async def _append(self, outputs: list[jobs.Output]) -> None:
         """All new text of these steps, in one round trip."""
@@ -318,10 +322,13 @@ class Server:
         await notify(self._bus, Notice(kind="ended", request_id=job.work.request_id))
         await self._forget(job)
 
-    async def _forget(self, job: _Job) -> None:
+    async def _acknowledge(self, job: _Job) -> None:
         stream = keys.work(self._config.pool)
         await self._bus.xack(stream, keys.WORKERS_GROUP, job.entry_id)
         await self._bus.xdel(stream, job.entry_id)
+
+    async def _forget(self, job: _Job) -> None:
+        await self._acknowledge(job)
         self._jobs.pop(job.work.request_id, None)
         self._room.set()
 

@@ -165,6 +165,17 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(tmp_pa
         await gone(helper)
 
 
+async def test_a_crash_takes_what_the_child_had_started_with_it(tmp_path: Path) -> None:
+    program = PREAMBLE + (
+        "helper = subprocess.Popen(['sleep', '1000'])\n"
+        "open('helper', 'w').write(str(helper.pid))\n"
+        "sys.exit('dead')\n"
+    )
+    async with living(child_of(tmp_path, program, policy=Policy(restarts=0))) as child:
+        await child.settled("failed")
+        await gone(int((tmp_path / "helper").read_text()))
+
+
 async def test_a_helper_that_keeps_the_pipes_open_does_not_hide_the_death(tmp_path: Path) -> None:
     program = PREAMBLE + (
         "helper = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
@@ -214,8 +225,9 @@ async def test_cancelling_leaves_no_process(tmp_path: Path) -> None:
 
 async def test_a_stop_that_comes_during_the_spawn_is_not_lost(tmp_path: Path) -> None:
     async with living(child_of(tmp_path, WELL_BEHAVED)) as child:
-        child.stop(5.0)
-        assert await child.settled("stopped", "ready") == "stopped"
+        child.stop(50.0)
+        async with asyncio.timeout(20.0):
+            assert await child.settled("stopped", "ready") == "stopped"
 
 
 async def test_a_restart_gives_a_new_process_and_no_crash(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Whose the data directory is, and where sockets live when its path is long."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ from appliance.supervisor.directory import (
 pytestmark = pytest.mark.unit
 
 
+@pytest.fixture(autouse=True)
+def _umask_afterwards() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 def long_directory(tmp_path: Path) -> Path:
     path = tmp_path / ("数据 目录 " * 12)
     path.mkdir()
@@ -23,14 +31,10 @@ def long_directory(tmp_path: Path) -> Path:
 
 
 def test_a_new_data_directory_is_private_and_so_is_all_that_follows(tmp_path: Path) -> None:
-    before = os.umask(0o022)
-    try:
-        path = prepare_data_directory(tmp_path / "a" / "b")
-        assert path.stat().st_mode & 0o777 == 0o700
-        (path / "file").touch()
-        assert (path / "file").stat().st_mode & 0o777 == 0o600
-    finally:
-        os.umask(before)
+    path = prepare_data_directory(tmp_path / "a" / "b")
+    assert path.stat().st_mode & 0o777 == 0o700
+    (path / "file").touch()
+    assert (path / "file").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_readable_one_is_closed(tmp_path: Path) -> None:

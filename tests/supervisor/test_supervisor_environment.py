@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.supervisor.environment import ALLOWED, child_environment
@@ -43,6 +43,7 @@ def test_own_settings_of_a_child_win() -> None:
     assert environment["OMP_X"] == "1"
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=20))
 def test_only_names_on_the_list_pass(inherited: dict[str, str]) -> None:
     ours = set(child_environment({}, {}, parent_pid=1))

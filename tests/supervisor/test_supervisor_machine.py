@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from appliance.errors import EXIT_CANNOT_BOOT
-from appliance.supervisor.machine import Action, Ended, Machine, Policy, describe
+from appliance.supervisor.machine import Action, Ended, Machine, Policy, State, describe
 
 pytestmark = pytest.mark.unit
 
@@ -21,6 +21,11 @@ POLICY = Policy(
 CRASH = Ended(status=1, words="Traceback\nKeyError: 'x'\n")
 
 
+def state_of(machine: Machine) -> State:
+    """Read through a function, for mypy believes that what it has seen once stays."""
+    return machine.state
+
+
 def started(policy: Policy = POLICY) -> Machine:
     machine = Machine(policy)
     assert machine.start(0.0) == (Action.SPAWN,)
@@ -33,7 +38,7 @@ def test_a_started_child_is_starting_until_it_says_that_it_is_ready() -> None:
     machine.progressed("loading 40 %")
     assert machine.detail == "loading 40 %"
     machine.became_ready(1.0)
-    assert machine.state == "ready"
+    assert state_of(machine) == "ready"
     assert machine.detail == ""
 
 
@@ -111,13 +116,14 @@ def test_an_operator_retries_what_failed() -> None:
 
 def test_a_child_that_is_never_ready_is_killed_and_restarted() -> None:
     machine = started()
+    machine.progressed("loading 40 %")
     assert machine.tick(POLICY.start_timeout_s - 0.1) == ()
     assert machine.tick(POLICY.start_timeout_s) == (Action.KILL,)
     machine.became_ready(POLICY.start_timeout_s)  # too late: the signal is on its way
     assert machine.state == "starting"
     machine.ended(Ended(status=-9), POLICY.start_timeout_s + 0.1, jitter=0.0)
-    assert machine.state == "backing_off"
-    assert machine.detail == "not ready after 20 s"
+    assert state_of(machine) == "backing_off"
+    assert machine.detail == "not ready after 20 s: loading 40 %"
 
 
 def test_a_child_that_ignores_sigterm_is_killed_at_the_stop_deadline() -> None:
@@ -171,6 +177,24 @@ def test_an_unasked_clean_exit_is_a_crash_too() -> None:
     assert machine.detail == "ended by itself with status 0"
 
 
+def test_a_child_that_stays_silent_is_killed_and_one_that_hesitates_is_not() -> None:
+    machine = started()
+    machine.became_ready(1.0)
+    for _ in range(10):
+        assert machine.unanswered() == ()
+        assert machine.unanswered() == ()
+        machine.answered()
+    assert machine.unanswered() == ()
+    assert machine.unanswered() == ()
+    assert machine.unanswered() == (Action.KILL,)
+    assert machine.unanswered() == ()
+    machine.ended(Ended(status=-9), 2.0, jitter=0.0)
+    assert machine.detail == "did not answer 3 times in a row"
+    machine.tick(10.0)
+    machine.became_ready(11.0)
+    assert machine.unanswered() == ()
+
+
 @pytest.mark.parametrize(
     ("end", "sentence"),
     [
@@ -185,6 +209,7 @@ def test_the_end_is_put_in_words(end: Ended, sentence: str) -> None:
     assert describe(end) == sentence
 
 
+@settings(deadline=None)
 @given(
     failures=st.integers(0, 200),
     jitter=st.floats(0, 1, exclude_max=True),
@@ -252,6 +277,11 @@ class Life(RuleBasedStateMachine):
     @rule()
     def ready(self) -> None:
         self.do(self.machine.became_ready(self.now))
+
+    @rule(answers=st.lists(st.booleans(), max_size=4))
+    def asked(self, answers: list[bool]) -> None:
+        for answer in answers:
+            self.do(self.machine.answered() if answer else self.machine.unanswered())
 
     @rule(passed_s=st.floats(0, 100))
     def time_passes(self, passed_s: float) -> None:

@@ -1,7 +1,7 @@
 """How a child's output is cut into lines and made harmless."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.supervisor.process import Lines, printable
@@ -9,6 +9,7 @@ from appliance.supervisor.process import Lines, printable
 pytestmark = pytest.mark.unit
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.lists(st.integers(1, 40), max_size=30))
 def test_lines_do_not_depend_on_how_the_stream_was_cut(stream: bytes, cuts: list[int]) -> None:
     lines, got, rest = Lines(limit_bytes=1_000), [], stream
@@ -28,6 +29,7 @@ def test_an_overlong_line_is_cut_once_and_the_next_line_is_whole() -> None:
     assert lines.close() == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_nothing_that_moves_a_cursor_survives(line: bytes) -> None:
     assert all(c.isprintable() or c == "\t" for c in printable(line))

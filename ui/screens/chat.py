@@ -7,6 +7,7 @@ session until the server has accepted it.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -15,6 +16,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
 from appliance.schema import MAX_TITLE_CHARS
+from ui.background import start
 from ui.client import Client
 from ui.clock import Clock
 from ui.conversations import (
@@ -46,7 +48,7 @@ class ChatScreen(SluiceScreen):
 
     PLACE = "chat"
     AUTO_FOCUS = "#prompt"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (Textual declares it without a usable type)
         (0, "-narrow"),
         (70, "-normal"),
         (110, "-wide"),
@@ -69,7 +71,7 @@ class ChatScreen(SluiceScreen):
         self._clock = clock
         self._conversations = Conversations(
             client,
-            spawn=lambda work: self.run_worker(work, group="follow"),
+            spawn=lambda work: start(self, work, group="follow"),
             tell=lambda change: self.post_message(Changed(change)),
         )
         self._shown = ""
@@ -89,7 +91,7 @@ class ChatScreen(SluiceScreen):
                 yield self._prompt
 
     def on_link_restored(self) -> None:
-        self.attempt(self._read_again(), group="read", exclusive=True)
+        self.attempt(self._read_again, group="read", exclusive=True)
 
     async def _read_again(self) -> None:
         await self._conversations.load_sessions()
@@ -157,7 +159,7 @@ class ChatScreen(SluiceScreen):
             await self._show_conversation()
             self._show_sessions()
             if session_id:
-                load = self._conversations.load(session_id)
+                load = partial(self._conversations.load, session_id)
                 self.attempt(load, group="load", exclusive=True)
         self._prompt.focus()
 
@@ -187,7 +189,7 @@ class ChatScreen(SluiceScreen):
 
         def rename(title: str | None) -> None:
             if title is not None and title != session.title:
-                work = self._conversations.rename(session.id, title)
+                work = partial(self._conversations.rename, session.id, title)
                 self.attempt(work, group="edit")
 
         texts = self.texts
@@ -215,7 +217,7 @@ class ChatScreen(SluiceScreen):
 
         def delete(agreed: bool | None) -> None:
             if agreed:
-                self.attempt(self._delete(session.id), group="edit")
+                self.attempt(partial(self._delete, session.id), group="edit")
 
         self.app.push_screen(Confirm(texts, question), delete)
 
@@ -227,7 +229,7 @@ class ChatScreen(SluiceScreen):
             await self._switch("")
 
     def on_session_list_more_wanted(self, message: SessionList.MoreWanted) -> None:
-        self.attempt(self._conversations.load_more_sessions(), group="read", exclusive=True)
+        self.attempt(self._conversations.load_more_sessions, group="read", exclusive=True)
 
     # --- asking -----------------------------------------------------------------------------
 
@@ -238,7 +240,9 @@ class ChatScreen(SluiceScreen):
             self.notify(self.texts.chat_wait_for_answer, severity="warning", markup=False)
             return
         self._is_sending = True
-        self.attempt(self._send(message.text), group="send", note=self.texts.chat_send_failed)
+        self.attempt(
+            partial(self._send, message.text), group="send", note=self.texts.chat_send_failed
+        )
 
     async def _send(self, text: str) -> None:
         """The text leaves the prompt only when the server has accepted it."""
@@ -260,7 +264,7 @@ class ChatScreen(SluiceScreen):
             del self._drafts[session_id]
 
     def action_stop_answer(self) -> None:
-        self.attempt(self._conversations.cancel(self._shown), group="stop")
+        self.attempt(partial(self._conversations.cancel, self._shown), group="stop")
 
     def action_ask_again(self) -> None:
         turns = list(self._conversations.conversation(self._shown).turns.values())
@@ -287,7 +291,9 @@ class ChatScreen(SluiceScreen):
         self._view.page(message.direction)
 
     def on_conversation_view_older_wanted(self, message: ConversationView.OlderWanted) -> None:
-        self.attempt(self._conversations.load_older(self._shown), group="older", exclusive=True)
+        self.attempt(
+            partial(self._conversations.load_older, self._shown), group="older", exclusive=True
+        )
 
     # --- the first start --------------------------------------------------------------------
 
@@ -303,7 +309,7 @@ class ChatScreen(SluiceScreen):
 
         def load(agreed: bool | None) -> None:
             if agreed:
-                self.attempt(self._load_demo(), group="demo")
+                self.attempt(self._load_demo, group="demo")
 
         self.app.push_screen(Confirm(texts, question), load, mode=self.PLACE)
 

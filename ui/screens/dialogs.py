@@ -38,7 +38,6 @@ class Confirm(Dialog[bool]):
     def __init__(self, texts: Texts, question: Question) -> None:
         super().__init__(texts)
         self._question = question
-        self.AUTO_FOCUS = "#no" if question.is_dangerous else "#yes"
 
     def compose(self) -> ComposeResult:
         question = self._question
@@ -50,6 +49,9 @@ class Confirm(Dialog[bool]):
                 yield Button(yes, id="yes", variant="error" if question.is_dangerous else "primary")
                 yield Button(Content(question.no), id="no")
         yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#no" if self._question.is_dangerous else "#yes").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")

@@ -5,9 +5,8 @@ way to make calls that can fail.
 app shows and acts upon; so no screen needs a handler for errors it can do nothing about.
 """
 
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding
@@ -16,6 +15,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer
 
 from appliance.errors import SluiceError
+from ui.background import Work, start
 from ui.keys import in_words
 from ui.link import LinkState
 from ui.texts import Texts
@@ -83,7 +83,7 @@ class SluiceScreen(Screen[None]):
 
     def attempt(
         self,
-        work: Coroutine[Any, Any, None],  # Any: what a coroutine is sent, unused
+        work: Work,
         *,
         group: str,
         exclusive: bool = False,
@@ -93,11 +93,11 @@ class SluiceScreen(Screen[None]):
 
         async def run() -> None:
             try:
-                await work
+                await work()
             except SluiceError as error:
                 self.post_message(CallFailed(error, note))
 
-        self.run_worker(run(), group=group, exclusive=exclusive)
+        start(self, run, group=group, exclusive=exclusive)
 
 
 class Dialog(ModalScreen[T]):

@@ -1,7 +1,9 @@
 """An answer as Markdown, drawn while it is made; its text comes from a model or a FAQ.
 
-The text passes `SafeStream` on the way in, and nothing in it is active: links, images and raw
-HTML are not parsed, so they stand there as the text they are.
+The text passes `SafeStream` on the way in and `safe_text` once more after parsing, for Markdown
+knows character entities. Nothing in it is active: links, images and raw HTML are not parsed, so
+they stand there as the text they are. What would take Markdown seconds to lay out (thousands of
+table cells), or what it cannot lay out at all, is shown as plain text.
 
 Pieces are appended by one worker at most every `REPAINT_GAP_S`, for drawing each token would
 take the processor from the model that makes them. Textual's own `Markdown.get_stream` is not
@@ -10,21 +12,53 @@ runs, which can show a block twice.
 """
 
 import asyncio
+import logging
+from collections.abc import Iterable
 from typing import Final
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
 from textual.events import Mount
 from textual.widgets import Markdown, Static
 
-from ui.safe_text import SafeStream
+from ui.background import start
+from ui.safe_text import SafeStream, safe_text
+from ui.widgets.plain import Plain
 
 REPAINT_GAP_S: Final = 0.1
-_INACTIVE: Final = ("link", "image", "autolink", "linkify", "reference", "html_inline")
+MARKDOWN_WEIGHT_MAX: Final = 800  # lines and table cells; about 6 ms each to lay out
+
+logger = logging.getLogger(__name__)
+
+_INACTIVE: Final = (
+    "link",
+    "image",
+    "autolink",
+    "linkify",
+    "reference",
+    "html_inline",
+    "html_block",
+)
 
 
 def parser() -> MarkdownIt:
-    """GitHub's Markdown without anything that points elsewhere."""
-    return MarkdownIt("gfm-like").disable([*_INACTIVE, "html_block"])
+    """GitHub's Markdown without anything that points elsewhere, and with safe text only."""
+    markdown = MarkdownIt("gfm-like").disable(list(_INACTIVE))
+    markdown.core.ruler.push("safe_text", _make_safe)
+    return markdown
+
+
+def _make_safe(state: StateCore) -> None:
+    _clean(state.tokens)
+
+
+def _clean(tokens: Iterable[Token]) -> None:
+    for token in tokens:
+        token.content = safe_text(token.content)
+        if token.type in ("fence", "code_block") and not token.info.strip():
+            token.info = "text"  # else Textual tries every lexer there is, on each append
+        _clean(token.children or ())
 
 
 class Answer(Markdown):
@@ -34,7 +68,11 @@ class Answer(Markdown):
         super().__init__(parser_factory=parser, open_links=False)
         self._wanted = text
         self._taken = ""
+        self._safe = ""
         self._stream = SafeStream()
+        self._plain: Plain | None = None
+        self._is_final = False
+        self._appends = 0
         self._is_writing = False
         self._is_ready = False
 
@@ -47,35 +85,86 @@ class Answer(Markdown):
     @property
     def is_drawn(self) -> bool:
         """Whether everything that was given stands on the screen."""
-        return self._is_ready and not self._is_writing and self._taken == self._wanted
+        return self._is_ready and not self._is_writing and not self._has_work
 
-    def show(self, text: str) -> None:
-        """Takes the whole answer as it is now; usually the last one and a little more."""
+    @property
+    def _has_work(self) -> bool:
+        return self._taken != self._wanted or (self._is_final and self._appends > 1)
+
+    def show(self, text: str, *, is_final: bool = False) -> None:
+        """Takes the whole answer as it is now; usually the last one and a little more.
+
+        A final one that came in pieces is drawn anew as a whole, for appending sometimes cannot
+        know to which block a line belongs.
+        """
         self._wanted = text
+        self._is_final = is_final
         self._write_soon()
 
     def _write_soon(self) -> None:
-        if self._is_ready and not self._is_writing and self._taken != self._wanted:
+        if self._is_ready and not self._is_writing and self._has_work:
             self._is_writing = True
-            self.run_worker(self._write(), group="write")
+            start(self, self._write, group="write")
 
     async def _write(self) -> None:
         try:
-            while self._taken != self._wanted:
-                if not self._wanted.startswith(self._taken):
-                    self._taken, self._stream = "", SafeStream()
-                    await self.update("")
-                piece = self._stream.feed(self._wanted[len(self._taken) :])
-                self._taken = self._wanted
-                if piece:
-                    await self.append(piece)
-                    self._drop_tooltips()
-                    await asyncio.sleep(REPAINT_GAP_S)
+            while self._has_work:
+                await self._write_piece()
+                self._drop_tooltips()
+                await asyncio.sleep(REPAINT_GAP_S)
         finally:
             self._is_writing = False
+
+    async def _write_piece(self) -> None:
+        wanted = self._wanted
+        if not wanted.startswith(self._taken):
+            self._taken, self._safe, self._stream = "", "", SafeStream()
+            self._appends, self._plain = 0, None
+            await self.query("*").remove()
+            await self._redraw()
+        elif wanted == self._taken:
+            self._appends = 1
+            await self._redraw()
+            return
+        piece = self._stream.feed(wanted[len(self._taken) :])
+        self._taken = wanted
+        self._safe += piece
+        self._appends += 1
+        await self._append(piece)
+
+    async def _append(self, piece: str) -> None:
+        """Appending a table that ends in the middle of a row fails in Textual 8."""
+        if self._plain is not None or _weight(self._safe) > MARKDOWN_WEIGHT_MAX:
+            await self._show_plain()
+            return
+        try:
+            await self.append(piece)
+        except Exception:
+            logger.info("an answer could not be appended to and is drawn anew", exc_info=True)
+            await self._redraw()
+
+    async def _redraw(self) -> None:
+        if self._plain is not None:
+            return
+        try:
+            await self.update(self._safe)
+        except Exception:
+            logger.warning("an answer could not be drawn as Markdown", exc_info=True)
+            await self._show_plain()
+
+    async def _show_plain(self) -> None:
+        if self._plain is None:
+            self._plain = Plain()
+            await self.query("*").remove()
+            await self.mount(self._plain)
+        self._plain.update(self._safe)
 
     def _drop_tooltips(self) -> None:
         """Textual gives table cells their own text as tooltip, and reads tooltips as markup."""
         for cell in self.query(Static):
             if cell.tooltip is not None:
                 cell.tooltip = None
+
+
+def _weight(text: str) -> int:
+    return text.count("\n") + text.count("|")

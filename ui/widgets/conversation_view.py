@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.events import Click
 from textual.message import Message
 
@@ -14,7 +14,11 @@ from ui.widgets.turn_view import TurnView
 
 
 class ConversationView(VerticalScroll):
-    """Shows turns; asks for older ones when the person goes beyond the first."""
+    """Shows turns; asks for older ones when the person goes beyond the first.
+
+    The turns stand in a container at least as high as the view: Textual scrolls an anchored
+    widget to a negative place when its content is lower than itself.
+    """
 
     class OlderWanted(Message):
         """The person wants the turns before the first one shown."""
@@ -24,14 +28,16 @@ class ConversationView(VerticalScroll):
         self._texts = texts
         self._older = _OlderLine(texts.chat_older)
         self._note = Plain(texts.chat_empty, classes="note")
+        self._turns = Vertical(id="turns")
         self._views: dict[str, TurnView] = {}
         self._key = ""
         self._has_older = False
 
     def compose(self) -> ComposeResult:
         self._older.display = False
-        yield self._older
-        yield self._note
+        with self._turns:
+            yield self._older
+            yield self._note
 
     async def show(
         self, key: str, turns: Sequence[LiveTurn], *, has_older: bool, is_loading: bool
@@ -65,9 +71,9 @@ class ConversationView(VerticalScroll):
             else:
                 place.append(TurnView(self._texts, turn))
         if before and first is not None:
-            await self.mount_all(before, before=self._views[first])
+            await self._turns.mount_all(before, before=self._views[first])
         if after:
-            await self.mount_all(after)
+            await self._turns.mount_all(after)
         self._views |= {view.turn.id: view for view in (*before, *after)}
         return bool(before)
 
@@ -79,7 +85,7 @@ class ConversationView(VerticalScroll):
             return
         self._note.display = False
         view = self._views[turn.id] = TurnView(self._texts, turn)
-        await self.mount(view)
+        await self._turns.mount(view)
         self.anchor()
 
     def page(self, direction: int) -> None:

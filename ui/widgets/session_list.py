@@ -72,7 +72,7 @@ class SessionList(OptionList):
         self._draw(highlight="")
 
     def _draw(self, *, highlight: str) -> None:
-        width = self.scrollable_content_region.width - 2  # one cell of padding on each side
+        width = self.scrollable_content_region.width - 1  # the marks pad the left, this the right
         if width < 1:
             return
         options = [Option(self._new_line(width), id=_NEW)]

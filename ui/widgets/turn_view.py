@@ -38,8 +38,8 @@ class TurnView(Vertical):
     def show(self, turn: LiveTurn) -> None:
         """A change in nothing but the answer touches nothing else."""
         before, self._turn = self._turn, turn
-        if turn.answer != before.answer:
-            self.answer.show(turn.answer)
+        if (turn.answer, turn.is_open) != (before.answer, before.is_open):
+            self.answer.show(turn.answer, is_final=not turn.is_open)
         same = (turn.phase, turn.place, turn.eta_s, turn.interrupted, turn.cancelling)
         if same != (
             before.phase,

@@ -1,5 +1,7 @@
 """What may be shown of an answer, however its bytes are cut into tokens."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ stop_lists = st.lists(st.text(ALPHABET, min_size=1, max_size=4), max_size=4)
 
 def cut(content: bytes, places: list[int]) -> list[bytes]:
     borders = sorted({0, len(content), *(place % (len(content) + 1) for place in places)})
-    return [content[a:b] for a, b in zip(borders, borders[1:], strict=False)]
+    return [content[a:b] for a, b in pairwise(borders)]
 
 
 def expected(text: str, stops: list[str]) -> str:

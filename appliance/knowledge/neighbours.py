@@ -1,0 +1,42 @@
+"""What knowledge asks of its neighbours: the embedding model and the vector index.
+
+`appliance.bus.embeddings` and `appliance.vectors` are them; tests bring their own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from appliance.vectors.rows import Nominee, Row
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of `size` floats. `stamp` names the model, "" while unknown.
+
+    Answers in bounded time. Raises Unavailable when no model answers, Invalid for refused texts.
+    """
+
+    @property
+    def stamp(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    async def embed(
+        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+    ) -> Sequence[Sequence[float]]: ...
+
+
+class Vectors(Protocol):
+    """What is asked of `appliance.vectors`. Calls answer or raise Unavailable in bounded time.
+
+    NotFound means that the collection is gone, which is how a damaged one comes back.
+    """
+
+    async def ensure_collection(self, name: str, dimension: int, /) -> None: ...
+    async def collections(self) -> Sequence[str]: ...
+    async def drop(self, collection: str, /) -> None: ...
+    async def upsert(self, collection: str, rows: Sequence[Row], /) -> None: ...
+    async def delete_entries(self, collection: str, entry_ids: Sequence[str], /) -> None: ...
+    async def search(
+        self, collection: str, vector: Sequence[float], limit: int, /
+    ) -> Sequence[Nominee]: ...
+    async def digests(self, collection: str, /) -> Mapping[str, str]: ...
+    async def flush(self, collection: str, /) -> None: ...

@@ -1,0 +1,245 @@
+"""The index nominates, the record decides; and an answer never fails for want of the FAQ."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
+
+from appliance.bus.client import Bus
+from appliance.schema import EntryPut
+from appliance.settings import Faq
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def vectors() -> MemoryVectors:
+    return MemoryVectors()
+
+
+@pytest.fixture
+def embedder() -> HashingEmbedder:
+    return HashingEmbedder()
+
+
+@pytest.fixture
+def parts(bus: Bus, vectors: MemoryVectors, embedder: HashingEmbedder) -> Rig:
+    return rig(bus, vectors, embedder)
+
+
+async def test_every_edit_is_live_at_the_next_search(parts: Rig) -> None:
+    async with parts.running():
+        assert await parts.search("Where is the bicycle cellar?") == []
+        made = await parts.entries.create(entry_put("Where is the bicycle cellar?"))
+        await parts.settled()
+        assert await parts.search("where are the bicycle cellars") == [made.id]
+        await parts.entries.replace(made.id, entry_put("How do refunds work?"))
+        await parts.settled()
+        assert await parts.search("where are the bicycle cellars") == []
+        assert await parts.search("How does a refund work?") == [made.id]
+        await parts.entries.delete(made.id)
+        await parts.settled()
+        assert await parts.search("How do refunds work?") == []
+
+
+async def test_an_answer_comes_from_the_record_even_before_the_index_knows_it(
+    parts: Rig, vectors: MemoryVectors
+) -> None:
+    async with parts.running():
+        made = await parts.entries.create(entry_put("Where is the key?", "In room 7."))
+        await parts.settled()
+        vectors.gate.clear()
+        await parts.entries.replace(made.id, entry_put("Where is the key?", "In room 8."))
+        found = await parts.retrieval.search("Where is the key?", floor=0.5)
+        assert [match.answer for match in found.matches] == ["In room 8."]
+        assert "still being indexed" in found.degraded
+        vectors.gate.set()
+
+
+async def test_a_draft_is_not_found(parts: Rig) -> None:
+    draft = EntryPut(question="Where is the key?", answer="?", state="draft")
+    async with parts.running():
+        made = await parts.entries.create(draft)
+        await parts.settled()
+        assert await parts.search("Where is the key?") == []
+        await parts.entries.replace(made.id, entry_put())
+        await parts.settled()
+        assert await parts.search("Where is the key?") == [made.id]
+
+
+@pytest.mark.parametrize("change", ["deleted", "drafted", "reworded", "moved to a category"])
+async def test_a_stale_nominee_is_never_returned(
+    parts: Rig, vectors: MemoryVectors, change: str
+) -> None:
+    async with parts.running():
+        made = await parts.entries.create(entry_put("Where is the key?"))
+        await parts.settled()
+        vectors.gate.clear()  # the index falls behind
+        rows = dict(vectors.only())
+        if change == "deleted":
+            await parts.entries.delete(made.id)
+        elif change == "drafted":
+            put = EntryPut(question=made.question, answer=made.answer, state="draft")
+            await parts.entries.replace(made.id, put)
+        elif change == "reworded":
+            await parts.entries.replace(made.id, entry_put("How do refunds work?"))
+        else:
+            put = EntryPut(question=made.question, answer=made.answer, category="c")
+            await parts.entries.replace(made.id, put)
+        vectors.only().update(rows)
+        found = await parts.retrieval.search("Where is the key?", floor=-1.0)
+        assert found.matches == ()
+        assert vectors.searches
+        vectors.gate.set()
+
+
+async def test_a_row_that_names_another_entry_is_not_believed(
+    parts: Rig, vectors: MemoryVectors
+) -> None:
+    async with parts.running():
+        one = await parts.entries.create(entry_put("Where is the key?"))
+        other = await parts.entries.create(entry_put("How do refunds work?"))
+        await parts.settled()
+        row = next(row for row in vectors.only().values() if row.pk.startswith(one.id))
+        forged = f"{other.id}:{row.digest}"
+        vectors.only()[forged] = replace(row, pk=forged, entry_id=forged)
+        assert await parts.search("Where is the key?", floor=0.9) == [one.id]
+
+
+async def test_the_best_phrasing_of_an_entry_speaks_for_it(parts: Rig) -> None:
+    async with parts.running():
+        made = await parts.entries.create(
+            EntryPut(
+                question="Access card lost",
+                answer="Room A-102.",
+                phrasings=("My badge has disappeared", "Gate stays closed"),
+                category="Facilities",
+            )
+        )
+        await parts.settled()
+        found = await parts.retrieval.search("my badge disappeared!", floor=0.3)
+        (match,) = found.matches
+        assert (match.id, match.question) == (made.id, "Access card lost")
+        assert match.phrasing == "My badge has disappeared"
+        assert (match.answer, match.category, match.language) == ("Room A-102.", "Facilities", "en")
+        assert 0.3 < match.score < 1.0
+
+
+async def test_the_same_text_scores_one_whatever_its_writing(parts: Rig) -> None:
+    async with parts.running():
+        await parts.entries.create(
+            EntryPut(question="Badge lost", answer="A-102", phrasings=("ＷＬＡＮ　密码是什么？",))
+        )
+        await parts.settled()
+        found = await parts.retrieval.search(" wlan 密码是什么 ", floor=-1.0)
+        (match,) = found.matches
+        assert (match.phrasing, match.score) == ("ＷＬＡＮ 密码是什么？", 1.0)
+
+
+async def test_entries_are_distinct_sorted_and_bounded(parts: Rig) -> None:
+    async with parts.running():
+        for n in range(12):
+            put = EntryPut(question=f"Key {n}?", answer="x", phrasings=(f"Where is key {n}?",))
+            await parts.entries.create(put)
+        await parts.settled()
+        found = await parts.retrieval.search("Where is key 3?", limit=10, floor=-1.0)
+        scores = [match.score for match in found.matches]
+        assert len({match.id for match in found.matches}) == 10
+        assert scores == sorted(scores, reverse=True)
+        assert (found.matches[0].question, found.matches[0].score) == ("Key 3?", 1.0)
+        by_default = await parts.retrieval.search("key", floor=-1.0)
+        assert len(by_default.matches) == Faq().matches
+
+
+async def test_an_entry_with_many_near_phrasings_leaves_room_for_others(
+    parts: Rig, vectors: MemoryVectors
+) -> None:
+    async with parts.running():
+        phrasings = tuple(f"Where is the key, version {n}?" for n in range(60))
+        near = await parts.entries.create(
+            EntryPut(question="Where is the key?", answer="x", phrasings=phrasings)
+        )
+        far = await parts.entries.create(entry_put("How do refunds work?", "Slowly."))
+        await parts.settled()
+        found = await parts.retrieval.search("Where is the key, please?", limit=2, floor=-1.0)
+        assert [match.id for match in found.matches] == [near.id, far.id]
+        assert vectors.searches == 2
+
+
+async def test_matches_below_the_floor_do_not_count(bus: Bus, vectors: MemoryVectors) -> None:
+    strict = rig(bus, vectors, HashingEmbedder(), faq=Faq(floor=0.99))
+    async with strict.running():
+        made = await strict.entries.create(entry_put("Where is the key?"))
+        await strict.settled()
+        assert (await strict.retrieval.search("Where are the keys kept?")).matches == ()
+        found = await strict.retrieval.search("Where is the key?")
+        assert [match.id for match in found.matches] == [made.id]
+
+
+@pytest.mark.parametrize("question", ["", "  \n", "\x00"])
+async def test_nothing_asked_finds_nothing(parts: Rig, question: str) -> None:
+    async with parts.running():
+        found = await parts.retrieval.search(question)
+        assert (found.matches, found.degraded) == ((), "")
+
+
+async def test_a_question_of_any_length_is_searched(parts: Rig) -> None:
+    async with parts.running():
+        made = await parts.entries.create(entry_put())
+        await parts.settled()
+        found = await parts.retrieval.search("key " * 8_000, floor=-1.0)
+        assert [match.id for match in found.matches] == [made.id]
+
+
+# -- without its neighbours
+
+
+async def test_before_the_index_runs_there_are_no_matches_and_the_reason(parts: Rig) -> None:
+    found = await parts.retrieval.search("Where?")
+    assert (found.matches, found.degraded) == ((), "the FAQ index is starting")
+
+
+@pytest.mark.parametrize("away", ["model", "refusing model", "vectors", "collection"])
+async def test_a_neighbour_that_is_away_costs_the_matches_and_not_the_answer(
+    parts: Rig, vectors: MemoryVectors, embedder: HashingEmbedder, away: str
+) -> None:
+    async with parts.running():
+        made = await parts.entries.create(entry_put())
+        await parts.settled()
+        if away == "collection":
+            vectors.rows.clear()
+        vectors.away = away == "vectors"
+        embedder.away = away == "model"
+        embedder.refused = "key" if away == "refusing model" else ""
+        found = await parts.retrieval.search(made.question)
+        assert found.matches == ()
+        assert found.degraded
+        embedder.away = vectors.away = False
+
+
+async def test_a_known_outage_costs_no_time(parts: Rig, vectors: MemoryVectors) -> None:
+    async with parts.running():
+        vectors.away = True
+        await parts.retrieval.search("first")
+        searches = vectors.searches
+        await parts.retrieval.search("second")
+        assert vectors.searches == searches
+
+
+class StuckEmbedder(HashingEmbedder):
+    async def embed(
+        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+    ) -> Sequence[Sequence[float]]:
+        if kind == "query":
+            await asyncio.Event().wait()
+        return await super().embed(texts, kind=kind)
+
+
+async def test_an_answer_does_not_wait_for_a_stuck_model(bus: Bus, vectors: MemoryVectors) -> None:
+    stuck = rig(bus, vectors, StuckEmbedder(), faq=Faq(retrieval_timeout_s=0.01))
+    async with stuck.running():
+        found = await stuck.retrieval.search("Where is the key?")
+        assert (found.matches, found.degraded) == ((), "the FAQ search took longer than 0.01 s")

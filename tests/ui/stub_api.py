@@ -1,0 +1,432 @@
+"""A scripted server that speaks the HTTP contract, for tests and for looking at the UI by hand.
+
+It runs in a thread of its own on a loopback port, so that it serves the app under test and
+programs that own their event loop alike. Nothing happens by itself: a test emits the events of a
+request one by one, breaks connections, and takes the server away and back; what was asked is
+recorded. Nothing here shares code with the client it is used to judge.
+"""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from appliance.schema import (
+    EVENT_NAMES,
+    TERMINAL_STATES,
+    Accepted,
+    Entry,
+    EntryPut,
+    ErrorBody,
+    ErrorDetail,
+    Event,
+    FaqStatus,
+    ImportReport,
+    Match,
+    MessagePost,
+    Page,
+    QueueStatus,
+    RequestState,
+    RequestStatus,
+    Session,
+    SessionPatch,
+    SessionPost,
+    Status,
+    Turn,
+)
+
+KEY = "test-key"
+NOW_MS = 1_763_900_000_000  # 2025-11-23 12:13:20 UTC
+WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: a record (or raw bytes) and its status."""
+
+    status: int
+    body: object = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Stream:
+    """The events of one request, in order, as (id, name, data)."""
+
+    session_id: str
+    events: list[tuple[str, str, bytes]] = field(default_factory=list)
+    grew: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def problem(status: int, code: str, message: str, **facts: Any) -> Reply:  # Any: record fields
+    detail = ErrorDetail(code=code, message=message, hint=facts.pop("hint", ""), type=code, **facts)
+    return Reply(status, ErrorBody(error=detail))
+
+
+class StubApi:
+    """Use it as a context manager; `url` is where it listens."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.turns: dict[str, list[Turn]] = {}
+        self.entries: dict[str, Entry] = {}
+        self.demo: tuple[Entry, ...] = ()
+        self.matches: tuple[Match, ...] = ()
+        self.status = empty_status()
+        self.is_ready = True
+        self.checks: dict[str, str] = {}
+        self.asked: list[Asked] = []
+        self.script: tuple[Event, ...] = ()
+        self.streams: dict[str, Stream] = {}
+        self.overrides: dict[tuple[str, str], Reply] = {}
+        self.page_limit = 500
+        self.keep_alive_comments = False
+        self._ids = itertools.count(1)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="stub-api", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._port = 0
+
+    # --- the test's side --------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(WAIT_S)
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def up(self) -> None:
+        self._call(self._listen())
+
+    def down(self) -> None:
+        """Stops listening and cuts every connection."""
+        self._call(self._stop())
+
+    def cut(self) -> None:
+        """Cuts every connection; new ones are taken."""
+        self._call(self._abort())
+
+    def emit(self, request_id: str, *events: Event) -> None:
+        """Appends events to a request's stream and to its stored turn."""
+
+        async def append() -> None:
+            for event in events:
+                self._append(request_id, event)
+
+        self._call(append())
+
+    def add_session(self, title: str, *turns: Turn, minutes_ago: int = 0) -> Session:
+        at_ms = NOW_MS - minutes_ago * 60_000
+        session = Session(
+            id=f"s-{next(self._ids)}",
+            uid="local",
+            title=title,
+            created_at_ms=at_ms,
+            last_active_at_ms=at_ms,
+        )
+        self.sessions[session.id] = session
+        self.turns[session.id] = list(turns)
+        for turn in turns:
+            if turn.state not in TERMINAL_STATES:
+                self.streams[turn.id] = Stream(session.id)
+        return session
+
+    def add_entry(self, question: str, answer: str, **fields: Any) -> Entry:  # Any: record fields
+        entry = entry_of(f"e-{next(self._ids)}", question, answer, **fields)
+        self.entries[entry.id] = entry
+        return entry
+
+    def calls(self, method: str, path: str) -> list[Asked]:
+        return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
+
+    def last_request_id(self) -> str:
+        return list(self.streams)[-1]
+
+    # --- the server -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(WAIT_S)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._abort()
+
+    async def _abort(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+        for stream in self.streams.values():
+            stream.grew.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while (asked := await _read(reader)) is not None:
+                self.asked.append(asked)
+                reply = self._answer(asked)
+                if reply is None:
+                    await self._stream(asked, writer)
+                    return
+                _write(writer, reply)
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _stream(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        stream = self.streams[asked.path.split("/")[3]]
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+        )
+        last = asked.headers.get("last-event-id", "")
+        sent = next((n for n, event in enumerate(stream.events, 1) if event[0] == last), 0)
+        while not writer.is_closing():
+            stream.grew.clear()
+            if self.keep_alive_comments:
+                writer.write(b": keep-alive\n\n")
+            for event_id, name, data in stream.events[sent:]:
+                writer.write(f"id: {event_id}\nevent: {name}\ndata: ".encode() + data + b"\n\n")
+                sent += 1
+                if name in TERMINAL_STATES:
+                    await writer.drain()
+                    return
+            await writer.drain()
+            await stream.grew.wait()
+
+    # --- the contract -----------------------------------------------------------------------
+
+    def _answer(self, asked: Asked) -> Reply | None:
+        override = self.overrides.get((asked.method, asked.path))
+        if override is not None:
+            return override
+        if asked.headers.get("authorization") != f"Bearer {KEY}":
+            return problem(401, "unauthorized", "the key is not known")
+        parts = asked.path.strip("/").split("/")
+        match (asked.method, *parts):
+            case ("GET", "readyz"):
+                body = {"ready": self.is_ready, "checks": self.checks}
+                return Reply(200 if self.is_ready else 503, body)
+            case ("GET", "api", "status"):
+                return Reply(200, self.status)
+            case (_, "api", "sessions", *rest):
+                return self._session(asked, rest)
+            case ("GET", "api", "requests", request_id, "events"):
+                return None if request_id in self.streams else _missing("request")
+            case ("DELETE", "api", "requests", request_id):
+                return self._cancel(request_id)
+            case (_, "api", "faq", *rest):
+                return self._faq(asked, rest)
+            case _:
+                return problem(404, "not_found", f"no route {asked.path}")
+
+    def _session(self, asked: Asked, rest: list[str]) -> Reply:
+        match (asked.method, *rest):
+            case ("GET",):
+                found = sorted(self.sessions.values(), key=lambda s: -s.last_active_at_ms)
+                return Reply(200, self._page(asked, found))
+            case ("POST",):
+                post = msgspec.json.decode(asked.body, type=SessionPost)
+                return Reply(201, self.add_session(post.title))
+            case (_, session_id, *_) if session_id not in self.sessions:
+                return _missing("session")
+            case ("PATCH", session_id):
+                patch = msgspec.json.decode(asked.body, type=SessionPatch)
+                renamed = msgspec.structs.replace(self.sessions[session_id], title=patch.title)
+                self.sessions[session_id] = renamed
+                return Reply(200, renamed)
+            case ("DELETE", session_id):
+                del self.sessions[session_id]
+                return Reply(204)
+            case ("GET", session_id, "turns"):
+                return Reply(200, self._turns(asked, self.turns[session_id]))
+            case ("POST", session_id, "messages"):
+                return self._message(session_id, asked.body)
+            case _:
+                return _missing("route")
+
+    def _turns(self, asked: Asked, turns: list[Turn]) -> Page:
+        limit = min(int(asked.query.get("limit", "50")), self.page_limit)
+        end = int(asked.query.get("cursor", str(len(turns))))
+        start = max(0, end - limit)
+        return Page(items=tuple(turns[start:end]), cursor=str(start) if start else None)
+
+    def _message(self, session_id: str, body: bytes) -> Reply:
+        post = msgspec.json.decode(body, type=MessagePost)
+        request_id = f"r-{next(self._ids)}"
+        self.streams[request_id] = Stream(session_id)
+        self.turns[session_id].append(
+            Turn(id=request_id, created_at_ms=NOW_MS, question=post.text, state="waiting")
+        )
+        for event in self.script:
+            self._append(request_id, event)
+        accepted = Accepted(
+            id=request_id,
+            request_id=request_id,
+            session_id=session_id,
+            events=f"/api/requests/{request_id}/events",
+        )
+        return Reply(202, accepted)
+
+    def _append(self, request_id: str, event: Event) -> None:
+        stream = self.streams[request_id]
+        name = EVENT_NAMES[type(event)]
+        stream.events.append((f"{len(stream.events) + 1}-0", name, msgspec.json.encode(event)))
+        states: dict[str, RequestState] = {state: state for state in TERMINAL_STATES}  # type: ignore[misc]  # a tuple of the same literals
+        turns = self.turns[stream.session_id]
+        for at, turn in enumerate(turns):
+            if turn.id == request_id:
+                text = getattr(event, "text", "")
+                turns[at] = msgspec.structs.replace(
+                    turn, state=states.get(name, "running"), answer=turn.answer + text
+                )
+        stream.grew.set()
+
+    def _cancel(self, request_id: str) -> Reply:
+        stream = self.streams.get(request_id)
+        if stream is None:
+            return _missing("request")
+        if stream.events and stream.events[-1][1] in TERMINAL_STATES:
+            return problem(409, "conflict", "the request has ended")
+        status = RequestStatus(
+            id=request_id,
+            session_id=stream.session_id,
+            state="running",
+            attempt=1,
+            created_at_ms=NOW_MS,
+        )
+        return Reply(202, status)
+
+    def _faq(self, asked: Asked, rest: list[str]) -> Reply:
+        match (asked.method, *rest):
+            case ("GET",):
+                found = [
+                    entry
+                    for entry in self.entries.values()
+                    if asked.query.get("category", entry.category) == entry.category
+                    and asked.query.get("language", entry.language) == entry.language
+                ]
+                return Reply(200, self._page(asked, found))
+            case ("POST",):
+                put = msgspec.json.decode(asked.body, type=EntryPut)
+                return Reply(201, self._store(f"e-{next(self._ids)}", put))
+            case ("GET", "search"):
+                return Reply(200, Page(items=self.matches))
+            case ("POST", "demo"):
+                self.entries |= {entry.id: entry for entry in self.demo}
+                report = ImportReport(created=len(self.demo), updated=0, unchanged=0)
+                return Reply(200, report)
+            case (_, entry_id) if entry_id not in self.entries:
+                return _missing("entry")
+            case ("GET", entry_id):
+                return Reply(200, self.entries[entry_id])
+            case ("PUT", entry_id):
+                put = msgspec.json.decode(asked.body, type=EntryPut)
+                return Reply(200, self._store(entry_id, put))
+            case ("DELETE", entry_id):
+                del self.entries[entry_id]
+                return Reply(204)
+            case _:
+                return _missing("route")
+
+    def _store(self, entry_id: str, put: EntryPut) -> Entry:
+        fields = msgspec.structs.asdict(put)
+        self.entries[entry_id] = entry_of(entry_id, **fields)
+        return self.entries[entry_id]
+
+    def _page(self, asked: Asked, found: list[Any]) -> Page:  # Any: records of any kind
+        start = int(asked.query.get("cursor", "0"))
+        end = start + min(int(asked.query.get("limit", "50")), self.page_limit)
+        return Page(items=tuple(found[start:end]), cursor=str(end) if end < len(found) else None)
+
+
+def entry_of(entry_id: str, question: str, answer: str, **fields: Any) -> Entry:  # Any: as above
+    known: dict[str, Any] = {
+        "phrasings": (),
+        "category": "",
+        "language": "en",
+        "state": "published",
+        "version": 1,
+        "created_at_ms": NOW_MS,
+        "updated_at_ms": NOW_MS,
+    }
+    return Entry(id=entry_id, question=question, answer=answer, **(known | fields))
+
+
+def empty_status() -> Status:
+    return Status(
+        version="0.1.0",
+        uptime_s=0,
+        ready=True,
+        children=(),
+        workers=(),
+        queue=QueueStatus(waiting=0, running=0, capacity=4, bound=64),
+        faq=FaqStatus(entries=0, phrasings=0, indexed=True, detail=""),
+        sessions_following=0,
+    )
+
+
+def _missing(what: str) -> Reply:
+    return problem(404, "not_found", f"there is no such {what}")
+
+
+async def _read(reader: asyncio.StreamReader) -> Asked | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head.decode("latin-1").rstrip().split("\r\n")
+    method, target, _ = first.split(" ")
+    headers = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in lines)
+    }
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    url = urlsplit(target)
+    query = {name: values[0] for name, values in parse_qs(url.query).items()}
+    return Asked(method, url.path, query, headers, body)
+
+
+def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
+    body = reply.body if isinstance(reply.body, bytes) else b""
+    if not isinstance(reply.body, bytes) and reply.body is not None:
+        body = msgspec.json.encode(reply.body)
+    head = [f"HTTP/1.1 {reply.status} X", f"Content-Length: {len(body)}"]
+    head += [f"{name}: {value}" for name, value in reply.headers.items()]
+    writer.write("\r\n".join([*head, "", ""]).encode() + body)

@@ -1,0 +1,48 @@
+"""What only real models can show: sampling options, and the tokens of texts."""
+
+import pytest
+from worker_bench import ask, run_jobs
+
+from appliance.schema import Sampling
+from appliance.worker.backend import Backend, Chunk, Outcome
+
+pytestmark = pytest.mark.model
+
+REPEATING = "Repeat this word many times: tick tick tick tick tick tick tick tick tick tick"
+
+
+def test_penalties_keep_an_answer_from_repeating_itself(qwen: Backend) -> None:
+    def ticks(sampling: Sampling) -> int:
+        return run_jobs(qwen, ask("a", REPEATING, sampling)).finished("a").text.count("tick")
+
+    free = ticks(Sampling(temperature=0, max_tokens=16))
+    assert free > ticks(Sampling(temperature=0, max_tokens=16, frequency_penalty=2.0))
+    assert free > ticks(Sampling(temperature=0, max_tokens=16, repeat_penalty=2.0))
+
+
+def test_tokens_make_their_text_again(qwen: Backend, gemma: Backend) -> None:
+    for text in ("plain", " leading space", "多字节 👩‍👩‍👧 é\n\n", "a\0b", "<|im_end|><eos>", ""):
+        for backend in (qwen, gemma):
+            tokens = backend.tokenize(text, special=False)
+            assert b"".join(map(backend.piece, tokens)).decode() == text
+
+
+def test_a_batch_the_library_cannot_take_is_refused_not_run(qwen: Backend) -> None:
+    [token] = qwen.tokenize("a", special=False)
+    too_many = [token] * (qwen.shape.step_tokens + 1)
+    assert qwen.decode([Chunk(0, too_many, 0, True)]) is Outcome.REFUSED
+    assert qwen.decode([Chunk(0, [2**30], 0, True)]) is Outcome.REFUSED
+    assert qwen.decode([]) is Outcome.REFUSED
+    qwen.close(0)
+
+
+def test_a_cache_that_is_full_says_so_and_keeps_what_it_holds(gemma: Backend) -> None:
+    tokens = gemma.tokenize("word " * gemma.shape.step_tokens, special=False)
+    step = tokens[: gemma.shape.step_tokens]
+    position = 0
+    while (outcome := gemma.decode([Chunk(0, step, position, False)])) is Outcome.DONE:
+        position += len(step)
+    assert outcome is Outcome.NO_ROOM
+    assert position == gemma.shape.cache_tokens
+    gemma.close(0)
+    assert run_jobs(gemma, ask("a", "Hello")).finished("a").text

@@ -1,0 +1,179 @@
+"""The form for one FAQ entry, new or existing.
+
+What was typed stays in the form until the server has taken it: a refusal is shown below the
+fields, and leaving with changes asks first.
+"""
+
+import re
+from functools import partial
+from typing import ClassVar, Final
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button, Footer, Select
+
+from appliance.errors import SluiceError
+from appliance.schema import (
+    MAX_ANSWER_CHARS,
+    MAX_PHRASINGS,
+    MAX_QUESTION_CHARS,
+    Entry,
+    EntryPut,
+)
+from ui.answers import UNREACHABLE
+from ui.background import start
+from ui.client import Client
+from ui.entries import EntryDraft, draft_of, put_of
+from ui.keys import key
+from ui.screens.dialogs import Confirm, Question
+from ui.screens.frame import CallFailed, Dialog
+from ui.texts import Texts
+from ui.widgets.plain import LineField, Plain, TextField
+from ui.wording import error_words
+
+MAX_CATEGORY_CHARS: Final = 100
+_LANGUAGE: Final = re.compile(r"([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?")
+
+
+class EntryEditor(Dialog[Entry | None]):
+    """Edits one entry and saves it; the result is the entry as stored, None if nothing was."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("ctrl+s", "save", "save", priority=True),
+        key("escape", "close", "close"),
+    ]
+
+    def __init__(self, texts: Texts, *, client: Client, entry: Entry | None = None) -> None:
+        super().__init__(texts)
+        self._client = client
+        self._entry = entry
+        self._before = draft_of(entry) if entry is not None else EntryDraft()
+        self._question = LineField(id="question")
+        self._answer = TextField(id="answer")
+        self._phrasings = TextField(id="phrasings")
+        self._category = LineField(id="category", max_length=MAX_CATEGORY_CHARS)
+        self._language = LineField(id="language", placeholder=texts.faq_language_hint)
+        self._state: Select[str] = Select(
+            [(Text(texts.faq_published), "published"), (Text(texts.faq_draft), "draft")],
+            allow_blank=False,
+            value=self._before.state,
+            id="state",
+        )
+        self._trouble = Plain(id="trouble")
+        self._is_saving = False
+
+    def compose(self) -> ComposeResult:
+        texts = self.texts
+        with Vertical(classes="form"):
+            title = texts.faq_edit_title if self._entry else texts.faq_new_title
+            yield Plain(title, classes="dialog-title")
+            yield self._question
+            yield self._phrasings
+            yield self._answer
+            with Horizontal(id="entry-small-fields"):
+                yield self._category
+                yield self._language
+                yield self._state
+                yield Button(Content(texts.faq_save), id="save", variant="primary")
+            yield self._trouble
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        texts = self.texts
+        self._question.border_title = texts.faq_question
+        self._phrasings.border_title = texts.faq_phrasings
+        self._answer.border_title = texts.faq_answer
+        self._category.border_title = texts.faq_category
+        self._language.border_title = texts.faq_language
+        self._question.set_text(self._before.question)
+        self._phrasings.set_text(self._before.phrasings)
+        self._answer.set_text(self._before.answer)
+        self._category.set_text(self._before.category)
+        self._language.set_text(self._before.language)
+        self._trouble.display = False
+        self._before = self._draft()  # as the fields hold it, made safe
+        self._question.focus()
+
+    def _draft(self) -> EntryDraft:
+        return EntryDraft(
+            question=self._question.value,
+            answer=self._answer.text,
+            phrasings=self._phrasings.text,
+            category=self._category.value,
+            language=self._language.value,
+            state="draft" if self._state.value == "draft" else "published",
+        )
+
+    def action_save(self) -> None:
+        if self._is_saving:
+            return
+        put = put_of(self._draft())
+        problem = mistake(self.texts, put)
+        if problem:
+            self._say(problem)
+            return
+        self._is_saving = True
+        start(self, partial(self._save, put), group="save")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.action_save()
+
+    async def _save(self, put: EntryPut) -> None:
+        try:
+            if self._entry is None:
+                saved = await self._client.create_entry(put)
+            else:
+                saved = await self._client.update_entry(self._entry.id, put)
+        except SluiceError as error:
+            self._say(error_words(self.texts, error))
+            if error.reason == UNREACHABLE:
+                self.post_message(CallFailed(error))
+            return
+        finally:
+            self._is_saving = False
+        self.dismiss(saved)
+
+    def _say(self, words: str) -> None:
+        self._trouble.update(words)
+        self._trouble.display = True
+
+    def action_close(self) -> None:
+        if self._draft() == self._before:
+            self.dismiss(None)
+            return
+        texts = self.texts
+        question = Question(
+            texts.faq_discard_title,
+            texts.faq_discard_body,
+            yes=texts.faq_discard_yes,
+            no=texts.cancel,
+        )
+
+        def leave(agreed: bool | None) -> None:
+            if agreed:
+                self.dismiss(None)
+
+        self.app.push_screen(Confirm(texts, question), leave)
+
+
+def mistake(texts: Texts, put: EntryPut) -> str:
+    """What the server would refuse, in words; empty when the entry can be sent."""
+    if not put.question:
+        return texts.faq_question_missing
+    if not put.answer:
+        return texts.faq_answer_missing
+    if len(put.question) > MAX_QUESTION_CHARS:
+        return texts.faq_too_long.format(field=texts.faq_question, limit=MAX_QUESTION_CHARS)
+    if len(put.answer) > MAX_ANSWER_CHARS:
+        return texts.faq_too_long.format(field=texts.faq_answer, limit=MAX_ANSWER_CHARS)
+    if len(put.phrasings) > MAX_PHRASINGS:
+        return texts.faq_too_many_phrasings.format(limit=MAX_PHRASINGS)
+    if any(len(phrasing) > MAX_QUESTION_CHARS for phrasing in put.phrasings):
+        return texts.faq_too_long.format(field=texts.faq_phrasings, limit=MAX_QUESTION_CHARS)
+    if not _LANGUAGE.fullmatch(put.language):
+        return texts.faq_bad_language
+    return ""
