@@ -177,8 +177,14 @@ class Faq(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     matches: Annotated[int, Meta(ge=1, le=20, description="Entries put before a question.")] = 3
     floor: Annotated[
-        float, Meta(ge=-1, le=1, description="Cosine below which an entry does not count.")
-    ] = 0.8
+        float,
+        Meta(
+            ge=-1,
+            le=1,
+            description="Cosine below which an entry does not count. It is taken between "
+            "vectors seen from the centre of everyday language: unrelated texts are near 0.",
+        ),
+    ] = 0.38
     entries_bound: Annotated[int, Meta(ge=1, description="Most entries.")] = 100_000
     retrieval_timeout_s: Annotated[
         Positive, Meta(description="An answer does not wait longer than this for retrieval.")

@@ -253,7 +253,13 @@ def _write(
             writer.add_tensor(name, array, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
+        writer.write_ti_data_to_file()
+        # Not `write_tensors_to_file`: numpy's `tofile` hides a full disk from small tensors.
+        out = writer.fout[0]
+        writer.write_padding(out, out.tell())
+        for array in arrays.values():
+            out.write(array.data)
+            writer.write_padding(out, array.nbytes)
     finally:
         writer.close()
     with target.open("rb") as written:

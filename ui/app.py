@@ -141,10 +141,11 @@ class SluiceApp(App[int]):
             start(self, self._link.watch, group="link")
         elif isinstance(error, Unauthorized):
             self._link.refused()
-        if message.note or not known:
-            words = error_words(self._texts, error)
-            said = f"{message.note}\n{words}" if message.note else words
-            self.notify(said, severity="error", timeout=ERROR_SHOWN_S, markup=False)
+        words = message.note if known else error_words(self._texts, error)
+        if message.note and not known:
+            words = f"{message.note}\n{words}"
+        if words:
+            self.notify(words, severity="error", timeout=ERROR_SHOWN_S, markup=False)
 
 
 def run(

@@ -79,9 +79,6 @@ class Texts:
     tip_choose: str
 
     # words used everywhere
-    unknown: str
-    yes: str
-    no: str
     cancel: str
     seconds: str
     minutes: str
@@ -112,7 +109,6 @@ class Texts:
     chat_prompt_full: str
     chat_send_failed: str
     chat_wait_for_answer: str
-    chat_nothing_to_repeat: str
     chat_rename_title: str
     chat_rename_label: str
     chat_delete_title: str

@@ -48,6 +48,7 @@ _ENDS: Final = ("done", "failed", "refused", "cancelled", "lost")
 class LiveTurn:
     """A turn as it stands now.
 
+    `has_searched` tells whether the FAQ was asked, whatever it found.
     `phase` "lost" means that its events could not be followed to the end; the answer may exist.
     `timings` is None for a turn read from the store, which does not keep them.
     """
@@ -59,6 +60,7 @@ class LiveTurn:
     answer: str = ""
     place: int = 0
     eta_s: float | None = None
+    has_searched: bool = False
     matches: tuple[Match, ...] = ()
     degraded: str = ""
     finish_reason: str = ""
@@ -109,7 +111,9 @@ def advance(turn: LiveTurn, event: Event) -> LiveTurn:
         case Admitted():
             return replace(turn, phase="admitted", place=0, eta_s=None)
         case Retrieved(matches=matches, degraded=degraded):
-            return replace(turn, phase="retrieved", matches=matches, degraded=degraded)
+            return replace(
+                turn, phase="retrieved", has_searched=True, matches=matches, degraded=degraded
+            )
         case Delta(text=text):
             room = MAX_SHOWN_CHARS - len(turn.answer)
             return replace(turn, phase="answering", answer=turn.answer + text[:room])

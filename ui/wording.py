@@ -18,7 +18,6 @@ from ui.turns import LiveTurn
 _NO_BREAK: Final = "\u00a0"
 _BYTES_PER_MB: Final = 1_000_000
 _BYTES_PER_GB: Final = 1_000_000_000
-_PASSED: Final = {"received": 1, "waiting": 1, "admitted": 2, "retrieved": 3, "answering": 4}
 
 
 @dataclass(frozen=True)
@@ -41,25 +40,27 @@ class Trouble:
 
 def stages(texts: Texts, turn: LiveTurn) -> Stages:
     """The way of an open turn: received, waiting, admitted, FAQ, answering."""
-    found = len(turn.matches)
-    names = (
-        texts.turn_received,
-        texts.turn_admitted,
-        texts.turn_retrieved.format(count=found) if found else texts.turn_retrieved_none,
-        texts.turn_answering,
-    )
-    passed = _PASSED.get(turn.phase, 0)
-    if turn.phase == "sent":
-        way = Stages((), texts.turn_sent)
-    elif turn.phase == "waiting":
-        way = Stages(names[:1], _waiting(texts, turn))
-    else:
-        way = Stages(names[: passed - 1], names[passed - 1])
     if turn.interrupted:
-        return Stages((*way.passed, way.now), texts.turn_reconnecting)
+        return Stages((), texts.turn_reconnecting)
+    found = len(turn.matches)
+    searched = texts.turn_retrieved.format(count=found) if found else texts.turn_retrieved_none
+    passed = [texts.turn_received, texts.turn_admitted]
+    if turn.has_searched:
+        passed.append(searched)
+    match turn.phase:
+        case "sent":
+            way = [texts.turn_sent]
+        case "received":
+            way = [texts.turn_received]
+        case "waiting":
+            way = [texts.turn_received, _waiting(texts, turn)]
+        case "answering":
+            way = [*passed, texts.turn_answering]
+        case _:
+            way = passed
     if turn.cancelling:
-        return Stages((*way.passed, way.now), texts.turn_stopping)
-    return way
+        way.append(texts.turn_stopping)
+    return Stages(tuple(way[:-1]), way[-1])
 
 
 def _waiting(texts: Texts, turn: LiveTurn) -> str:

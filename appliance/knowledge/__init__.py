@@ -6,12 +6,15 @@
 
 * `text` says how FAQ text is written down and when two texts are the same question.
 * `entries` owns the truth. Each write marks its entry as not indexed, in the same script.
+* `rows` says which rows an entry should have; a row's key holds the digest of what it says.
 * `index` owns the vectors, which are derived: one task follows the marks, and at each start
   compares every row with the truth. A lost index is rebuilt, and so is one of another model.
 * `retrieval` asks the index for candidates and believes only the records: what was deleted, drafted
   or reworded since is not returned, whatever the index says.
+* `centring` makes cosines comparable, so that one floor tells questions about the FAQ from others.
 * `exchange` and `imports` take whole files in and out, without loss, all or nothing.
 * `demo` holds the FAQ of an invented company, to try the product with.
+* `neighbours` is what all this asks of the embedding model and of the vector index.
 
 The index may be away, and so may the embedding model: entries can still be edited (they are indexed
 later) and questions still be answered (without matches, and the answer says so).

@@ -131,23 +131,26 @@ def content(entry: Entry) -> EntryPut:
     )
 
 
-def revised(entry: Entry, put: EntryPut) -> Entry:
+def revised(entry: Entry, put: EntryPut, *, at_ms: int) -> Entry:
     """The next version of an entry; `put` must be tidied."""
     return _entry(
         entry.id,
         put,
         version=entry.version + 1,
         created_at_ms=entry.created_at_ms,
-        updated_at_ms=max(_now_ms(), entry.created_at_ms),
+        updated_at_ms=max(at_ms, entry.created_at_ms),
     )
 
 
-def first_version(put: EntryPut, entry_id: str = "") -> Entry:
+def first_version(put: EntryPut, *, at_ms: int, entry_id: str = "") -> Entry:
     """A new entry; `put` must be tidied."""
-    now = _now_ms()
     return _entry(
-        entry_id or keys.new_entry_id(), put, version=1, created_at_ms=now, updated_at_ms=now
+        entry_id or keys.new_entry_id(), put, version=1, created_at_ms=at_ms, updated_at_ms=at_ms
     )
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class Entries:
@@ -168,7 +171,7 @@ class Entries:
 
     async def create(self, put: EntryPut) -> Entry:
         """Raises Invalid for an empty text, or when the FAQ is full."""
-        entry = first_version(tidied(put))
+        entry = first_version(tidied(put), at_ms=now_ms())
         if not await self.write([entry]):
             raise Conflict("the entry was written by somebody else", hint="try again")
         return entry
@@ -183,7 +186,7 @@ class Entries:
         """The last writer wins. Raises NotFound, Invalid, or Conflict while many write at once."""
         put = tidied(put)
         for _ in range(REPLACE_ATTEMPTS):
-            entry = revised(await self.read(entry_id), put)
+            entry = revised(await self.read(entry_id), put, at_ms=now_ms())
             if await self.write([entry]):
                 return entry
         raise Conflict(f"FAQ entry {entry_id} is being written by others", hint="try again")
@@ -332,7 +335,3 @@ def _parse_cursor(cursor: str | None) -> _Position:
     if not (created.isascii() and created.isdigit() and len(created) < 16 and valid_id(entry_id)):
         raise Invalid("the cursor is not one of ours", hint="start again without a cursor")
     return _Position(int(created), entry_id)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

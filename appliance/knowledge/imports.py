@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from appliance.errors import Conflict
-from appliance.knowledge.entries import Entries, content, first_version, revised
+from appliance.knowledge.entries import Entries, content, first_version, now_ms, revised
 from appliance.knowledge.exchange import Format, Row, parse
 from appliance.knowledge.text import canonical
 from appliance.schema import Entry, ImportReport
@@ -37,14 +37,17 @@ async def import_file(entries: Entries, data: bytes, form: Format) -> Plan:
     rows = await asyncio.to_thread(parse, data, form, rows_bound=entries.bound)
     for _ in range(PLAN_ATTEMPTS):
         existing = [entry async for batch in entries.all() for entry in batch]
-        planned = await asyncio.to_thread(plan, rows, existing)
+        planned = await asyncio.to_thread(plan, rows, existing, now_ms())
         if not planned.writes or await entries.write(planned.writes):
             return planned
     raise Conflict("others are editing the same entries", hint="import the file again")
 
 
-def plan(rows: Sequence[Row], existing: Iterable[Entry]) -> Plan:
-    """Pairs rows with entries: each entry goes to the row with its id, else with its question."""
+def plan(rows: Sequence[Row], existing: Iterable[Entry], at_ms: int) -> Plan:
+    """Pairs rows with entries: each entry goes to the row with its id, else with its question.
+
+    New entries are listed in the order of the file: each a millisecond younger than the one before.
+    """
     named = {row.entry_id for row in rows}
     by_id: dict[str, Entry] = {}
     by_question: dict[str, list[Entry]] = {}
@@ -54,15 +57,15 @@ def plan(rows: Sequence[Row], existing: Iterable[Entry]) -> Plan:
             by_question.setdefault(canonical(entry.question), []).append(entry)
     writes: list[Entry] = []
     created = unchanged = 0
-    for row in rows:
+    for made_at_ms, row in enumerate(rows, start=at_ms - len(rows)):
         held = by_id.get(row.entry_id) or _claim(by_question, canonical(row.put.question))
         if held is None:
-            writes.append(first_version(row.put, row.entry_id))
+            writes.append(first_version(row.put, at_ms=made_at_ms, entry_id=row.entry_id))
             created += 1
         elif content(held) == row.put:
             unchanged += 1
         else:
-            writes.append(revised(held, row.put))
+            writes.append(revised(held, row.put, at_ms=at_ms))
     updated = len(writes) - created
     return Plan(tuple(writes), ImportReport(created=created, updated=updated, unchanged=unchanged))
 

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 BATCH_ENTRIES = 16
 EMBED_TEXTS = 32
+SETTLED_ENTRIES = 500
 FLUSH_ROWS = 2_000
 FLUSH_AFTER_S = 1.0
 RETRY_S = 0.5
@@ -116,18 +117,25 @@ class Index:
 
         False when it takes longer, or the index cannot do it now; it will catch up by itself.
         """
+        left = list(entry_ids)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while True:
                     progress = self._progress
-                    if await self._entries.are_indexed(entry_ids):
+                    if await self._are_indexed(left):
                         return True
                     if not self._refused.keys().isdisjoint(entry_ids):
                         return False
                     await progress.wait()
                     if self._fault:
-                        return await self._entries.are_indexed(entry_ids)
+                        return await self._are_indexed(left)
         return False
+
+    async def _are_indexed(self, left: list[str]) -> bool:
+        """Takes off the list what is indexed, up to the first part that is not."""
+        while left and await self._entries.are_indexed(left[-SETTLED_ENTRIES:]):
+            del left[-SETTLED_ENTRIES:]
+        return not left
 
     async def opened(self, timeout_s: float) -> bool:
         """Waits until the index can be searched; False when it takes longer."""
@@ -196,8 +204,8 @@ class Index:
         else:
             fault = "the FAQ index has failed; see the log"
             log.error("index: unexpected fault", exc_info=error)
-        if fault != self._fault:
-            log.warning("index: %s", fault)
+        if fault != self._fault:  # while starting, others are starting too
+            log.log(logging.WARNING if self._collection else logging.INFO, "index: %s", fault)
         self._fault = fault
 
     def _tell(self) -> None:

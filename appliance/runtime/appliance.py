@@ -29,6 +29,7 @@ from appliance.bus.client import AWAY, Bus, check_layout, connect
 from appliance.bus.embeddings import Embedder
 from appliance.bus.replies import ReplyReader
 from appliance.errors import EXIT_OK, CannotBoot, SluiceError
+from appliance.knowledge.centring import Centred
 from appliance.knowledge.demo import load_demo
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.imports import import_file
@@ -93,6 +94,7 @@ class Appliance:
         self._server: HttpServer | None = None
         self._flow: Flow | None = None
         self._bus: Bus | None = None
+        self._vectors: Vectors | None = None
         self._tree = Tree(children.specs, on_change=self._child_changed)
 
     async def run(self, lock: DataLock, key: str, on_ready: Callable[[str], None]) -> int:
@@ -130,6 +132,8 @@ class Appliance:
                     self._server.should_exit = True
                 for task in loops:
                     task.cancel()
+                if self._vectors is not None:
+                    await self._vectors.close()
                 await self._tree.stop(self._settings.supervision.stop_timeout_s)
                 await tree
 
@@ -166,8 +170,9 @@ class Appliance:
         reaper = self._reaper = Reaper(bus, settings, pool=POOL)
         vectors = Vectors(self._children.milvus_uri, settings.external.milvus_token)
         entries = Entries(bus, settings.faq.entries_bound)
-        index = Index(entries, vectors, embedder)
-        retrieval = Retrieval(entries, index, embedder, settings.faq)
+        centred = Centred(embedder)
+        index = Index(entries, vectors, centred)
+        retrieval = Retrieval(entries, index, centred, settings.faq)
         people = People(
             Users(bus), Sessions(bus, sessions_kept=settings.sessions.sessions_kept), Turns(bus)
         )
@@ -189,7 +194,7 @@ class Appliance:
             group.create_task(loop(), name=loop.__qualname__)
             for loop in (replies.run, limiter.run, reaper.run, flow.run, index.run)
         )
-        self._bus, self._flow = bus, flow
+        self._bus, self._flow, self._vectors = bus, flow, vectors
         self._server = HttpServer(build(services), settings.server)
         group.create_task(self._server.serve(sockets=[self._bound]), name="http")
         where = address(self._bound)

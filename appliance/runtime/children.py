@@ -19,6 +19,11 @@ from appliance.worker.config import WorkerConfig
 from models.store import Store
 
 POOL = "main"
+COMPUTE_ENVIRONMENT = {
+    # ggml's threads wait for each other by spinning. Without a bound one busy neighbour on the
+    # machine makes an answer several times slower; without any spin a quiet machine loses a third.
+    "GOMP_SPINCOUNT": "2000",
+}
 VALKEY = "valkey"
 MILVUS = "milvus"
 
@@ -127,6 +132,7 @@ def _worker(
         command=own_command("worker", "--name", config.name),
         directory=data,
         boot_line=msgspec.json.encode(config).decode(),
+        extra_environment=COMPUTE_ENVIRONMENT,
         needs=needs,
         policy=Policy(
             start_timeout_s=settings.supervision.start_timeout_s,

@@ -1,8 +1,8 @@
 """The environment of a child: built from an allow-list, never inherited.
 
-A variable can load code (LD_PRELOAD, PYTHONPATH), move files (TMPDIR of somebody else's choice is
-accepted: it is the operator's) or carry a key. What is not known to be needed does not pass.
-A `.env` file in the current folder is data of a stranger: python-dotenv is switched off.
+A variable can load code (LD_PRELOAD, PYTHONPATH) or carry a key, so what is not known to be
+needed does not pass. A `.env` file in the current folder is a stranger's: python-dotenv, which
+pymilvus calls at import, is switched off.
 """
 
 import os

@@ -104,7 +104,7 @@ class Engine:
         self._request_places = threading.Semaphore(self._bounds.requests)
         self._embed_places = threading.Semaphore(self._bounds.embed_jobs)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self.status = self._gauge.status(busy=0, waiting=0)
+        self.status = self._gauge.status(busy=0, waiting=0, embedding=0)
         self.facts = backend.facts
 
     def start(self) -> None:
@@ -157,18 +157,17 @@ class Engine:
     def _receive(self) -> bool:
         """Take all messages; wait for one only when there is nothing to do. False is the end."""
         idle = not (self._arrived or self._sequences or self._embeddings)
-        while True:
-            try:
-                message = self._mailbox.get(block=idle)
-            except queue.Empty:
-                return True
-            if isinstance(message, _Stop):
-                return False
+        try:
+            message = self._mailbox.get(block=idle)
             if idle:
                 self._gauge.woke(self._clock())
-                self._report()
-                idle = False
-            self._take(message)
+            while not isinstance(message, _Stop):
+                self._take(message)
+                message = self._mailbox.get(block=False)
+        except queue.Empty:
+            self._report()
+            return True
+        return False
 
     def _take(self, message: Generation | EmbedJob | _Cancel) -> None:
         match message:
@@ -302,7 +301,9 @@ class Engine:
 
     def _report(self) -> None:
         self.status = self._gauge.status(
-            busy=self._scheduler.running, waiting=self._scheduler.waiting + len(self._arrived)
+            busy=self._scheduler.running,
+            waiting=self._scheduler.waiting + len(self._arrived),
+            embedding=len(self._embeddings),
         )
 
     def _drop_all(self) -> None:

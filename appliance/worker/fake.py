@@ -107,14 +107,14 @@ class FakeBackend:
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         if not special:
-            return _plain_tokens(text.encode())
+            return _plain_tokens(_encoded(text))
         tokens: list[int] = []
         end = 0
         for match in _CONTROL_PATTERN.finditer(text):
-            tokens += _plain_tokens(text[end : match.start()].encode())
+            tokens += _plain_tokens(_encoded(text[end : match.start()]))
             tokens.append(_CONTROL[match.group()])
             end = match.end()
-        return tokens + _plain_tokens(text[end:].encode())
+        return tokens + _plain_tokens(_encoded(text[end:]))
 
     def piece(self, token: int) -> bytes:
         return _bytes_of(token)
@@ -154,7 +154,7 @@ class FakeBackend:
 
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
         folded = unicodedata.normalize("NFKC", text).casefold()
-        return _plain_tokens(folded.encode())[:EMBEDDING_TEXT_TOKENS]
+        return _plain_tokens(_encoded(folded))[:EMBEDDING_TEXT_TOKENS]
 
     def embed(self, texts: list[list[int]]) -> Vectors:
         return np.stack(
@@ -176,6 +176,11 @@ class FakeBackend:
         if one.answer_tokens == one.script.hang_at:
             threading.Event().wait()
         return one.script.slow_s
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8, with question marks for lone surrogates."""
+    return text.encode(errors="replace")
 
 
 def _width_at(offset: int) -> int:

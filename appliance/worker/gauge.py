@@ -7,17 +7,23 @@ SPEED_WEIGHT = 0.05  # of the newest step in the moving average of tokens per se
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
-    """A snapshot, replaced as a whole after each step.
+    """A snapshot, replaced as a whole when work arrives and after each step.
 
-    `busy` counts occupied slots, `waiting` requests without one. `last_step_at_s` is on the
-    engine's monotonic clock: an engine that has work and does not move it is stuck.
+    `busy` counts occupied slots, `waiting` requests without one, `embedding` open embedding
+    jobs. `last_step_at_s` is on the engine's monotonic clock: an engine that `has_work` and does
+    not move it is stuck.
     """
 
     busy: int = 0
     waiting: int = 0
+    embedding: int = 0
     steps: int = 0
     tokens_per_s: float = 0.0
     last_step_at_s: float = 0.0
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.busy or self.waiting or self.embedding)
 
 
 class Gauge:
@@ -43,10 +49,11 @@ class Gauge:
         self._since_s = now_s
         self.sampled = 0
 
-    def status(self, *, busy: int, waiting: int) -> EngineStatus:
+    def status(self, *, busy: int, waiting: int, embedding: int) -> EngineStatus:
         return EngineStatus(
             busy=busy,
             waiting=waiting,
+            embedding=embedding,
             steps=self._steps,
             tokens_per_s=self._tokens_per_s,
             last_step_at_s=self._since_s,

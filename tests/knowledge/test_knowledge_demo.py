@@ -17,9 +17,6 @@ from appliance.knowledge.imports import import_file
 from appliance.knowledge.text import canonical
 from appliance.schema import ImportReport
 from appliance.worker.backend import TextKind, Vectors
-from appliance.worker.llama_embedding import EmbeddingModel
-from appliance.worker.llama_library import load_library
-from appliance.worker.llama_model import Model
 
 MODEL = "multilingual-e5-small-q4_0.gguf"
 FLOOR = 0.38
@@ -124,6 +121,10 @@ def model() -> ModelEmbedder:
     path = platformdirs.user_cache_path("sluice", appauthor=False) / "models" / MODEL
     if not path.exists():
         pytest.fail(f"no {path}: get the starter models with `sluice models pull`")
+    from appliance.worker.llama_embedding import EmbeddingModel
+    from appliance.worker.llama_library import load_library
+    from appliance.worker.llama_model import Model
+
     weights = Model(load_library(), path, gpu_layers=0, on_progress=lambda fraction: None)
     loaded = EmbeddingModel(weights, threads=1, on_gpu=False)
     return ModelEmbedder(lambda text, kind: loaded.embed([loaded.tokens(text, kind)])[0])

@@ -62,7 +62,7 @@ def entry_lists(draw: st.DrawFn) -> list[Entry]:
             state=draw(st.sampled_from(["published", "draft"])),
         )
         try:
-            found.append(first_version(tidied(put), entry_id))
+            found.append(first_version(tidied(put), at_ms=1000, entry_id=entry_id))
         except Invalid:
             assume(False)
     return found

@@ -19,7 +19,9 @@ def row(question: str, entry_id: str = "", answer: str = "x") -> Row:
 
 
 def stored(question: str, entry_id: str) -> Entry:
-    return first_version(tidied(EntryPut(question=question, answer="x")), entry_id)
+    return first_version(
+        tidied(EntryPut(question=question, answer="x")), at_ms=1000, entry_id=entry_id
+    )
 
 
 def lines(*rows: tuple[str, str]) -> bytes:
@@ -72,7 +74,7 @@ def test_a_row_means(
     ids: list[str],
     report: tuple[int, int, int],
 ) -> None:
-    planned = plan(given, existing)
+    planned = plan(given, existing, 5000)
     assert [entry.id for entry in planned.writes] == ids
     created, updated, unchanged = report
     assert planned.report == ImportReport(created=created, updated=updated, unchanged=unchanged)
@@ -91,6 +93,13 @@ async def test_an_import_creates_updates_and_leaves_alone(entries: Entries) -> N
     assert set(found) == {"a", "B?", "C?"}
     assert (found["a"].version, found["B?"].version) == (2, 1)
     assert found["a"].id == first.writes[0].id
+
+
+@pytest.mark.integration
+async def test_imported_entries_are_listed_in_the_order_of_the_file(entries: Entries) -> None:
+    questions = [f"{letter}?" for letter in "hbdgacfe"]
+    await import_file(entries, lines(*((q, "x") for q in questions)), "jsonl")
+    assert [e.question async for batch in entries.all() for e in batch] == questions
 
 
 @pytest.mark.integration
@@ -122,7 +131,7 @@ async def test_an_edit_in_between_is_seen_by_the_import(
         if not edited:
             edited.append(batch[0].id)
             other = tidied(EntryPut(question="A?", answer="edited"))
-            assert await write([revised(await entries.read(batch[0].id), other)])
+            assert await write([revised(await entries.read(batch[0].id), other, at_ms=1000)])
         return await write(batch)
 
     monkeypatch.setattr(entries, "write", write_late)

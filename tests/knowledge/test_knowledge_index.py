@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 
-from appliance.bus.client import Bus
-from appliance.knowledge.entries import Entries
+from appliance.bus.client import AWAY, Bus
+from appliance.knowledge.entries import Entries, Snapshot
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.rows import collection_name, planned_rows
 from appliance.schema import Entry, EntryPut
@@ -310,6 +310,34 @@ async def test_a_refused_entry_is_set_aside_and_the_others_are_indexed(
         await parts.entries.replace(bad.id, entry_put("A harmless question?"))
         assert await parts.index.settled([bad.id], WAIT_S)
         assert (await parts.index.status()).indexed
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(AWAY[0]("gone"), "the message store is away"), (RuntimeError("a defect"), "see the log")],
+)
+async def test_any_other_fault_is_told_and_outlived(
+    parts: Rig,
+    vectors: MemoryVectors,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    said: str,
+) -> None:
+    async def fail(entry_ids: object) -> list[Snapshot]:
+        raise error
+
+    async with parts.running():
+        made = await parts.entries.create(entry_put("First?"))
+        await parts.settled()
+        with monkeypatch.context() as broken:
+            broken.setattr(parts.entries, "snapshots", fail)
+            await parts.entries.mark([made.id])
+            parts.index.wake()
+            assert not await parts.index.settled([made.id], WAIT_S)
+            assert said in (await parts.index.status()).detail
+        assert await parts.index.opened(WAIT_S)
+        await parts.settled()
+        await assert_rows_are_right(parts, vectors)
 
 
 async def test_an_outage_is_not_answered_by_a_busy_loop(

@@ -1,6 +1,7 @@
 """The E5S1 conversion, judged by a writer of E5S1 and a reader of GGUF that are not ours."""
 
 import contextlib
+import resource
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +196,18 @@ def test_a_faulty_source_is_told_and_leaves_nothing(
     with pytest.raises(Invalid) as caught:
         converted(tmp_path, faulty)
     assert told in caught.value.message
+    assert not (tmp_path / "target.gguf").exists()
+
+
+def test_a_disk_that_fills_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "source.bin").write_bytes(E5s1().build())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            convert(tmp_path / "source.bin", tmp_path / "target.gguf")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (tmp_path / "target.gguf").exists()
 
 

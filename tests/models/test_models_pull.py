@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tarfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -218,6 +220,21 @@ def test_a_full_disk_is_not_blamed_on_the_sources(
     with pytest.raises(Unavailable, match="are free") as caught:
         fetch(store, "chat", index.ways)
     assert caught.value.reason == "disk"
+    assert caught.value.message.count("are free") == 1
+
+
+def test_what_another_process_finished_meanwhile_is_not_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path, entry_of(CHAT, HTTPS))
+
+    @contextmanager
+    def locked_late(directory: Path, file: str) -> Iterator[None]:
+        (files.private_directory(directory) / file).write_bytes(CHAT)
+        yield
+
+    monkeypatch.setattr(files, "only_writer", locked_late)
+    assert fetch(store, "chat", Ways(mirror="http://127.0.0.1:9")) == []
 
 
 def test_whole_weights_are_not_fetched_again_and_damaged_ones_are(tmp_path: Path) -> None:

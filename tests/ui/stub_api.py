@@ -1,25 +1,23 @@
 """A scripted server that speaks the HTTP contract, for tests and for looking at the UI by hand.
 
-It runs in a thread of its own on a loopback port, so that it serves the app under test and
-programs that own their event loop alike. Nothing happens by itself: a test emits the events of a
-request one by one, breaks connections, and takes the server away and back; what was asked is
-recorded. Nothing here shares code with the client it is used to judge.
+Nothing happens by itself: a test emits the events of a request one by one, breaks connections,
+and takes the server away and back; what was asked is recorded. Nothing here shares code with the
+client it is used to judge.
 """
 
 import asyncio
 import itertools
-import threading
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
 import msgspec
+from stub_http import Asked, LoopbackServer, Reply
 
 from appliance.schema import (
     EVENT_NAMES,
     TERMINAL_STATES,
     Accepted,
+    Delta,
     Entry,
     EntryPut,
     ErrorBody,
@@ -31,7 +29,6 @@ from appliance.schema import (
     MessagePost,
     Page,
     QueueStatus,
-    RequestState,
     RequestStatus,
     Session,
     SessionPatch,
@@ -42,27 +39,6 @@ from appliance.schema import (
 
 KEY = "test-key"
 NOW_MS = 1_763_900_000_000  # 2025-11-23 12:13:20 UTC
-WAIT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request as it arrived."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer: a record (or raw bytes) and its status."""
-
-    status: int
-    body: object = None
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -79,10 +55,11 @@ def problem(status: int, code: str, message: str, **facts: Any) -> Reply:  # Any
     return Reply(status, ErrorBody(error=detail))
 
 
-class StubApi:
+class StubApi(LoopbackServer):
     """Use it as a context manager; `url` is where it listens."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sessions: dict[str, Session] = {}
         self.turns: dict[str, list[Turn]] = {}
         self.entries: dict[str, Entry] = {}
@@ -91,46 +68,15 @@ class StubApi:
         self.status = empty_status()
         self.is_ready = True
         self.checks: dict[str, str] = {}
-        self.asked: list[Asked] = []
         self.script: tuple[Event, ...] = ()
         self.streams: dict[str, Stream] = {}
         self.overrides: dict[tuple[str, str], Reply] = {}
         self.page_limit = 500
-        self.keep_alive_comments = False
+        self.has_keep_alive_comments = False
+        self.forgets_last_id = False
         self._ids = itertools.count(1)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="stub-api", daemon=True)
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._port = 0
 
     # --- the test's side --------------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.up()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.down()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(WAIT_S)
-        self._loop.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    def up(self) -> None:
-        self._call(self._listen())
-
-    def down(self) -> None:
-        """Stops listening and cuts every connection."""
-        self._call(self._stop())
-
-    def cut(self) -> None:
-        """Cuts every connection; new ones are taken."""
-        self._call(self._abort())
 
     def emit(self, request_id: str, *events: Event) -> None:
         """Appends events to a request's stream and to its stored turn."""
@@ -139,7 +85,7 @@ class StubApi:
             for event in events:
                 self._append(request_id, event)
 
-        self._call(append())
+        self.call(append())
 
     def add_session(self, title: str, *turns: Turn, minutes_ago: int = 0) -> Session:
         at_ms = NOW_MS - minutes_ago * 60_000
@@ -168,58 +114,18 @@ class StubApi:
     def last_request_id(self) -> str:
         return list(self.streams)[-1]
 
-    # --- the server -------------------------------------------------------------------------
+    # --- the event stream -------------------------------------------------------------------
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    def _call(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(WAIT_S)
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def _stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        await self._abort()
-
-    async def _abort(self) -> None:
-        for writer in list(self._writers):
-            writer.transport.abort()
-        for stream in self.streams.values():
-            stream.grew.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            while (asked := await _read(reader)) is not None:
-                self.asked.append(asked)
-                reply = self._answer(asked)
-                if reply is None:
-                    await self._stream(asked, writer)
-                    return
-                _write(writer, reply)
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            self._writers.discard(writer)
-            writer.close()
-
-    async def _stream(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    async def stream(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         stream = self.streams[asked.path.split("/")[3]]
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
         )
-        last = asked.headers.get("last-event-id", "")
+        last = "" if self.forgets_last_id else asked.headers.get("last-event-id", "")
         sent = next((n for n, event in enumerate(stream.events, 1) if event[0] == last), 0)
-        while not writer.is_closing():
+        while True:
             stream.grew.clear()
-            if self.keep_alive_comments:
+            if self.has_keep_alive_comments:
                 writer.write(b": keep-alive\n\n")
             for event_id, name, data in stream.events[sent:]:
                 writer.write(f"id: {event_id}\nevent: {name}\ndata: ".encode() + data + b"\n\n")
@@ -230,9 +136,22 @@ class StubApi:
             await writer.drain()
             await stream.grew.wait()
 
+    def _append(self, request_id: str, event: Event) -> None:
+        stream = self.streams[request_id]
+        name = EVENT_NAMES[type(event)]
+        stream.events.append((f"{len(stream.events) + 1}-0", name, msgspec.json.encode(event)))
+        turns = self.turns[stream.session_id]
+        for at, turn in enumerate(turns):
+            if turn.id == request_id:
+                state = name if name in TERMINAL_STATES else "running"
+                answer = turn.answer + (event.text if isinstance(event, Delta) else "")
+                facts = msgspec.structs.asdict(turn) | {"state": state, "answer": answer}
+                turns[at] = Turn(**facts)
+        stream.grew.set()
+
     # --- the contract -----------------------------------------------------------------------
 
-    def _answer(self, asked: Asked) -> Reply | None:
+    def answer(self, asked: Asked) -> Reply | None:
         override = self.overrides.get((asked.method, asked.path))
         if override is not None:
             return override
@@ -303,20 +222,6 @@ class StubApi:
             events=f"/api/requests/{request_id}/events",
         )
         return Reply(202, accepted)
-
-    def _append(self, request_id: str, event: Event) -> None:
-        stream = self.streams[request_id]
-        name = EVENT_NAMES[type(event)]
-        stream.events.append((f"{len(stream.events) + 1}-0", name, msgspec.json.encode(event)))
-        states: dict[str, RequestState] = {state: state for state in TERMINAL_STATES}  # type: ignore[misc]  # a tuple of the same literals
-        turns = self.turns[stream.session_id]
-        for at, turn in enumerate(turns):
-            if turn.id == request_id:
-                text = getattr(event, "text", "")
-                turns[at] = msgspec.structs.replace(
-                    turn, state=states.get(name, "running"), answer=turn.answer + text
-                )
-        stream.grew.set()
 
     def _cancel(self, request_id: str) -> Reply:
         stream = self.streams.get(request_id)
@@ -404,29 +309,3 @@ def empty_status() -> Status:
 
 def _missing(what: str) -> Reply:
     return problem(404, "not_found", f"there is no such {what}")
-
-
-async def _read(reader: asyncio.StreamReader) -> Asked | None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *lines = head.decode("latin-1").rstrip().split("\r\n")
-    method, target, _ = first.split(" ")
-    headers = {
-        name.strip().lower(): value.strip()
-        for name, _, value in (line.partition(":") for line in lines)
-    }
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    url = urlsplit(target)
-    query = {name: values[0] for name, values in parse_qs(url.query).items()}
-    return Asked(method, url.path, query, headers, body)
-
-
-def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
-    body = reply.body if isinstance(reply.body, bytes) else b""
-    if not isinstance(reply.body, bytes) and reply.body is not None:
-        body = msgspec.json.encode(reply.body)
-    head = [f"HTTP/1.1 {reply.status} X", f"Content-Length: {len(body)}"]
-    head += [f"{name}: {value}" for name, value in reply.headers.items()]
-    writer.write("\r\n".join([*head, "", ""]).encode() + body)

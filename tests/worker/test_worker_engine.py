@@ -1,7 +1,9 @@
 """The engine when things go wrong: failing steps, full queues, and models that break for good."""
 
+import threading
+
 import pytest
-from worker_bench import GREEDY, SMALL, Run, Watched, ask, failed, run_jobs
+from worker_bench import DEADLINE_S, GREEDY, SMALL, Run, Watched, ask, failed, run_jobs
 
 from appliance.errors import Invalid, Overloaded, Unavailable
 from appliance.schema import Sampling
@@ -241,6 +243,39 @@ def test_the_status_tells_what_was_done() -> None:
     assert seen[-1].steps > seen[0].steps
     assert seen[-1].tokens_per_s > 0
     assert seen[-1].last_step_at_s >= seen[0].last_step_at_s
+
+
+class Stuck(FakeBackend):
+    """Its first step does not return until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(SMALL)
+        self.entered = threading.Event()
+        self.released = threading.Event()
+
+    def decode(self, chunks: list[Chunk]) -> Outcome:
+        self.entered.set()
+        assert self.released.wait(DEADLINE_S)
+        return super().decode(chunks)
+
+
+def test_an_engine_that_is_stuck_in_its_first_step_shows_work_and_no_progress() -> None:
+    backend = Stuck()
+    clock = iter(range(10_000))
+    engine = Engine(
+        backend, emit=lambda outputs: None, on_fatal=print, clock=lambda: float(next(clock))
+    )
+    assert not engine.status.has_work
+    engine.submit(ask("a", "one"))
+    engine.start()
+    assert backend.entered.wait(DEADLINE_S)
+    stuck = engine.status
+    assert stuck.has_work
+    assert stuck.steps == 0
+    backend.released.set()
+    engine.stop()
+    assert engine.join(DEADLINE_S)
+    assert engine.status.last_step_at_s > stuck.last_step_at_s
 
 
 def _idle_engine(bounds: Bounds) -> Engine:

@@ -1,10 +1,17 @@
 """What only real models can show: sampling options, and the tokens of texts."""
 
-import pytest
-from worker_bench import ask, run_jobs
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+from worker_bench import SMALL, ask, model_path, run_jobs
+
+from appliance.errors import CannotBoot
 from appliance.schema import Sampling
+from appliance.worker import llama
 from appliance.worker.backend import Backend, Chunk, Outcome
+from appliance.worker.llama_library import Library
+from appliance.worker.llama_model import Model
 
 pytestmark = pytest.mark.model
 
@@ -46,3 +53,32 @@ def test_a_cache_that_is_full_says_so_and_keeps_what_it_holds(gemma: Backend) ->
     assert position == gemma.shape.cache_tokens
     gemma.close(0)
     assert run_jobs(gemma, ask("a", "Hello")).finished("a").text
+
+
+def test_a_gpu_without_enough_memory_is_left_for_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class TooLarge(Model):
+        """Fits on the CPU only."""
+
+        def __init__(
+            self,
+            library: Library,
+            path: Path,
+            *,
+            gpu_layers: int,
+            on_progress: Callable[[float], None],
+        ) -> None:
+            if gpu_layers:
+                raise CannotBoot("out of memory")
+            super().__init__(library, path, gpu_layers=gpu_layers, on_progress=on_progress)
+
+    monkeypatch.setattr(llama, "computes_on_gpu", lambda: True)
+    monkeypatch.setattr(llama, "Model", TooLarge)
+    options = llama.LlamaOptions(
+        chat_model=model_path("gemma-3-270m*.gguf"), embedding_model=None, threads=1
+    )
+    backend = llama.LlamaBackend(options, SMALL, on_progress=lambda fraction: None)
+    assert "not on the GPU: out of memory" in caplog.text
+    assert backend.facts.device not in ("", "unknown")
+    backend.shut_down()

@@ -8,7 +8,7 @@ session until the server has accepted it.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -27,13 +27,17 @@ from ui.conversations import (
     TurnChanged,
 )
 from ui.keys import key
+from ui.safe_text import safe_text
 from ui.screens.dialogs import AskLine, Confirm, Question
 from ui.screens.frame import SluiceScreen
 from ui.texts import Texts
+from ui.turns import LiveTurn
 from ui.widgets.conversation_view import ConversationView
 from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList, SessionRow
 from ui.wording import moment, session_title
+
+WINDOW_TURNS: Final = 6  # what is laid out at once; each repaint costs time for every turn
 
 
 @dataclass
@@ -75,6 +79,7 @@ class ChatScreen(SluiceScreen):
             tell=lambda change: self.post_message(Changed(change)),
         )
         self._shown = ""
+        self._window = WINDOW_TURNS
         self._drafts: dict[str, str] = {}
         self._is_sending = False
         self._was_open = False
@@ -111,7 +116,7 @@ class ChatScreen(SluiceScreen):
             case SessionsChanged():
                 self._show_sessions()
             case TurnChanged(session_id=session_id, turn=turn) if session_id == self._shown:
-                await self._view.show_turn(turn)
+                await self._show_turn(turn)
             case ConversationChanged(session_id=session_id) if session_id == self._shown:
                 await self._show_conversation()
         is_open = self._conversations.has_open_answer(self._shown)
@@ -134,12 +139,19 @@ class ChatScreen(SluiceScreen):
         ]
         self._list.show(rows, current=self._shown, has_more=known.has_more_sessions)
 
+    async def _show_turn(self, turn: LiveTurn) -> None:
+        """A turn that is new at the end takes the window back to the latest turns."""
+        if not self._view.show_turn(turn) and turn.phase == "sent":
+            self._window = WINDOW_TURNS
+            await self._show_conversation()
+
     async def _show_conversation(self) -> None:
         conversation = self._conversations.conversation(self._shown)
+        turns = list(conversation.turns.values())
         await self._view.show(
             self._shown,
-            list(conversation.turns.values()),
-            has_older=conversation.older is not None,
+            turns[-self._window :],
+            has_older=len(turns) > self._window or conversation.older is not None,
             is_loading=bool(self._shown) and not conversation.loaded,
         )
         self.refresh_bindings()
@@ -153,6 +165,7 @@ class ChatScreen(SluiceScreen):
         if session_id != self._shown:
             self._keep_draft()
             self._shown = session_id
+            self._window = WINDOW_TURNS
             self._conversations.show(session_id)
             self._prompt.load_text(self._drafts.get(session_id, ""))
             self._prompt.move_cursor(self._prompt.document.end)
@@ -268,7 +281,7 @@ class ChatScreen(SluiceScreen):
 
     def action_ask_again(self) -> None:
         turns = list(self._conversations.conversation(self._shown).turns.values())
-        self._prompt.insert(turns[-1].question)
+        self._prompt.insert(safe_text(turns[-1].question))
         self._prompt.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -290,10 +303,15 @@ class ChatScreen(SluiceScreen):
     def on_prompt_paged(self, message: Prompt.Paged) -> None:
         self._view.page(message.direction)
 
-    def on_conversation_view_older_wanted(self, message: ConversationView.OlderWanted) -> None:
-        self.attempt(
-            partial(self._conversations.load_older, self._shown), group="older", exclusive=True
-        )
+    async def on_conversation_view_older_wanted(
+        self, message: ConversationView.OlderWanted
+    ) -> None:
+        self._window += WINDOW_TURNS
+        if self._window <= len(self._conversations.conversation(self._shown).turns):
+            await self._show_conversation()
+        else:
+            load = partial(self._conversations.load_older, self._shown)
+            self.attempt(load, group="older", exclusive=True)
 
     # --- the first start --------------------------------------------------------------------
 

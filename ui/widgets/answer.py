@@ -26,7 +26,7 @@ from ui.background import start
 from ui.safe_text import SafeStream, safe_text
 from ui.widgets.plain import Plain
 
-REPAINT_GAP_S: Final = 0.1
+REPAINT_GAP_S: Final = 0.2
 MARKDOWN_WEIGHT_MAX: Final = 800  # lines and table cells; about 6 ms each to lay out
 
 logger = logging.getLogger(__name__)

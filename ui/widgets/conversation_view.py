@@ -42,11 +42,13 @@ class ConversationView(VerticalScroll):
     async def show(
         self, key: str, turns: Sequence[LiveTurn], *, has_older: bool, is_loading: bool
     ) -> None:
-        """Shows the turns of the conversation `key`; turns that stand already are only updated."""
-        if key != self._key:
-            await self.query(TurnView).remove()
-            self._views = {}
-            self._key = key
+        """Shows these turns of the conversation `key`; those that stand already are updated."""
+        wanted = {turn.id for turn in turns} if key == self._key else set[str]()
+        self._key = key
+        gone = [view for turn_id, view in self._views.items() if turn_id not in wanted]
+        self._views = {known: view for known, view in self._views.items() if known in wanted}
+        if gone:
+            await self._turns.remove_children(gone)
         self._note.update(self._texts.chat_loading if is_loading else self._texts.chat_empty)
         self._note.display = not turns
         self._older.display = self._has_older = has_older
@@ -74,19 +76,17 @@ class ConversationView(VerticalScroll):
             await self._turns.mount_all(before, before=self._views[first])
         if after:
             await self._turns.mount_all(after)
-        self._views |= {view.turn.id: view for view in (*before, *after)}
+        mounted = {view.turn.id: view for view in (*before, *after)}
+        known = self._views | mounted
+        self._views = {turn.id: known[turn.id] for turn in turns}
         return bool(before)
 
-    async def show_turn(self, turn: LiveTurn) -> None:
-        """One turn moved on, or is new at the end."""
+    def show_turn(self, turn: LiveTurn) -> bool:
+        """One turn moved on; False when it is not among those shown."""
         view = self._views.get(turn.id)
         if view is not None:
             view.show(turn)
-            return
-        self._note.display = False
-        view = self._views[turn.id] = TurnView(self._texts, turn)
-        await self._turns.mount(view)
-        self.anchor()
+        return view is not None
 
     def page(self, direction: int) -> None:
         """Scrolls by a page; upwards from the top asks for older turns."""

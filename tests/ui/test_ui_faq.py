@@ -1,0 +1,225 @@
+"""The FAQ screen: table, search, filters, editor, deletion, demo."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from stub_api import StubApi, entry_of, problem
+from ui_driver import Driven, running
+
+from appliance.schema import Match
+from ui.screens.entry_editor import EntryEditor
+
+pytestmark = pytest.mark.ui
+
+
+@asynccontextmanager
+async def at_faq(api: StubApi, *, width: int = 100) -> AsyncIterator[Driven]:
+    async with running(api, width=width) as sluice:
+        await sluice.sees("ready")
+        await sluice.press("f3")
+        yield sluice
+
+
+@pytest.fixture
+def filled(empty_api: StubApi) -> StubApi:
+    empty_api.add_entry("Reset my password?", "Press Reset.", category="account")
+    empty_api.add_entry("忘记密码怎么办？", "点击“重置”。", category="账户", language="zh")
+    empty_api.add_entry("Passwords of guests?", "At the desk.", category="office", state="draft")
+    return empty_api
+
+
+def match_of(api: StubApi, question: str, score: float) -> Match:
+    entry = next(e for e in api.entries.values() if e.question == question)
+    return Match(
+        id=entry.id,
+        question=entry.question,
+        phrasing=entry.question,
+        answer=entry.answer,
+        category=entry.category,
+        language=entry.language,
+        score=score,
+    )
+
+
+async def test_the_table_shows_entries_and_the_answer_of_the_one_pointed_at(
+    filled: StubApi,
+) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Reset my password?", "忘记密码怎么办？", "draft", "Entries: 3")
+        await sluice.sees("Press Reset.")
+        await sluice.press("down")
+        await sluice.sees("点击“重置”。")
+
+
+async def test_a_search_asks_by_meaning_and_adds_what_has_the_text(filled: StubApi) -> None:
+    filled.matches = (match_of(filled, "Reset my password?", 0.93),)
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("slash")
+        await sluice.type("password")
+        await sluice.sees("Found: 2", "0.93", "Passwords of guests?", "Score")
+        assert filled.calls("GET", "/api/faq/search")[-1].query["q"] == "password"
+        await sluice.press("escape")
+        await sluice.sees("Entries: 3", "State")
+
+
+async def test_a_search_goes_on_by_text_when_the_index_is_away(filled: StubApi) -> None:
+    filled.overrides["GET", "/api/faq/search"] = problem(503, "unavailable", "no index")
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("slash")
+        await sluice.type("guests")
+        await sluice.sees("Found: 1, by text only", "Passwords of guests?")
+
+
+async def test_a_search_sends_one_call_for_what_was_typed(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("slash")
+        await sluice.type("password")
+        await sluice.press("enter")
+        await sluice.sees("Found")
+        asked = [call.query["q"] for call in filled.calls("GET", "/api/faq/search")]
+        assert asked[-1] == "password"
+        assert len(asked) < len("password")
+
+
+async def test_filters_ask_the_server(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("shift+tab", "enter", "down", "down", "enter")
+        await sluice.sees("Entries: 1", "忘记密码怎么办？")
+        await sluice.sees_no("Reset my password?")
+        assert filled.calls("GET", "/api/faq")[-1].query["language"] == "zh"
+
+
+async def test_the_table_reads_on_at_its_end(empty_api: StubApi) -> None:
+    empty_api.page_limit = 50
+    for number in range(70):
+        empty_api.add_entry(f"Question {number:02}?", "Answer.")
+    async with at_faq(empty_api) as sluice:
+        await sluice.sees("Entries: 50 so far, more below")
+        await sluice.press("ctrl+end")
+        await sluice.sees("Entries: 70")
+        await sluice.press("ctrl+end")
+        await sluice.sees("Question 69?")
+
+
+async def test_an_entry_is_added(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("a")
+        await sluice.sees("New entry", "Other phrasings")
+        await sluice.type("What now?")
+        await sluice.press("tab")
+        await sluice.type("and now?")
+        await sluice.press("enter")
+        await sluice.type("then?")
+        await sluice.press("ctrl+s")
+        await sluice.sees("The answer is missing.")
+        await sluice.press("tab")
+        await sluice.type("Lunch.")
+        await sluice.press("ctrl+s")
+        await sluice.sees("Entries: 4", "What now?", "Saved.")
+        added = list(filled.entries.values())[-1]
+        assert (added.answer, added.phrasings) == ("Lunch.", ("and now?", "then?"))
+        assert added.state == "published"
+
+
+async def test_an_entry_is_changed(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("enter")
+        await sluice.sees("Edit entry", "Press Reset.")
+        await sluice.press("tab", "tab", "ctrl+end")
+        await sluice.type(" Twice.")
+        await sluice.press("ctrl+s")
+        await sluice.sees("Press Reset. Twice.", "Entries: 3")
+
+
+async def test_a_refused_save_keeps_the_form(filled: StubApi) -> None:
+    filled.overrides["POST", "/api/faq"] = problem(
+        400, "invalid", "no such language", hint="use en"
+    )
+    async with at_faq(filled) as sluice:
+        await sluice.press("a")
+        await sluice.sees("New entry")
+        await sluice.type("Q?")
+        await sluice.press("tab", "tab")
+        await sluice.type("A.")
+        await sluice.press("ctrl+s")
+        await sluice.sees("Not accepted: no such language", "use en", "Q?", "A.")
+
+
+async def test_a_save_without_server_keeps_the_form_and_can_be_tried_again(
+    filled: StubApi,
+) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.press("a")
+        await sluice.sees("New entry")
+        await sluice.type("Q?")
+        await sluice.press("tab", "tab")
+        await sluice.type("A.")
+        filled.down()
+        await sluice.press("ctrl+s")
+        await sluice.sees("The server cannot be reached", "A.")
+        filled.up()
+        await sluice.press("ctrl+s")
+        await sluice.sees("Entries: 4")
+
+
+async def test_leaving_a_changed_form_asks_first(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.press("a")
+        await sluice.sees("New entry")
+        await sluice.press("escape")
+        await sluice.sees("Entries: 3")
+        await sluice.press("a")
+        await sluice.sees("New entry")
+        await sluice.type("Half")
+        await sluice.press("escape")
+        await sluice.sees("Leave without saving?")
+        await sluice.press("enter")
+        await sluice.sees("Half")
+        assert isinstance(sluice.app.screen, EntryEditor)
+        await sluice.press("escape", "left", "enter")
+        await sluice.sees("Entries: 3")
+
+
+async def test_deleting_an_entry_asks_first(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("delete")
+        await sluice.sees("Delete this entry?", "“Reset my password?”")
+        await sluice.press("escape")
+        await sluice.sees("Entries: 3")
+        await sluice.press("delete", "left", "enter")
+        await sluice.sees("Entries: 2")
+        await sluice.sees_no("Reset my password?")
+
+
+async def test_an_entry_that_is_gone_says_so(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        filled.entries.clear()
+        await sluice.press("enter")
+        await sluice.sees("It is not there any more")
+
+
+async def test_the_demo_is_loaded_from_here_too(empty_api: StubApi) -> None:
+    empty_api.demo = (entry_of("e-demo", "A demo question?", "A demo answer."),)
+    async with running(empty_api) as sluice:
+        await sluice.sees("The FAQ is empty")
+        await sluice.press("escape", "f3")
+        await sluice.sees("No entries.")
+        await sluice.press("l")
+        await sluice.sees("A demo question?", "A demo answer.", "Demo FAQ: 1 new")
+
+
+async def test_it_works_at_eighty_columns(filled: StubApi) -> None:
+    async with at_faq(filled, width=80) as sluice:
+        await sluice.sees(
+            "Reset my password?", "忘记密码怎么办？", "published", "F1 Help".lower()[3:]
+        )
+        assert all(len(line) <= 80 for line in sluice.lines)

@@ -1,0 +1,189 @@
+"""Status, help, themes, and moving between the places."""
+
+import msgspec
+import pytest
+from stub_api import StubApi, problem
+from ui_driver import running
+
+from appliance.schema import ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
+from ui.keys import ours
+from ui.screens.chat import ChatScreen
+from ui.screens.status import StatusScreen
+from ui.widgets.top_bar import Tab
+
+pytestmark = pytest.mark.ui
+
+
+def busy_status() -> Status:
+    return Status(
+        version="0.1.0",
+        uptime_s=8000,
+        ready=True,
+        children=(
+            ChildStatus(
+                name="valkey",
+                state="ready",
+                pid=4211,
+                restarts=0,
+                uptime_s=7999,
+                detail="",
+                rss_bytes=15_000_000,
+            ),
+            ChildStatus(
+                name="worker-0",
+                state="backing_off",
+                pid=None,
+                restarts=3,
+                uptime_s=0,
+                detail="out of memory",
+                rss_bytes=0,
+            ),
+        ),
+        workers=(
+            WorkerStatus(
+                id="w0",
+                engine="llama.cpp",
+                model="chat-0.5b",
+                embedding_model="e5-small",
+                device="CPU",
+                slots=8,
+                busy=2,
+                context_tokens=8192,
+                tokens_per_s=31.4,
+                embedding_size=384,
+                pid=4213,
+            ),
+        ),
+        queue=QueueStatus(waiting=3, running=2, capacity=8, bound=64),
+        faq=FaqStatus(entries=128, phrasings=512, indexed=False, detail="rebuilding"),
+        sessions_following=2,
+    )
+
+
+async def test_status_shows_processes_workers_queue_and_index(api: StubApi) -> None:
+    api.status = busy_status()
+    async with running(api) as sluice:
+        await sluice.press("f4")
+        await sluice.sees("valkey", "4211", "15 MB", "worker-0", "waiting to restart")
+        await sluice.sees("out of memory", "w0", "2/8", "31.4", "chat-0.5b")
+        await sluice.sees("Queue: 3 waiting (at most 64), 2 of 8 running")
+        await sluice.sees("FAQ: 128 entries, 512 phrasings, index not up to date (rebuilding)")
+
+
+async def test_status_is_read_again_only_while_it_is_seen(api: StubApi) -> None:
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        assert api.calls("GET", "/api/status") == []
+        await sluice.press("f4")
+        await sluice.sees("0 of 4 running")
+        api.status = msgspec.structs.replace(api.status, ready=False)
+        await sluice.press("r")
+        await sluice.sees("not ready")
+        timer = sluice.app.screen
+        assert isinstance(timer, StatusScreen)
+        await sluice.press("f2")
+        await sluice.sees("Ask a question.")
+        count = len(api.calls("GET", "/api/status"))
+        await sluice.press("f1")
+        await sluice.sees("Everywhere")
+        assert len(api.calls("GET", "/api/status")) == count
+
+
+async def test_a_status_that_cannot_be_read_says_why(api: StubApi) -> None:
+    api.overrides["GET", "/api/status"] = problem(500, "internal", "it broke")
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        await sluice.press("f4")
+        await sluice.sees("Not current: The server made a mistake: it broke")
+
+
+async def test_a_starting_server_is_waited_for(api: StubApi) -> None:
+    api.down()
+    async with running(api) as sluice:
+        await sluice.sees("Waiting for the server at", "sluice serve")
+        await sluice.type("typed while waiting")
+        api.is_ready, api.checks = False, {"worker": "loading the model"}
+        api.add_session("From before")
+        api.up()
+        await sluice.sees("Not ready yet: worker: loading the model", "From before")
+        api.is_ready = True
+        await sluice.sees("● ready", "typed while waiting")
+        await sluice.sees_no("Not ready yet")
+
+
+async def test_a_refused_key_is_said_and_not_tried_again(api: StubApi) -> None:
+    api.overrides["GET", "/readyz"] = problem(401, "unauthorized", "no")
+    async with running(api) as sluice:
+        await sluice.sees("The server does not accept this key", "key refused")
+        assert len(api.calls("GET", "/readyz")) == 1
+
+
+async def test_help_lists_every_key_of_ours(api: StubApi) -> None:
+    async with running(api, height=80) as sluice:
+        await sluice.sees("ready")
+        await sluice.press("f1")
+        for binding in ours(ChatScreen.BINDINGS):
+            await sluice.sees(getattr(sluice.texts, binding.tooltip)[:40])
+        await sluice.press("escape")
+        await sluice.sees("Ask a question.")
+
+
+async def test_tabs_lead_where_they_say(api: StubApi) -> None:
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        tabs = list(sluice.app.screen.query(Tab))
+        await sluice.pilot.click(tabs[1])
+        await sluice.sees("Entries: 1")
+        await sluice.pilot.click(list(sluice.app.screen.query(Tab))[2])
+        await sluice.sees("Processes")
+        await sluice.pilot.click(list(sluice.app.screen.query(Tab))[0])
+        await sluice.sees("Ask a question.")
+
+
+async def test_the_theme_switches_and_stays_with_every_place(api: StubApi) -> None:
+    async with running(api) as sluice:
+        assert sluice.app.current_theme.dark
+        await sluice.press("f8", "f3")
+        assert not sluice.app.current_theme.dark
+        await sluice.press("f8")
+        assert sluice.app.current_theme.dark
+
+
+async def test_tab_goes_through_list_conversation_and_prompt(api: StubApi) -> None:
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        order = []
+        for _ in range(4):
+            assert sluice.app.focused is not None
+            order.append(sluice.app.focused.id)
+            await sluice.press("tab")
+        assert order == ["prompt", "sessions", "conversation", "prompt"]
+
+
+async def test_a_narrow_terminal_gives_its_room_to_the_conversation(api: StubApi) -> None:
+    api.add_session("Hidden one")
+    async with running(api, width=60, height=20) as sluice:
+        await sluice.sees("ready", "Ask a question.")
+        assert "Hidden one" not in sluice.text
+        await sluice.pilot.resize_terminal(80, 24)
+        await sluice.sees("Hidden one")
+
+
+async def test_everything_is_said_in_chinese(api: StubApi) -> None:
+    async with running(api, language="zh", width=80, height=24) as sluice:
+        await sluice.sees("就绪", "请提问", "发送", "换行")
+        await sluice.press("f3")
+        await sluice.sees("共 1 条", "已发布", "新增")
+        await sluice.press("f4")
+        await sluice.sees("进程", "工作进程", "刷新")
+        await sluice.press("f1")
+        await sluice.sees("通用", "发送问题", "关闭")
+
+
+async def test_quitting_takes_one_key(api: StubApi) -> None:
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        await sluice.press("ctrl+c")
+        await sluice.sees("Ctrl+Q")
+        await sluice.press("ctrl+q")
+        assert sluice.app.return_value == 0

@@ -1,0 +1,149 @@
+"""Both languages say the same things, and nothing else in the UI speaks for itself."""
+
+import ast
+import inspect
+import re
+import string
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+from ui.app import SluiceApp
+from ui.keys import in_words, ours
+from ui.screens.chat import ChatScreen
+from ui.screens.dialogs import AskLine, Confirm
+from ui.screens.entry_editor import EntryEditor
+from ui.screens.faq import FaqScreen
+from ui.screens.help import HelpScreen
+from ui.screens.status import StatusScreen
+from ui.texts import Texts, language_of, texts_for
+from ui.texts_en import ENGLISH
+from ui.texts_zh import CHINESE
+from ui.widgets.faq_table import FaqTable
+from ui.widgets.prompt import Prompt
+from ui.widgets.session_list import SessionList
+
+pytestmark = pytest.mark.unit
+
+NAMES = [field.name for field in fields(Texts)]
+ROOT = Path(inspect.getfile(Texts)).parent
+SPEAKING = sorted([*ROOT.glob("screens/*.py"), *ROOT.glob("widgets/*.py"), ROOT / "app.py"])
+BOUND: list[type[DOMNode]] = [
+    SluiceApp,
+    ChatScreen,
+    FaqScreen,
+    StatusScreen,
+    HelpScreen,
+    EntryEditor,
+    Confirm,
+    AskLine,
+    Prompt,
+    SessionList,
+    FaqTable,
+]
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_languages_have_the_text_with_the_same_places(name: str) -> None:
+    english, chinese = getattr(ENGLISH, name), getattr(CHINESE, name)
+    assert english.strip()
+    assert chinese.strip()
+    assert places(english) == places(chinese)
+
+
+@pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_no_text_could_be_taken_for_markup(texts: Texts) -> None:
+    assert [name for name in NAMES if "[" in getattr(texts, name)] == []
+
+
+def test_chinese_texts_are_chinese() -> None:
+    same = {"language", "link_up"} | {name for name in NAMES if name.startswith("faq_language_")}
+    without = [
+        name
+        for name in NAMES
+        if name not in same and not re.search(r"[\u4e00-\u9fff]", getattr(CHINESE, name))
+    ]
+    assert without == []
+
+
+def test_every_text_is_used() -> None:
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in ROOT.rglob("*.py")
+        if not path.name.startswith("texts")
+    )
+    bound = {name for kind in BOUND for binding in ours(kind.BINDINGS) for name in named(binding)}
+    unused = [
+        name for name in NAMES if name not in bound and not re.search(rf"texts\.{name}\b", code)
+    ]
+    assert unused == []
+
+
+def named(binding: Binding) -> tuple[str, str]:
+    return binding.description, binding.tooltip
+
+
+@pytest.mark.parametrize("kind", BOUND, ids=lambda kind: kind.__name__)
+def test_every_binding_has_a_name_and_a_tooltip_in_both_languages(kind: type) -> None:
+    own = vars(kind)["BINDINGS"]
+    assert len(ours(own)) == len({binding.action for binding in own})
+    for binding in ours(own):
+        for texts in (ENGLISH, CHINESE):
+            worded = in_words(texts, binding)
+            assert worded.description == getattr(texts, binding.description)
+            assert worded.tooltip == getattr(texts, binding.tooltip)
+
+
+def spoken(tree: ast.Module) -> list[str]:
+    """String constants that read like something said to a person: words, or Chinese."""
+    silent: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                silent.add(id(first.value))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger."):
+            silent.update(id(argument) for argument in node.args)
+    constants = (
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent
+    )
+    return [text for text in constants if re.search(r"[A-Za-z]{2} [A-Za-z]|[\u4e00-\u9fff]", text)]
+
+
+STYLES = {"bold $text-accent", "bold red"}
+
+
+@pytest.mark.parametrize("path", SPEAKING, ids=lambda path: path.stem)
+def test_screens_and_widgets_hold_no_words_of_their_own(path: Path) -> None:
+    found = spoken(ast.parse(path.read_text(encoding="utf-8")))
+    assert [text for text in found if text not in STYLES] == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "language"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_TW"}, "zh"),
+        ({"LANG": "en_US.UTF-8"}, "en"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "C", "LC_MESSAGES": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": ""}, "zh"),
+    ],
+)
+def test_the_locale_chooses_the_language(environ: dict[str, str], language: str) -> None:
+    assert language_of(environ) == language
+
+
+@pytest.mark.parametrize(("tag", "language"), [("zh", "zh"), ("zh-CN", "zh"), ("fr", "en")])
+def test_a_language_without_texts_gets_english(tag: str, language: str) -> None:
+    assert texts_for(tag).language == language
