@@ -22,6 +22,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check appliance ui models tests packaging
 	$(BIN)/ruff check appliance ui models tests packaging
 	$(BIN)/mypy
+	@for suite in tests/*/; do $(BIN)/mypy $$suite || exit 1; done
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m unit -q
 

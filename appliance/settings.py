@@ -182,7 +182,7 @@ class Faq(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=-1,
             le=1,
             description="Cosine below which an entry does not count. It is taken between "
-            "vectors seen from the centre of everyday language: unrelated texts are near 0.",
+            "vectors seen from the centre of everyday language: unrelated texts stay below 0.35.",
         ),
     ] = 0.38
     entries_bound: Annotated[int, Meta(ge=1, description="Most entries.")] = 100_000

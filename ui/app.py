@@ -7,15 +7,18 @@ here and nowhere else: one client, one link, three places to go, each made when 
 import asyncio
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import App
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.screen import Screen
 
 from appliance.errors import EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, Invalid, Unauthorized
+from ui import line_breaks
 from ui.answers import UNREACHABLE
 from ui.background import start
 from ui.client import Client
@@ -42,7 +45,7 @@ ERROR_SHOWN_S = 8.0
 class SluiceApp(App[int]):
     """The app around a client. It does not own the client: whoever made it closes it."""
 
-    CSS_PATH = "sluice.tcss"
+    CSS_PATH = Path(__file__).with_name("sluice.tcss")
     DEFAULT_MODE = "chat"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -64,6 +67,7 @@ class SluiceApp(App[int]):
     ) -> None:
         super().__init__(driver_class=driver)
         self.title = "Sluice"
+        line_breaks.install()
         self._client = client
         self._texts = texts
         self._clock = clock or Clock()
@@ -114,6 +118,10 @@ class SluiceApp(App[int]):
     def action_toggle_theme(self) -> None:
         dark = self.current_theme.dark
         self.theme = "textual-light" if dark else "textual-dark"
+
+    def _fatal_error(self) -> None:
+        """Textual would print every local variable, questions and answers among them."""
+        self.panic(Text(traceback.format_exc()))
 
     async def action_quit(self) -> None:
         self.exit(EXIT_OK)

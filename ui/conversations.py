@@ -122,9 +122,9 @@ class Conversations:
         self._more_sessions = page.cursor
         self._tell(SessionsChanged())
 
-    async def create(self) -> str:
+    async def create(self, title: str = "") -> str:
         """A new session on the server; returns its id."""
-        session = await self._client.create_session()
+        session = await self._client.create_session(title)
         self._sessions = {session.id: session, **self._sessions}
         self._keep(session.id).loaded = True
         self._tell(SessionsChanged())

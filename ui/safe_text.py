@@ -6,9 +6,10 @@ through, so everything from a model, a person, a FAQ or a server goes through he
 widget sees it.
 
 Dropped are the control characters but newline and tab, whole escape sequences in their 7-bit
-and 8-bit forms, bidirectional controls, the invisible tag characters, and lone surrogates
-(which cannot be encoded). Line and paragraph separators become newlines. A control string that
-is never ended costs at most the rest of its line. Lines are folded at `MAX_LINE_CHARS`.
+and 8-bit forms, bidirectional controls, characters that cannot be seen (tags, zero-width spaces;
+not the joiners that scripts and emoji need), and lone surrogates, which cannot be encoded. Line
+and paragraph separators become newlines. A control string that is never ended costs at most the
+rest of its line. Lines are folded at `MAX_LINE_CHARS`.
 
 One state machine serves whole texts and streams, so how a text is cut into chunks makes no
 difference. It refuses to interpret anything: the result is plain text, never markup.
@@ -21,10 +22,12 @@ MAX_LINE_CHARS: Final = 2_000
 MAX_SEQUENCE_CHARS: Final = 4_096
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_INVISIBLE = "\u00ad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb"
 _SEPARATORS = "\u2028\u2029"
 _TAGS = "\U000e0000-\U000e007f"
 _SURROGATES = "\ud800-\udfff"
-_SPECIAL = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}{_SEPARATORS}{_TAGS}{_SURROGATES}]")
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
+_SPECIAL = re.compile(f"[{_CONTROLS}{_BIDI}{_INVISIBLE}{_SEPARATORS}{_TAGS}{_SURROGATES}]")
 _SPACE = re.compile(r"\s+")
 
 _ESCAPE = "\x1b"

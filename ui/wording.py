@@ -76,7 +76,8 @@ def ending(texts: Texts, turn: LiveTurn) -> str:
     if turn.usage.completion_tokens:
         parts.append(texts.turn_tokens.format(count=turn.usage.completion_tokens))
     if turn.timings is not None and turn.timings.tokens_per_s > 0:
-        parts.append(texts.turn_rate.format(rate=f"{turn.timings.tokens_per_s:.1f}"))
+        rate = turn.timings.tokens_per_s
+        parts.append(texts.turn_rate.format(rate=f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"))
     if turn.timings is not None and turn.timings.first_token_ms:
         wait = duration(texts, turn.timings.first_token_ms / 1000)
         parts.append(texts.turn_first_word.format(duration=wait))
@@ -173,6 +174,8 @@ def moment(at_ms: int, now_ms: int, zone: tzinfo | None = None) -> str:
 
 def duration(texts: Texts, seconds: float) -> str:
     """A span of time with one unit: 0.4 s, 12 s, 3 min, 2 h, 5 d."""
+    if 0 < seconds < 0.05:
+        return texts.seconds.format(count="<0.1")
     if seconds < 9.95:
         return texts.seconds.format(count=f"{max(seconds, 0):.1f}".removesuffix(".0"))
     if seconds < 90:

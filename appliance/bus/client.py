@@ -15,6 +15,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, Resp
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from appliance import keys
+from appliance.bus.connection import connection_class
 from appliance.errors import CannotBoot
 
 Value: TypeAlias = str | bytes | int | float
@@ -119,6 +120,7 @@ def connect(url: str, *, connections: int = CONNECTIONS) -> Bus:
         retry_on_error=list(AWAY),
         health_check_interval=0,
     )
+    pool.connection_class = connection_class(url)  # the address would override an argument
     return cast(Bus, Redis.from_pool(pool))
 
 
@@ -132,6 +134,7 @@ def connect_blocking(url: str) -> Bus:
         socket_connect_timeout=5,
         retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), 0),
     )
+    pool.connection_class = connection_class(url)  # the address would override an argument
     return cast(Bus, Redis.from_pool(pool))
 
 

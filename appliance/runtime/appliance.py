@@ -40,7 +40,7 @@ from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
 from appliance.runtime import logs
-from appliance.runtime.children import POOL, VALKEY, Family, family
+from appliance.runtime.children import MILVUS, POOL, VALKEY, Family, family
 from appliance.runtime.http import HttpServer, address, bind
 from appliance.runtime.keyfile import admin_key
 from appliance.runtime.options import Options
@@ -95,6 +95,7 @@ class Appliance:
         self._flow: Flow | None = None
         self._bus: Bus | None = None
         self._vectors: Vectors | None = None
+        self._index: Index | None = None
         self._tree = Tree(children.specs, on_change=self._child_changed)
 
     async def run(self, lock: DataLock, key: str, on_ready: Callable[[str], None]) -> int:
@@ -194,7 +195,7 @@ class Appliance:
             group.create_task(loop(), name=loop.__qualname__)
             for loop in (replies.run, limiter.run, reaper.run, flow.run, index.run)
         )
-        self._bus, self._flow, self._vectors = bus, flow, vectors
+        self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index
         self._server = HttpServer(build(services), settings.server)
         group.create_task(self._server.serve(sockets=[self._bound]), name="http")
         where = address(self._bound)
@@ -237,6 +238,8 @@ class Appliance:
         gone = status.state in ("backing_off", "failed", "stopped")
         if gone and status.name in self._children.workers and self._reaper is not None:
             self._reaper.lost(status.name)
+        if status.name == MILVUS and status.state == "ready" and self._index is not None:
+            self._index.wake(compare=True)
 
     # -- stop
 

@@ -39,6 +39,11 @@ class EmbeddingQueue:
 
     def step(self, budget_tokens: int) -> list[Embedded | EmbedFailed]:
         """Embed at least one text, more while the budget lasts. Returns the jobs that ended."""
+        if not self._backend.facts.embedding_size:
+            return [
+                _failed(one.job, "no_embedding_model", "no embedding model is loaded")
+                for one in self._drop([*self._waiting["query"], *self._waiting["passage"]])
+            ]
         batch: list[_Progress] = []
         try:
             texts = self._take(batch, budget_tokens)
@@ -46,7 +51,10 @@ class EmbeddingQueue:
                 one.rows.append(row)
         except Exception:
             log.exception("embedding failed")
-            return [self._fail(one.job) for one in self._drop(batch)]
+            return [
+                _failed(one.job, "engine_error", "the embedding model failed")
+                for one in self._drop(batch)
+            ]
         complete = [one for one in batch if len(one.rows) == len(one.job.texts)]
         return [
             Embedded(job_id=one.job.job_id, vectors=np.stack(one.rows))
@@ -77,7 +85,6 @@ class EmbeddingQueue:
             self._waiting[one.job.kind].remove(one)
         return unique
 
-    def _fail(self, job: EmbedJob) -> EmbedFailed:
-        return EmbedFailed(
-            job_id=job.job_id, reason="engine_error", message="the embedding model failed"
-        )
+
+def _failed(job: EmbedJob, reason: str, message: str) -> EmbedFailed:
+    return EmbedFailed(job_id=job.job_id, reason=reason, message=message)

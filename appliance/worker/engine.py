@@ -18,12 +18,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.errors import Invalid, Overloaded
+from appliance.errors import Invalid, Overloaded, TooLarge
 from appliance.worker.backend import Backend, Chunk, Outcome
 from appliance.worker.embedding import EmbeddingQueue
 from appliance.worker.gauge import Gauge
 from appliance.worker.jobs import (
-    EmbedFailed,
     EmbedJob,
     FinishReason,
     Generation,
@@ -177,10 +176,8 @@ class Engine:
                     self._request_places.release()
                 else:
                     self._arrived[request_id] = _Arrival(message, self._clock())
-            case EmbedJob() if self.facts.embedding_size:
-                self._embeddings.add(message)
             case EmbedJob():
-                self._refuse_embedding(message)
+                self._embeddings.add(message)
             case _Cancel(request_id=request_id):
                 self._end_early(request_id, "cancelled")
 
@@ -197,12 +194,11 @@ class Engine:
             arrival = self._arrived.pop(request_id)
             try:
                 prepared = self._prompts.prepare(arrival.generation)
+            except TooLarge as error:
+                self._reject(request_id, error.reason, error.message, hint=error.hint)
             except Exception:
                 log.exception("request %s: its prompt cannot be made", request_id)
                 self._reject(request_id, "engine_error", "the prompt could not be prepared")
-                continue
-            if prepared is None:
-                self._reject_overflow(request_id)
             else:
                 self._queue(Sequence(arrival.generation, prepared, arrived_at_s=arrival.at_s))
 
@@ -333,14 +329,6 @@ class Engine:
             self._outputs.append(sequence.stopped(reason, self._clock()))
             self._forget(request_id)
 
-    def _reject_overflow(self, request_id: str) -> None:
-        self._reject(
-            request_id,
-            "context_overflow",
-            f"the conversation is longer than {self._backend.shape.context_tokens} tokens",
-            hint="start a new session or ask a shorter question",
-        )
-
     def _reject(self, request_id: str, reason: str, message: str, *, hint: str = "") -> None:
         self._outputs.append(
             Rejected(
@@ -351,16 +339,6 @@ class Engine:
             )
         )
         self._forget(request_id)
-
-    def _refuse_embedding(self, job: EmbedJob) -> None:
-        self._outputs.append(
-            EmbedFailed(
-                job_id=job.job_id,
-                reason="no_embedding_model",
-                message="no embedding model is loaded",
-            )
-        )
-        self._embed_places.release()
 
     def _forget(self, request_id: str) -> None:
         self._sequences.pop(request_id, None)

@@ -1,5 +1,6 @@
 """Makes a request's tokens: template, tokeniser, and the check that the result can fit."""
 
+from appliance.errors import TooLarge
 from appliance.worker.backend import Backend
 from appliance.worker.jobs import Generation
 from appliance.worker.sequence import Prepared
@@ -18,12 +19,12 @@ class PromptMaker:
             facts.chat_template, begin_text=facts.begin_text, end_text=facts.end_text
         )
 
-    def prepare(self, generation: Generation) -> Prepared | None:
-        """The request as tokens; None when it leaves no room for an answer in its context."""
+    def prepare(self, generation: Generation) -> Prepared:
+        """The request as tokens. Raises TooLarge when its context has no room for an answer."""
         room = self._backend.shape.context_tokens
         chars = len(generation.resume_text) + sum(len(one.content) for one in generation.messages)
         if chars > CHARS_PER_TOKEN * room:
-            return None
+            raise self._too_large()
         prompt = prompt_tokens(
             self._template.render(generation.messages),
             lambda text, special: self._backend.tokenize(text, special=special),
@@ -31,9 +32,16 @@ class PromptMaker:
         )
         resumed = self._backend.tokenize(generation.resume_text, special=False)
         if len(prompt) + len(resumed) >= room:
-            return None
+            raise self._too_large()
         return Prepared(
             tokens=prompt + resumed,
             prompt_tokens=len(prompt),
             stops=(*generation.sampling.stop, *self._template.stops),
+        )
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"the conversation is longer than {self._backend.shape.context_tokens} tokens",
+            hint="start a new session or ask a shorter question",
+            reason="context_overflow",
         )

@@ -7,8 +7,8 @@ from ui_driver import running
 
 from appliance.schema import ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
 from ui.keys import ours
+from ui.screens import status
 from ui.screens.chat import ChatScreen
-from ui.screens.status import StatusScreen
 from ui.widgets.top_bar import Tab
 
 pytestmark = pytest.mark.ui
@@ -70,7 +70,7 @@ async def test_status_shows_processes_workers_queue_and_index(api: StubApi) -> N
         await sluice.sees("FAQ: 128 entries, 512 phrasings, index not up to date (rebuilding)")
 
 
-async def test_status_is_read_again_only_while_it_is_seen(api: StubApi) -> None:
+async def test_status_is_not_read_before_it_is_seen_and_again_on_request(api: StubApi) -> None:
     async with running(api) as sluice:
         await sluice.sees("ready")
         assert api.calls("GET", "/api/status") == []
@@ -79,13 +79,23 @@ async def test_status_is_read_again_only_while_it_is_seen(api: StubApi) -> None:
         api.status = msgspec.structs.replace(api.status, ready=False)
         await sluice.press("r")
         await sluice.sees("not ready")
-        timer = sluice.app.screen
-        assert isinstance(timer, StatusScreen)
+
+
+async def test_status_is_read_on_and_on_only_while_it_is_seen(
+    api: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "REFRESH_S", 0.01)
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        await sluice.press("f4")
+        await sluice.until(lambda: len(api.calls("GET", "/api/status")) > 5)
         await sluice.press("f2")
         await sluice.sees("Ask a question.")
         count = len(api.calls("GET", "/api/status"))
         await sluice.press("f1")
         await sluice.sees("Everywhere")
+        await sluice.press("escape")
+        await sluice.sees("Ask a question.")
         assert len(api.calls("GET", "/api/status")) == count
 
 
@@ -131,13 +141,9 @@ async def test_help_lists_every_key_of_ours(api: StubApi) -> None:
 async def test_tabs_lead_where_they_say(api: StubApi) -> None:
     async with running(api) as sluice:
         await sluice.sees("ready")
-        tabs = list(sluice.app.screen.query(Tab))
-        await sluice.pilot.click(tabs[1])
-        await sluice.sees("Entries: 1")
-        await sluice.pilot.click(list(sluice.app.screen.query(Tab))[2])
-        await sluice.sees("Processes")
-        await sluice.pilot.click(list(sluice.app.screen.query(Tab))[0])
-        await sluice.sees("Ask a question.")
+        for place, words in ((1, "Entries: 1"), (2, "Processes"), (0, "Ask a question.")):
+            await sluice.pilot.click(sluice.app.screen.query(Tab)[place])
+            await sluice.sees(words)
 
 
 async def test_the_theme_switches_and_stays_with_every_place(api: StubApi) -> None:

@@ -11,6 +11,7 @@ from ui.safe_text import MAX_LINE_CHARS, MAX_SEQUENCE_CHARS, SafeStream, safe_li
 
 pytestmark = pytest.mark.unit
 
+INVISIBLE = "\u00ad\u180e\u200b\u2060\u2061\u2062\u2063\u2064\u2065\u206a\u206f\ufeff\ufff9"
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 HOSTILE = [
     "\x1b",
@@ -53,6 +54,8 @@ HOSTILE = [
     "[/]",
     "😀",
     *BIDI,
+    *INVISIBLE,
+    "\u200d",
 ]
 texts = st.lists(st.sampled_from(HOSTILE) | st.characters(), max_size=40).map("".join)
 
@@ -65,7 +68,10 @@ SEQUENCES = re.compile(
     rf"|\x1b[ -/]{{1,{BOUND}}}[0-~]?"  # with intermediates
     r"|\x1b[0-~]?",  # two characters
 )
-CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{BIDI}\U000e0000-\U000e007f\ud800-\udfff]")
+CONTROLS = re.compile(
+    rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{BIDI}\U000e0000-\U000e007f\ud800-\udfff]"
+    r"|[\xad\u180e\u200b\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 
 
 def oracle(text: str) -> str:
@@ -82,7 +88,7 @@ def test_it_agrees_with_the_oracle(text: str) -> None:
 def test_nothing_a_terminal_obeys_survives(text: str) -> None:
     for character in safe_text(text):
         assert character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs")
-        assert character not in BIDI
+        assert character not in BIDI + INVISIBLE
         assert not 0xE0000 <= ord(character) <= 0xE007F
     safe_text(text).encode("utf-8")
 

@@ -125,7 +125,15 @@ def test_ordinals_are_english_where_english_is_spoken(number: int, word: str) ->
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.04, "0 s"), (0.42, "0.4 s"), (3, "3 s"), (12.4, "12 s"), (200, "3 min"), (9000, "2 h")],
+    [
+        (0, "0 s"),
+        (0.04, "<0.1 s"),
+        (0.42, "0.4 s"),
+        (3, "3 s"),
+        (12.4, "12 s"),
+        (200, "3 min"),
+        (9000, "2 h"),
+    ],
 )
 def test_durations_have_one_unit(seconds: float, words: str) -> None:
     assert duration(ENGLISH, seconds) == words

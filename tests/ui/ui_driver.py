@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
+from typing import TypeVar
 
 from stub_api import KEY, NOW_MS, StubApi
 from textual.pilot import Pilot
@@ -21,6 +22,7 @@ from ui.screens.faq import FaqScreen
 from ui.texts import Texts, texts_for
 
 DEADLINE_S = 20.0
+T = TypeVar("T")
 CLOCK = Clock(lambda: NOW_MS, UTC)
 
 
@@ -83,7 +85,7 @@ class Driven:
         return self.app.screen
 
 
-async def until(pilot: Pilot[int], is_true: Callable[[], object]) -> None:
+async def until(pilot: Pilot[T], is_true: Callable[[], object]) -> None:
     """Lets the app settle until `is_true`; raises TimeoutError at the deadline."""
     async with asyncio.timeout(DEADLINE_S):
         while not is_true():

@@ -84,7 +84,8 @@ def check(answer: httpx.Response) -> dict[str, Any]:
 def mutants(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Bodies that are wrong in every way, each with the reason."""
     for name in body:
-        for wrong in (12, None, [], {}, True, {"x": 1}, [[[]]]):
+        wrongs: tuple[Any, ...] = (12, None, [], {}, True, {"x": 1}, [[[]]])
+        for wrong in wrongs:
             if type(wrong) is type(body[name]) and not wrong:
                 continue
             if name in ("attributes", "tags") and not wrong:

@@ -27,7 +27,7 @@ from ui.conversations import (
     TurnChanged,
 )
 from ui.keys import key
-from ui.safe_text import safe_text
+from ui.safe_text import safe_line, safe_text
 from ui.screens.dialogs import AskLine, Confirm, Question
 from ui.screens.frame import SluiceScreen
 from ui.texts import Texts
@@ -37,6 +37,7 @@ from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList, SessionRow
 from ui.wording import moment, session_title
 
+TITLE_CHARS: Final = 60  # a new session is called by its first question
 WINDOW_TURNS: Final = 6  # what is laid out at once; each repaint costs time for every turn
 
 
@@ -262,7 +263,7 @@ class ChatScreen(SluiceScreen):
         session_id = self._shown
         try:
             if not session_id:
-                session_id = await self._conversations.create()
+                session_id = await self._conversations.create(safe_line(text, TITLE_CHARS))
                 if not self._shown:
                     self._shown = session_id
                     self._conversations.show(session_id)

@@ -63,10 +63,7 @@ class Confirm(Dialog[bool]):
 class AskLine(Dialog[str | None]):
     """Asks for one line of text; None when the person gave up."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        key("enter", "save", "save"),
-        key("escape", "close", "close"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [key("escape", "close", "close")]
 
     def __init__(self, texts: Texts, *, title: str, label: str, text: str, max_chars: int) -> None:
         super().__init__(texts)
@@ -82,10 +79,7 @@ class AskLine(Dialog[str | None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.action_save()
-
-    def action_save(self) -> None:
-        self.dismiss(self._field.value.strip())
+        self.dismiss(event.value.strip())
 
     def action_close(self) -> None:
         self.dismiss(None)

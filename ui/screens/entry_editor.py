@@ -42,7 +42,7 @@ class EntryEditor(Dialog[Entry | None]):
     """Edits one entry and saves it; the result is the entry as stored, None if nothing was."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        key("ctrl+s", "save", "save", priority=True),
+        key("ctrl+s", "save", "save"),
         key("escape", "close", "close"),
     ]
 
@@ -88,6 +88,7 @@ class EntryEditor(Dialog[Entry | None]):
         self._answer.border_title = texts.faq_answer
         self._category.border_title = texts.faq_category
         self._language.border_title = texts.faq_language
+        self._state.query_one("SelectCurrent").border_title = texts.faq_state
         self._question.set_text(self._before.question)
         self._phrasings.set_text(self._before.phrasings)
         self._answer.set_text(self._before.answer)

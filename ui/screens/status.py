@@ -137,7 +137,12 @@ class StatusScreen(SluiceScreen):
 
     def _child_cells(self, child: ChildStatus) -> tuple[Text, ...]:
         texts = self.texts
-        style = {"ready": "green", "failed": "bold red", "backing_off": "yellow"}
+        colours = self.app.theme_variables
+        style = {
+            "ready": colours["text-success"],
+            "failed": f"bold {colours['text-error']}",
+            "backing_off": colours["text-warning"],
+        }
         return (
             _cell(child.name, 24),
             Text(child_state(texts, child.state), style=style.get(child.state, "")),

@@ -5,14 +5,17 @@ knows character entities. Nothing in it is active: links, images and raw HTML ar
 they stand there as the text they are. What would take Markdown seconds to lay out (thousands of
 table cells), or what it cannot lay out at all, is shown as plain text.
 
-Pieces are appended by one worker at most every `REPAINT_GAP_S`, for drawing each token would
-take the processor from the model that makes them. Textual's own `Markdown.get_stream` is not
+Pieces are appended by one worker, at most every `REPAINT_GAP_S` and so seldom that drawing takes
+no more than `DRAWING_SHARE_MAX` of one core: laying out a screen costs 20 to 100 ms, and the model
+that makes the tokens may need the same processor. Textual's own `Markdown.get_stream` is not
 used: it redraws as fast as it can, and its `stop` starts a second append while the first still
 runs, which can show a block twice.
 """
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -27,6 +30,8 @@ from ui.safe_text import SafeStream, safe_text
 from ui.widgets.plain import Plain
 
 REPAINT_GAP_S: Final = 0.2
+REPAINT_GAP_MAX_S: Final = 1.0
+DRAWING_SHARE_MAX: Final = 0.2
 MARKDOWN_WEIGHT_MAX: Final = 800  # lines and table cells; about 6 ms each to lay out
 
 logger = logging.getLogger(__name__)
@@ -72,6 +77,7 @@ class Answer(Markdown):
         self._stream = SafeStream()
         self._plain: Plain | None = None
         self._is_final = False
+        self._ended = asyncio.Event()
         self._appends = 0
         self._is_writing = False
         self._is_ready = False
@@ -99,6 +105,10 @@ class Answer(Markdown):
         """
         self._wanted = text
         self._is_final = is_final
+        if is_final:
+            self._ended.set()
+        else:
+            self._ended.clear()
         self._write_soon()
 
     def _write_soon(self) -> None:
@@ -109,11 +119,22 @@ class Answer(Markdown):
     async def _write(self) -> None:
         try:
             while self._has_work:
+                used_s = time.process_time()
                 await self._write_piece()
                 self._drop_tooltips()
-                await asyncio.sleep(REPAINT_GAP_S)
+                await self._pause(REPAINT_GAP_S)  # in which the screen is laid out and drawn
+                used_s = time.process_time() - used_s
+                await self._pause(
+                    min(REPAINT_GAP_MAX_S, used_s / DRAWING_SHARE_MAX) - REPAINT_GAP_S
+                )
         finally:
             self._is_writing = False
+
+    async def _pause(self, seconds: float) -> None:
+        """Ends early when the answer is complete: what is left is shown at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._ended.wait()
 
     async def _write_piece(self) -> None:
         wanted = self._wanted

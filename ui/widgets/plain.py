@@ -37,6 +37,9 @@ class LineField(Input):
 class TextField(TextArea):
     """A field of several lines."""
 
+    def __init__(self, *, id: str | None = None, placeholder: str = "") -> None:
+        super().__init__(id=id, placeholder=placeholder, highlight_cursor_line=False)
+
     def set_text(self, text: str) -> None:
         self.load_text(safe_text(text))
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import BindingType
+from textual.events import Key
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -17,8 +18,8 @@ class Prompt(TextField):
     """A field that grows with its text; what is in it stays until the screen takes it out."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        key("enter", "send", "send", priority=True),
-        key("ctrl+j,shift+enter", "new_line", "new_line", priority=True),
+        key("enter", "send", "send"),
+        key("ctrl+j,shift+enter", "new_line", "new_line"),
         key("pageup", "page(-1)", "page_up", show=False, priority=True),
         key("pagedown", "page(1)", "page_down", show=False, priority=True),
     ]
@@ -36,6 +37,17 @@ class Prompt(TextField):
     def __init__(self, texts: Texts) -> None:
         super().__init__(id="prompt", placeholder=texts.chat_prompt)
         self._texts = texts
+
+    async def _on_key(self, event: Key) -> None:
+        """Takes its keys here, in order with what is typed: a binding could overtake a letter."""
+        if event.key == "enter":
+            self.action_send()
+        elif event.key in ("ctrl+j", "shift+enter"):
+            self.action_new_line()
+        else:
+            return
+        event.stop()
+        event.prevent_default()
 
     def action_send(self) -> None:
         if self.text.strip() and len(self.text) <= MAX_TEXT_CHARS:

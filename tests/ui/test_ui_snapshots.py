@@ -1,0 +1,240 @@
+"""Pictures of the main states, compared cell by cell with those that a person has looked at.
+
+After a wanted change: `pytest tests/ui/test_ui_snapshots.py --snapshot-update`, and look.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from stub_api import KEY, NOW_MS, StubApi
+from test_ui_places import busy_status
+from textual.pilot import Pilot
+from textual.widgets import Input, TextArea
+from ui_driver import CLOCK, Driven
+
+from appliance.schema import (
+    Admitted,
+    Delta,
+    Done,
+    Match,
+    Received,
+    Refused,
+    Retrieved,
+    Timings,
+    Turn,
+    Usage,
+    Waiting,
+)
+from ui.app import SluiceApp
+from ui.client import Client
+from ui.texts import texts_for
+from ui.widgets.answer import Answer
+
+pytestmark = pytest.mark.ui
+
+SIZE = (100, 30)
+ANSWER = """To reset your password:
+
+1. Open **Settings** and choose *Account*.
+2. Press `Reset`, then enter the code.
+
+| Step | Where | 时间 |
+|---|---|---|
+| Reset | Settings | 1 分钟 |
+
+密码至少需要十二个字符，并且不能与最近用过的相同。See [the page](https://example.org/reset).
+
+```python
+def reset(user: str) -> None:
+    print("ok")
+```
+"""
+MATCHES = tuple(
+    Match(
+        id=f"e-{n}",
+        question=question,
+        phrasing=question,
+        answer="",
+        category="",
+        language="",
+        score=score,
+    )
+    for n, (question, score) in enumerate(
+        [("How do I reset my password?", 0.93), ("忘记密码怎么办？", 0.88)]
+    )
+)
+DONE = Done(
+    finish_reason="stop",
+    model="m",
+    usage=Usage(completion_tokens=182),
+    timings=Timings(first_token_ms=720, tokens_per_s=24.13),
+)
+
+Walk = Callable[[Driven], Awaitable[None]]
+Picture = Callable[..., None]
+
+
+class Pictured(SluiceApp):
+    """Closes its client in the loop it ran in, for `snap_compare` makes and ends that loop."""
+
+    async def on_unmount(self) -> None:
+        await self._client.close()
+
+
+@pytest.fixture
+def filled(api: StubApi) -> StubApi:
+    api.add_session("Password reset", minutes_ago=3)
+    api.add_session("报销流程与发票要求说明以及常见问题", minutes_ago=55)
+    api.add_session("VPN from home, with a title that does not fit", minutes_ago=60 * 30)
+    return api
+
+
+@pytest.fixture
+def picture(snap_compare: Any, filled: StubApi) -> Picture:  # Any: the plugin has no types
+    """Compares the screen after a walk with the picture of the test's name."""
+
+    def compare(walk: Walk, *, language: str = "en", size: tuple[int, int] = SIZE) -> None:
+        texts = texts_for(language)
+        app = Pictured(Client(filled.url, KEY), texts, clock=CLOCK)
+
+        async def before(pilot: Pilot[int]) -> None:
+            sluice = Driven(app, pilot, filled, texts)
+            await sluice.sees(texts.link_up)
+            await walk(sluice)
+            for field in app.screen.query(TextArea):
+                field.cursor_blink = False
+            for line in app.screen.query(Input):
+                line.cursor_blink = False
+            await sluice.until(lambda: all(a.is_drawn for a in app.screen.query(Answer)))
+
+        assert snap_compare(app, terminal_size=size, run_before=before)
+
+    return compare
+
+
+async def chat_empty(sluice: Driven) -> None:
+    await sluice.sees("Password", "VPN")
+
+
+async def waiting(sluice: Driven) -> None:
+    request_id = await sluice.ask("How do I reset my password?\nI tried the form.")
+    received = Received(request_id=request_id, session_id="s", created_at_ms=NOW_MS)
+    sluice.api.emit(request_id, received, Waiting(place=3, eta_s=12.2))
+    await sluice.sees("12")
+
+
+async def answering(sluice: Driven) -> None:
+    request_id = await sluice.ask("How do I reset my password?")
+    sluice.api.emit(request_id, Admitted(waited_ms=3), Retrieved(matches=MATCHES))
+    for at in range(0, len(ANSWER), 16):
+        sluice.api.emit(request_id, Delta(text=ANSWER[at : at + 16]))
+    await sluice.sees("ok", "0.88", "密码至少需要")
+
+
+async def answered(sluice: Driven) -> None:
+    await answering(sluice)
+    sluice.api.emit(sluice.api.last_request_id(), DONE)
+    await sluice.sees("24.1", "ok")
+
+
+async def refused(sluice: Driven) -> None:
+    full = Refused(reason="full", message="the queue is full", retry_after_s=12)
+    sluice.api.emit(await sluice.ask("How do I reset my password?"), full)
+    await sluice.sees("the queue is full")
+
+
+async def faq_table(sluice: Driven) -> None:
+    api = sluice.api
+    api.entries.clear()
+    api.add_entry("How do I reset my password?", "Press Reset.", category="account")
+    api.add_entry("忘记密码怎么办？", "点击“重置”。", category="账户", language="zh")
+    api.add_entry("How many days of leave?", "Thirty.", category="leave", state="draft")
+    await sluice.press("f3")
+    await sluice.sees("忘记密码怎么办？", "Press Reset.")
+
+
+async def faq_editor(sluice: Driven) -> None:
+    sluice.api.entries.clear()
+    sluice.api.add_entry(
+        "忘记密码怎么办？",
+        "打开“设置”，选择“账户”，点击“重置”。\n密码至少十二个字符。",
+        category="账户",
+        language="zh",
+        phrasings=("重置密码", "I forgot my password"),
+    )
+    await sluice.press("f3")
+    await sluice.sees("忘记密码怎么办？")
+    await sluice.press("enter")
+    await sluice.sees("I forgot my password")
+
+
+async def status(sluice: Driven) -> None:
+    sluice.api.status = busy_status()
+    await sluice.press("f4")
+    await sluice.sees("valkey", "31.4")
+
+
+async def help_screen(sluice: Driven) -> None:
+    await sluice.press("f1")
+    await sluice.sees(sluice.texts.help_everywhere)
+
+
+def test_chat_empty(picture: Picture) -> None:
+    picture(chat_empty)
+
+
+def test_waiting_in_the_queue(picture: Picture) -> None:
+    picture(waiting)
+
+
+def test_waiting_in_chinese_at_eighty_columns(picture: Picture) -> None:
+    picture(waiting, language="zh", size=(80, 24))
+
+
+def test_answering_with_markdown_and_chinese(picture: Picture) -> None:
+    picture(answering)
+
+
+def test_answered(picture: Picture) -> None:
+    picture(answered)
+
+
+def test_refused(picture: Picture) -> None:
+    picture(refused)
+
+
+def test_faq_table(picture: Picture) -> None:
+    picture(faq_table)
+
+
+def test_faq_table_in_chinese_at_eighty_columns(picture: Picture) -> None:
+    picture(faq_table, language="zh", size=(80, 24))
+
+
+def test_faq_editor(picture: Picture) -> None:
+    picture(faq_editor)
+
+
+def test_status(picture: Picture) -> None:
+    picture(status)
+
+
+def test_help(picture: Picture) -> None:
+    picture(help_screen)
+
+
+def test_a_long_conversation_in_the_light_theme(picture: Picture, filled: StubApi) -> None:
+    turns = [
+        Turn(
+            id=f"r-{n}", created_at_ms=NOW_MS, question=f"Question {n}?", answer=text, state="done"
+        )
+        for n, text in enumerate(("Yes.", "- one\n- two", "> quoted\n\n`code`"))
+    ]
+    filled.add_session("In the light", *turns)
+
+    async def walk(sluice: Driven) -> None:
+        await sluice.press("f8", "ctrl+down")
+        await sluice.sees("quoted", "Question 0?", "code")
+
+    picture(walk)
