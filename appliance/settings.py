@@ -168,14 +168,16 @@ class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system: Annotated[str, Meta(description="System prompt, the same for everybody.")] = (
         "You are the organisation's assistant. Answer in the language of the question. "
         "When FAQ entries are given, answer from them and keep their names, numbers and times "
-        "exactly. If they do not contain the answer, say that you do not know. Be brief."
+        "exactly. If they do not contain the answer, say that you do not know."
     )
 
 
 class Faq(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Knowledge."""
 
-    matches: Annotated[int, Meta(ge=1, le=20, description="Entries put before a question.")] = 3
+    matches: Annotated[
+        int, Meta(ge=1, le=20, description="Most entries put before a question.")
+    ] = 2
     floor: Annotated[
         float,
         Meta(

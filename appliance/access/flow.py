@@ -201,7 +201,7 @@ class Flow:
     async def _retrieve(self, request: Request) -> Retrieved:
         if not request.faq:
             return Retrieved(matches=())
-        return await self._retrieval.search(request.text)
+        return await self._retrieval.closest(request.text)
 
     async def _hand_over(self, work: Work) -> None:
         await self._bus.xadd(

@@ -27,32 +27,29 @@ class Prompt:
 
 @dataclass(frozen=True)
 class _Wording:
-    facts: str
-    question: str
-    answer: str
-    entry: str
+    """How the last message is put. `thorough` follows a question that has facts before it: small
+    models otherwise answer in three words and leave out the numbers people asked for."""
+
     today: str
-    person: str
-    tags: str
+    facts: str
+    entry: str
+    question: str
+    thorough: str
 
 
 _ENGLISH = _Wording(
-    facts="FAQ entries that may help:",
+    today="Today is {date}.",
+    facts="Facts from the FAQ:",
     entry="[{n}] Question: {question}\nAnswer: {answer}",
     question="My question: {text}",
-    answer="",
-    today="Today is {date}.",
-    person="About the person you talk to: {attributes}.",
-    tags="Their tags: {tags}.",
+    thorough="Answer in full sentences, with all details that the facts give.",
 )
 _CHINESE = _Wording(
-    facts="可能有用的常见问题：",
+    today="今天是 {date}。",
+    facts="常见问题中的事实：",
     entry="[{n}] 问：{question}\n答：{answer}",
     question="我的问题：{text}",
-    answer="",
-    today="今天是 {date}。",
-    person="",
-    tags="",
+    thorough="请给出以上事实中的全部细节。",
 )
 
 
@@ -115,6 +112,8 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
         ]
         parts += [wording.facts, *entries]
     parts.append(wording.question.format(text=question))
+    if matches:
+        parts.append(wording.thorough)
     return "\n".join(parts)
 
 
@@ -139,7 +138,7 @@ def _system(system: str, person: User) -> str:
     parts = [system]
     if person.attributes:
         attributes = ", ".join(f"{name}: {value}" for name, value in person.attributes.items())
-        parts.append(_ENGLISH.person.format(attributes=attributes))
+        parts.append(f"About the person you talk to: {attributes}.")
     if person.tags:
-        parts.append(_ENGLISH.tags.format(tags=", ".join(person.tags)))
+        parts.append(f"Their tags: {', '.join(person.tags)}.")
     return "\n".join(parts)

@@ -24,6 +24,9 @@ from appliance.vectors.rows import Nominee
 ROWS_PER_ENTRY = 8
 """Rows asked for per entry wanted: an entry has several phrasings, and all may be near."""
 ROWS_MAX = 1_000
+NEAR_BEST = 0.8
+"""Share of the best score below which an entry is kept from the model: small models mix entries
+up, a 36-month warranty with a 12-month one."""
 
 
 class Retrieval:
@@ -34,6 +37,15 @@ class Retrieval:
         self._index = index
         self._embedder = embedder
         self._faq = faq
+
+    async def closest(self, question: str) -> Retrieved:
+        """What an answer is made from: without entries far behind the best, which mislead."""
+        found = await self.search(question)
+        if not found.matches:
+            return found
+        least = NEAR_BEST * found.matches[0].score
+        kept = tuple(match for match in found.matches if match.score >= least)
+        return Retrieved(matches=kept, degraded=found.degraded)
 
     async def search(
         self, question: str, *, limit: int | None = None, floor: float | None = None

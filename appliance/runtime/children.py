@@ -22,7 +22,7 @@ POOL = "main"
 COMPUTE_ENVIRONMENT = {
     # ggml's threads wait for each other by spinning. Without a bound one busy neighbour on the
     # machine makes an answer several times slower; without any spin a quiet machine loses a third.
-    "GOMP_SPINCOUNT": "2000",
+    "GOMP_SPINCOUNT": "1000",
 }
 VALKEY = "valkey"
 MILVUS = "milvus"

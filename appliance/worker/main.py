@@ -25,6 +25,8 @@ from appliance.worker.jobs import Output
 
 log = logging.getLogger("sluice.worker")
 
+JOIN_TIMEOUT_S = 5.0
+
 
 def main_supervised() -> int:
     """A child of the supervisor: configuration on standard input."""
@@ -80,4 +82,5 @@ async def _serve(config: WorkerConfig, status: StatusLine | None) -> int:
         await server.run(lambda: status.ready(engine.facts.model) if status else None)
     finally:
         engine.stop()
+        engine.join(JOIN_TIMEOUT_S)  # leaving while the native library computes may crash
     return EXIT_OK

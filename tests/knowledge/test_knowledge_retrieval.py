@@ -9,6 +9,7 @@ import pytest
 from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 
 from appliance.bus.client import Bus
+from appliance.knowledge.retrieval import NEAR_BEST
 from appliance.schema import EntryPut
 from appliance.settings import Faq
 
@@ -243,3 +244,16 @@ async def test_an_answer_does_not_wait_for_a_stuck_model(bus: Bus, vectors: Memo
     async with stuck.running():
         found = await stuck.retrieval.search("Where is the key?")
         assert (found.matches, found.degraded) == ((), "the FAQ search took longer than 0.01 s")
+
+
+async def test_an_entry_far_behind_the_best_is_kept_from_the_model(parts: Rig) -> None:
+    async with parts.running():
+        best = await parts.entries.create(entry_put("Where is the bicycle cellar?"))
+        await parts.entries.create(entry_put("Where is the wine?"))
+        await parts.settled()
+        question = "Where is the bicycle cellar?"
+        found = await parts.retrieval.search(question, floor=-1.0)
+        assert len(found.matches) == 2
+        assert found.matches[1].score < NEAR_BEST
+        kept = await parts.retrieval.closest(question)
+        assert [match.id for match in kept.matches] == [best.id]

@@ -22,7 +22,16 @@ from appliance.schema import (
     Waiting,
 )
 from ui.answers import UNREACHABLE
-from ui.client import BACKOFF_MAX_S, RECONNECTS_MAX, Client, Interrupted, News, Resumed, backoff_s
+from ui.client import (
+    BACKOFF_MAX_S,
+    CONNECTIONS_MAX,
+    RECONNECTS_MAX,
+    Client,
+    Interrupted,
+    News,
+    Resumed,
+    backoff_s,
+)
 
 pytestmark = pytest.mark.ui
 
@@ -115,6 +124,18 @@ async def test_a_starting_server_says_what_is_missing(client: Client, api: StubA
     api.is_ready, api.checks = False, {"worker": "loading"}
     readiness = await client.readiness()
     assert (readiness.ready, readiness.checks) == (False, {"worker": "loading"})
+
+
+async def test_calls_that_are_given_up_cost_no_connection(client: Client) -> None:
+    """httpcore loses a place in its pool when a call is cancelled while it is under way."""
+    for steps in range(60):
+        call = asyncio.create_task(client.status())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(client.status() for _ in range(CONNECTIONS_MAX * 2)))
 
 
 @pytest.mark.parametrize(

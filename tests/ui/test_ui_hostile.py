@@ -246,12 +246,13 @@ def blocks(shown: Answer) -> list[str]:
     return [f"{name}:{text.plain if isinstance(text, Content) else ''}" for name, text in drawn]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(PIECES, min_size=1, max_size=12))
 async def test_a_streamed_answer_ends_as_if_it_had_come_at_once(pieces: list[str]) -> None:
     """Also: no Markdown, however it is cut, brings the app down."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answer, "REPAINT_GAP_S", 0.0)
+        patch.setattr(answer, "REPAINT_GAP_MAX_S", 0.0)
         app = Alone()
         async with app.run_test() as pilot:
             streamed, whole = Answer(), Answer("".join(pieces))

@@ -161,7 +161,7 @@ def test_a_deadline_that_passes_ends_the_request(appliance: Running) -> None:
 
 
 def test_the_official_openai_client_works_both_ways(appliance: Running) -> None:
-    client = openai.OpenAI(base_url=f"{appliance.url}/v1", api_key=appliance.key)
+    client = openai_client(appliance)
     model = client.models.list().data[0].id
     whole = client.chat.completions.create(
         model=model, messages=[{"role": "user", "content": "say this back"}]
@@ -189,7 +189,7 @@ def test_the_official_openai_client_works_both_ways(appliance: Running) -> None:
 
 
 def test_an_openai_error_is_one_the_client_understands(appliance: Running) -> None:
-    client = openai.OpenAI(base_url=f"{appliance.url}/v1", api_key=appliance.key, max_retries=0)
+    client = openai_client(appliance)
     with pytest.raises(openai.BadRequestError, match="tools"):
         client.chat.completions.create(
             model="x",
