@@ -17,6 +17,7 @@ from appliance.schema import (
     Event,
     MessagePost,
     Received,
+    Status,
     Timings,
     Usage,
     Waiting,
@@ -128,12 +129,14 @@ async def test_a_starting_server_says_what_is_missing(client: Client, api: StubA
 
 async def test_calls_that_are_given_up_cost_no_connection(client: Client) -> None:
     """httpcore loses a place in its pool when a call is cancelled while it is under way."""
-    for steps in range(60):
-        call = asyncio.create_task(client.status())
-        for _ in range(steps):
+    calls: list[asyncio.Task[Status]] = []
+    for steps in range(300):
+        if calls:
+            calls[-1].cancel()
+        calls.append(asyncio.create_task(client.status()))
+        for _ in range(steps % 40):
             await asyncio.sleep(0)
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
+    await asyncio.gather(*calls, return_exceptions=True)
     async with asyncio.timeout(10):
         await asyncio.gather(*(client.status() for _ in range(CONNECTIONS_MAX * 2)))
 

@@ -1,7 +1,6 @@
 """The whole appliance as its users meet it: the real executable, over HTTP."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import psutil
 import pytest
 
@@ -171,11 +171,16 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             stream.close()
 
 
+@pytest.fixture
+def openai_client(appliance: Running) -> Iterator[openai.OpenAI]:
+    """The official client, talking to the module's appliance."""
+    with openai.OpenAI(
+        base_url=f"{appliance.url}/v1", api_key=appliance.key, max_retries=0
+    ) as client:
+        yield client
+
+
 def family(pid: int) -> list[psutil.Process]:
     """A process and everything below it."""
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
-
-
-def environment(**extra: str) -> dict[str, str]:
-    return os.environ | extra

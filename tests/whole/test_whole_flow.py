@@ -160,8 +160,8 @@ def test_a_deadline_that_passes_ends_the_request(appliance: Running) -> None:
     assert (last.event, last.data["reason"]) == ("failed", "deadline")
 
 
-def test_the_official_openai_client_works_both_ways(appliance: Running) -> None:
-    client = openai_client(appliance)
+def test_the_official_openai_client_works_both_ways(openai_client: openai.OpenAI) -> None:
+    client = openai_client
     model = client.models.list().data[0].id
     whole = client.chat.completions.create(
         model=model, messages=[{"role": "user", "content": "say this back"}]
@@ -188,16 +188,21 @@ def test_the_official_openai_client_works_both_ways(appliance: Running) -> None:
     assert sum(x * x for x in vectors.data[1].embedding) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_an_openai_error_is_one_the_client_understands(appliance: Running) -> None:
-    client = openai_client(appliance)
+def test_an_openai_error_is_one_the_client_understands(
+    appliance: Running, openai_client: openai.OpenAI
+) -> None:
+    client = openai_client
     with pytest.raises(openai.BadRequestError, match="tools"):
         client.chat.completions.create(
             model="x",
             messages=[{"role": "user", "content": "hi"}],
             tools=[{"type": "function", "function": {"name": "f"}}],
         )
-    with pytest.raises(openai.AuthenticationError):
-        openai.OpenAI(base_url=f"{appliance.url}/v1", api_key="wrong").models.list()
+    with (
+        pytest.raises(openai.AuthenticationError),
+        openai.OpenAI(base_url=f"{appliance.url}/v1", api_key="wrong") as stranger,
+    ):
+        stranger.models.list()
 
 
 def test_a_stream_whose_reader_goes_away_is_cancelled(appliance: Running) -> None:

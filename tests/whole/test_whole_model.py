@@ -82,8 +82,8 @@ def test_a_second_turn_knows_the_first(appliance: Running) -> None:
     assert "teal" in answer.lower()
 
 
-def test_the_openai_client_talks_with_the_real_model(appliance: Running) -> None:
-    client = openai_client(appliance)
+def test_the_openai_client_talks_with_the_real_model(openai_client: openai.OpenAI) -> None:
+    client = openai_client
     whole = client.chat.completions.create(
         model=client.models.list().data[0].id,
         messages=[{"role": "user", "content": "What is the capital of France? One word."}],
