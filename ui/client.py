@@ -309,7 +309,7 @@ class Client:
         self._under_way.add(call)
         call.add_done_callback(self._ended)
         try:
-            response = await call
+            response = await asyncio.shield(call)
         except httpx.TransportError as error:
             raise self._away(error) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST and response.status_code not in accept:

@@ -236,6 +236,21 @@ async def test_older_turns_come_with_page_up(api: StubApi) -> None:
         assert len(sluice.chat.query(TurnView)) == 30
 
 
+async def test_what_was_on_top_stays_on_screen_when_older_turns_come(api: StubApi) -> None:
+    api.add_session("Long", *(done(f"r-{n:02}", f"Question {n:02}?", "Yes.") for n in range(30)))
+    async with running(api, height=24) as sluice:
+        await sluice.sees("Long")
+        await sluice.press("ctrl+down")
+        await sluice.sees("Question 29?")
+        while "Older turns" not in sluice.text:
+            await sluice.press("pageup")
+            await sluice.pilot.pause()
+        top = next(line for line in sluice.lines if "Question" in line)[30:].strip()
+        await sluice.press("pageup")
+        await sluice.until(lambda: len(sluice.chat.query(TurnView)) > 6)
+        await sluice.sees(top)
+
+
 async def test_a_new_question_takes_the_view_back_to_the_end(api: StubApi) -> None:
     api.add_session("Long", *(done(f"r-{n:02}", f"Question {n:02}?", "Yes.") for n in range(30)))
     async with running(api, height=24) as sluice:

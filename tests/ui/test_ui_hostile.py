@@ -1,6 +1,7 @@
 """Text from outside, at its worst, on every screen: it is shown as text, and nothing obeys it."""
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -246,10 +247,8 @@ def blocks(shown: Answer) -> list[str]:
     return [f"{name}:{text.plain if isinstance(text, Content) else ''}" for name, text in drawn]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(PIECES, min_size=1, max_size=12))
-async def test_a_streamed_answer_ends_as_if_it_had_come_at_once(pieces: list[str]) -> None:
-    """Also: no Markdown, however it is cut, brings the app down."""
+async def check_streamed_as_whole(pieces: Sequence[str]) -> None:
+    """Streams the pieces beside an answer that has all at once; both must end alike."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answer, "REPAINT_GAP_S", 0.0)
         patch.setattr(answer, "REPAINT_GAP_MAX_S", 0.0)
@@ -264,6 +263,21 @@ async def test_a_streamed_answer_ends_as_if_it_had_come_at_once(pieces: list[str
             await until_drawn(pilot, streamed)
             await until_drawn(pilot, whole)
             assert blocks(streamed) == blocks(whole)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(PIECES, min_size=1, max_size=12))
+async def test_a_streamed_answer_ends_as_if_it_had_come_at_once(pieces: list[str]) -> None:
+    await check_streamed_as_whole(pieces)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["| a |\n|---|\n| 1 |\n| a |\n|---|\n```py\nx\n", "1. one\n**b\n"],
+    ids=["fails", "looks wrong"],
+)
+async def test_what_textual_cannot_append_is_drawn_anew(text: str) -> None:
+    await check_streamed_as_whole(text)
 
 
 async def until_drawn(pilot: Pilot[None], shown: Answer) -> None:

@@ -1,0 +1,67 @@
+"""The settings file: its example is the manual, and what is wrong in it is said in words."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import Invalid
+from appliance.runtime.options import Options
+from appliance.settings import FILE_NAME, Settings, example, load
+
+pytestmark = pytest.mark.unit
+
+
+def uncommented() -> str:
+    lines = example().splitlines()
+    return "\n".join(
+        line.removeprefix("#") if line[:1] == "#" and line[1:2] != " " else line for line in lines
+    )
+
+
+def test_the_first_start_writes_an_example_that_changes_nothing(tmp_path: Path) -> None:
+    assert load(tmp_path) == Settings()
+    assert (tmp_path / FILE_NAME).read_text(encoding="utf-8") == example()
+    assert load(tmp_path) == Settings()
+
+
+def test_the_example_shows_every_key_at_its_default(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(uncommented(), encoding="utf-8")
+    assert load(tmp_path) == Settings()
+    table = tomllib.loads(uncommented())
+    assert set(table) == set(Settings.__struct_fields__)
+    for name, section in table.items():
+        assert set(section) == set(getattr(Settings(), name).__struct_fields__), name
+
+
+def test_a_key_is_read_and_the_command_line_wins(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("[server]\nport = 9000\nhost = '::1'\n")
+    settings = Options(port=0).applied(load(tmp_path))
+    assert (settings.server.port, settings.server.host) == (0, "::1")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[server]\nprot = 1\n", "server.prot"),
+        ("[sever]\nport = 1\n", "sever"),
+        ("[server]\nport = 'many'\n", "port"),
+        ("[server]\nport = 99999\n", "port"),
+        ("[requests.defaults]\ntemprature = 1\n", "requests.defaults.temprature"),
+        ("[server\n", "TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(Invalid) as refused:
+        load(tmp_path)
+    assert FILE_NAME in refused.value.message
+    assert said in refused.value.message
+    assert refused.value.hint
+
+
+def test_the_nearest_known_key_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("[server]\nprot = 1\n")
+    with pytest.raises(Invalid) as refused:
+        load(tmp_path)
+    assert "server.port" in refused.value.hint
