@@ -28,7 +28,7 @@ from ui.link import Link, LinkState
 from ui.safe_text import safe_line
 from ui.screens.chat import ChatScreen
 from ui.screens.faq import FaqScreen
-from ui.screens.frame import CallFailed, SluiceScreen
+from ui.screens.frame import CallFailed, LinkDoubted, SluiceScreen
 from ui.screens.help import HelpScreen, KeySection
 from ui.screens.status import StatusScreen
 from ui.terminal import driver_class, has_terminal, stderr_in
@@ -138,6 +138,9 @@ class SluiceApp(App[int]):
     def _tell_link(self, state: LinkState) -> None:
         for place in self._places:
             place.show_link(state)
+
+    def on_link_doubted(self, message: LinkDoubted) -> None:
+        start(self, self._link.watch, group="link")
 
     def on_call_failed(self, message: CallFailed) -> None:
         """Says what happened; what the banner says already is not said again."""

@@ -47,7 +47,12 @@ class ConversationChanged:
     session_id: str
 
 
-Change = SessionsChanged | TurnChanged | ConversationChanged
+@dataclass(frozen=True)
+class LineBroken:
+    """An event stream broke off: the server may be away."""
+
+
+Change = SessionsChanged | TurnChanged | ConversationChanged | LineBroken
 
 
 @dataclass
@@ -228,6 +233,8 @@ class Conversations:
         if isinstance(news, Interrupted | Resumed):
             broken = isinstance(news, Interrupted)
             self._update(session_id, request_id, lambda now: replace(now, interrupted=broken))
+            if broken:
+                self._tell(LineBroken())
         else:
             self._update(session_id, request_id, lambda now: advance(now, news))
 

@@ -23,13 +23,14 @@ from ui.conversations import (
     Change,
     ConversationChanged,
     Conversations,
+    LineBroken,
     SessionsChanged,
     TurnChanged,
 )
 from ui.keys import key
 from ui.safe_text import safe_line, safe_text
 from ui.screens.dialogs import AskLine, Confirm, Question
-from ui.screens.frame import SluiceScreen
+from ui.screens.frame import LinkDoubted, SluiceScreen
 from ui.texts import Texts
 from ui.turns import LiveTurn
 from ui.widgets.conversation_view import ConversationView
@@ -120,6 +121,8 @@ class ChatScreen(SluiceScreen):
                 await self._show_turn(turn)
             case ConversationChanged(session_id=session_id) if session_id == self._shown:
                 await self._show_conversation()
+            case LineBroken():
+                self.post_message(LinkDoubted())
         is_open = self._conversations.has_open_answer(self._shown)
         if is_open != self._was_open:
             self._was_open = is_open

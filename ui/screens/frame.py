@@ -32,6 +32,10 @@ class CallFailed(Message):
     note: str = ""
 
 
+class LinkDoubted(Message):
+    """Something suggests that the server is away; whether it is, is worth a look."""
+
+
 def _worded(texts: Texts, active: dict[str, ActiveBinding]) -> dict[str, ActiveBinding]:
     worded: dict[str, ActiveBinding] = {}
     for pressed, shown in active.items():
