@@ -18,7 +18,12 @@ import textual._wrap
 _WIDE = "\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U0001f000-\U0003ffff"
 _OPENING = "（《〈「『【〔〖［｛“‘([{<"
 _CLOSING = "。，、；：？！）》〉」』】〕〗］｝”’…—～％.,;:!?)\\]}>%"
-_WORD = re.compile(rf"[{_OPENING}]*(?:[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}“‘]+)\s*|\s+|\S\s*")
+_NO_BREAK = "\u00a0\u202f"
+_SPACE = rf"[^\S{_NO_BREAK}]"
+_LATIN = rf"(?:[^\s{_WIDE}“‘]|[{_NO_BREAK}])+"
+_WORD = re.compile(
+    rf"[{_OPENING}]*(?:[{_WIDE}][{_CLOSING}{_NO_BREAK}]*|{_LATIN}){_SPACE}*|{_SPACE}+|\S{_SPACE}*"
+)
 
 
 def words(text: str) -> Iterator[tuple[int, int, str]]:

@@ -144,6 +144,8 @@ class Texts:
     turn_lost_next: str
 
     # errors: what happened, and what the person can do
+    error_with_reason: str
+    error_alone: str
     error_unreachable: str
     error_unreachable_next: str
     error_invalid: str

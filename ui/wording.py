@@ -125,8 +125,9 @@ def error_words(texts: Texts, error: SluiceError) -> str:
     elif error.hint and kind != "unreachable":
         next_step = safe_line(error.hint)
     if kind == "unreachable" or not error.message:
-        return f"{title}.\n{next_step}"
-    return f"{title}: {safe_line(error.message)}\n{next_step}"
+        return f"{texts.error_alone.format(title=title)}\n{next_step}"
+    said = texts.error_with_reason.format(title=title, reason=safe_line(error.message))
+    return f"{said}\n{next_step}"
 
 
 def link_banner(texts: Texts, state: LinkState, address: str) -> str:

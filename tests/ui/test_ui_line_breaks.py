@@ -41,20 +41,25 @@ def test_latin_words_stay_whole() -> None:
     assert lines == ["It doesn’t", "(really)", "break here"]
 
 
+def test_no_break_spaces_keep_words_together() -> None:
+    lines = [line.plain for line in Content("one two · first\u00a0word\u00a0here").wrap(20)]
+    assert lines == ["one two ·", "first\u00a0word\u00a0here"]
+
+
 def test_rich_and_the_text_area_break_alike() -> None:
     console = Console(width=14)
     assert Text(MIXED).wrap(console, 14)[0].plain.strip() == "打开 Nest 门户"
     assert compute_wrap_offsets(MIXED, 14, 4)[0] == len("打开 Nest 门户")
 
 
-@given(st.text(alphabet=st.sampled_from("ab 中文。“”()…\t\n😀 '’"), max_size=60))
+@given(st.text(alphabet=st.sampled_from("ab 中文。“”()…\t\n😀 '’\u00a0"), max_size=60))
 def test_nothing_is_lost_or_moved(text: str) -> None:
     parts = list(words(text))
     assert "".join(part for _, _, part in parts) == text
     assert [text[start:end] for start, end, _ in parts] == [part for _, _, part in parts]
 
 
-@given(st.text(alphabet=st.sampled_from("ab 中文。“”()…😀"), max_size=60), st.integers(2, 30))
+@given(st.text(alphabet=st.sampled_from("ab 中文。“”()…😀\u00a0"), max_size=60), st.integers(2, 30))
 def test_no_line_is_wider_than_asked_for(text: str, width: int) -> None:
     for line in Content(text).wrap(width):
         assert cell_len(line.plain) <= width

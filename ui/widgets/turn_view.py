@@ -80,5 +80,9 @@ def _standing(texts: Texts, turn: LiveTurn) -> Content:
     problem = trouble(texts, turn)
     if problem is None:
         return Content.styled(f"✓ {ending(texts, turn)}", "dim")
-    title = f"✗ {problem.title}" + (f": {problem.reason}" if problem.reason else "")
-    return Content.assemble((title, f"bold $text-{problem.severity}"), "\n  ", problem.next_step)
+    said = problem.title
+    if problem.reason:
+        said = texts.error_with_reason.format(title=problem.title, reason=problem.reason)
+    return Content.assemble(
+        (f"✗ {said}", f"bold $text-{problem.severity}"), "\n  ", problem.next_step
+    )
