@@ -53,7 +53,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Sampling(Record, frozen=True, kw_only=True):
     """How tokens are chosen. `temperature` 0 is greedy; `seed` None draws one."""
 
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.3
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.1
     top_k: Annotated[int, Meta(ge=0, le=1000)] = 40
     top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.05

@@ -7,6 +7,7 @@ configured, 143 stopped at once by a second signal.
 
 import argparse
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sluice {__version__}")
-    _add_serving(parser)
+    _add_serving(parser, default=None)
     parser.set_defaults(run=_open)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -55,12 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
     tui = commands.add_parser("tui", help="open the UI of a running appliance")
     tui.add_argument("--url", help="its address; by default the one of the data directory")
     tui.add_argument("--key-file", type=Path, help="file with the key; by default admin.key")
-    tui.add_argument("--data", type=Path, metavar="DIR", help="data directory")
+    _add_data(tui)
     tui.add_argument("--language", choices=["en", "zh"], help="by default the locale's")
     tui.set_defaults(run=_tui)
 
     models = commands.add_parser("models", help="list, pull, verify or import weights")
-    models.add_argument("--data", type=Path, metavar="DIR", help="data directory")
+    _add_data(models)
     models.add_argument(
         "--cache", action="store_true", help="use the directory of the project's tests"
     )
@@ -79,18 +80,30 @@ def build_parser() -> argparse.ArgumentParser:
 
     limiter = commands.add_parser("limiter", help="the limiter alone, for an external Valkey")
     limiter.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
-    limiter.add_argument("--data", type=Path, metavar="DIR", help="data directory")
+    _add_data(limiter)
     limiter.set_defaults(run=_limiter)
     return parser
 
 
-def _add_serving(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data directory")
-    parser.add_argument("--host", metavar="H", help="address to listen on")
-    parser.add_argument("--port", type=_port, metavar="N", help="port; 0 picks a free one")
-    parser.add_argument("--model", metavar="PATH", help="chat model: a name or a GGUF file")
-    parser.add_argument("--embedding-model", metavar="PATH", help="embedding model")
-    parser.add_argument("--engine", choices=["llama", "fake"], help="fake: no model, for tests")
+def _add_data(parser: argparse.ArgumentParser, *, default: str | None = SUPPRESS) -> None:
+    """A command keeps what was given before its name: `sluice --data D serve`."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data directory", default=default)
+
+
+def _add_serving(parser: argparse.ArgumentParser, *, default: str | None = SUPPRESS) -> None:
+    _add_data(parser, default=default)
+    for name, metavar, meaning in (
+        ("--host", "H", "address to listen on"),
+        ("--model", "PATH", "chat model: a name or a GGUF file"),
+        ("--embedding-model", "PATH", "embedding model"),
+    ):
+        parser.add_argument(name, metavar=metavar, help=meaning, default=default)
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="port; 0 picks a free one", default=default
+    )
+    parser.add_argument(
+        "--engine", choices=["llama", "fake"], help="fake: no model, for tests", default=default
+    )
 
 
 def _port(text: str) -> int:

@@ -1,0 +1,50 @@
+"""The command line, as far as it can be told without starting anything."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.cli.main import build_parser, main
+from appliance.errors import EXIT_USAGE
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["--data", "d", "--port", "0", "--engine", "fake", "serve"],
+        ["serve", "--data", "d", "--port", "0", "--engine", "fake"],
+        ["--data", "d", "serve", "--port", "0", "--engine", "fake"],
+        ["--data", "d", "--port", "0", "--engine", "fake"],
+    ],
+)
+def test_options_count_before_and_after_the_command(line: list[str]) -> None:
+    arguments = build_parser().parse_args(line)
+    assert (arguments.data, arguments.port, arguments.engine) == (Path("d"), 0, "fake")
+    assert arguments.host is arguments.model is None
+
+
+@pytest.mark.parametrize("command", ["tui", "doctor"])
+def test_every_command_takes_the_data_directory(command: str) -> None:
+    assert build_parser().parse_args([command, "--data", "d"]).data == Path("d")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["serve", "--port", "70000"], ["serve", "--port", "x"], ["serve", "--engine", "x"], ["huh"]],
+)
+def test_wrong_usage_is_said_and_has_its_exit_status(
+    line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    assert ended.value.code == EXIT_USAGE
+    assert "usage" in capsys.readouterr().err
+
+
+def test_the_ui_without_a_terminal_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", str(tmp_path)]) != 0
+    assert "sluice serve" in capsys.readouterr().err
