@@ -279,6 +279,18 @@ async def test_the_demo_is_offered_once_when_the_faq_is_empty(empty_api: StubApi
         assert not isinstance(sluice.app.screen, Confirm)
 
 
+async def test_who_is_typing_already_is_not_interrupted_by_the_offer(empty_api: StubApi) -> None:
+    empty_api.down()
+    async with running(empty_api) as sluice:
+        await sluice.sees("Waiting for the server")
+        await sluice.type("typing")
+        empty_api.up()
+        await sluice.sees("● ready")
+        await sluice.until(lambda: empty_api.calls("GET", "/api/faq"))
+        await sluice.pilot.pause()
+        assert not isinstance(sluice.app.screen, Confirm)
+
+
 async def test_the_demo_is_loaded_on_request(empty_api: StubApi, api: StubApi) -> None:
     entries = tuple(empty_api.entries.values())
     empty_api.entries.clear()

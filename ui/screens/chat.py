@@ -107,7 +107,7 @@ class ChatScreen(SluiceScreen):
         if not self._demo_was_offered:
             page = await self._client.entries(limit=1)
             self._demo_was_offered = True
-            if not page.items:
+            if not page.items and not self._prompt.text:
                 self._offer_demo()
 
     # --- what changed is shown --------------------------------------------------------------
