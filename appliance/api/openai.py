@@ -10,7 +10,7 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -147,7 +147,7 @@ async def chat_completions(services: Services, data: ChatBody) -> Response[Any] 
             media_type="text/event-stream",
             headers=NO_BUFFERING,
         )
-    return await _whole(services, request, first, events, data)
+    return await _whole(request, first, events)
 
 
 @post("/embeddings", status_code=200)
@@ -259,11 +259,9 @@ def _raise_if_failed(event: StreamEvent) -> None:
 
 
 async def _whole(
-    services: Services,
     request: Request,
     first: StreamEvent,
     events: AsyncGenerator[StreamEvent, None],
-    data: ChatBody,
 ) -> Response[Any]:
     parts: list[str] = []
     event: StreamEvent | None = first
@@ -344,5 +342,5 @@ def _line(value: object) -> bytes:
 
 router = Router(
     "/v1",
-    route_handlers=[list_models, cast(Any, chat_completions), create_embeddings],
+    route_handlers=[list_models, chat_completions, create_embeddings],
 )

@@ -9,19 +9,20 @@ is a dead letter: it fails with its reason instead of killing a third.
 
 import asyncio
 import logging
-import time
 
 from appliance import keys
 from appliance.bus import scripts
 from appliance.bus.client import AWAY, Bus, ensure_group
 from appliance.bus.notices import Notice, notify
 from appliance.bus.texts import emitted_text
+from appliance.bus.workers import live_worker_ids
 from appliance.schema import Cancelled, Event, Failed
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
+WORKERS_MOST = 10_000  # one too few here would take work from a living worker
 
 
 class Reaper:
@@ -61,9 +62,9 @@ class Reaper:
         await self._bus.delete(keys.WORKERS)
 
     async def _reap_silent(self) -> None:
-        since_ms = int(1000 * (time.time() - self._settings.worker.lost_after_s))
-        live = await self._bus.zrangebyscore(keys.WORKERS, since_ms, "+inf", start=0, num=10_000)
-        alive = {raw.decode() for raw in live}
+        alive = await live_worker_ids(
+            self._bus, self._settings.worker.lost_after_s, most=WORKERS_MOST
+        )
         for worker_id in await self._consumers():
             if worker_id not in alive and not await self._bus.exists(keys.worker(worker_id)):
                 await self._reap(worker_id)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance import __version__
-from appliance.errors import EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, SluiceError
+from appliance.errors import EXIT_INTERNAL, EXIT_OK, SluiceError
 from appliance.runtime.options import Options
 from appliance.settings import load, models_directory
 
@@ -173,6 +173,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    import msgspec
+
     from appliance.runtime.children import worker_configs
     from appliance.supervisor.directory import prepare_data_directory
     from appliance.worker import main as worker
@@ -180,8 +182,6 @@ def _worker(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     settings = options.applied(load(prepare_data_directory(options.data_directory)))
     config = worker_configs(settings, arguments.redis)[0]
-    import msgspec
-
     return worker.main(msgspec.structs.replace(config, name=arguments.name))
 
 
@@ -197,6 +197,3 @@ def _limiter(arguments: argparse.Namespace) -> int:
     logs.set_up(data, settings.log)
     asyncio.run(LimiterService(arguments.redis, settings).run())
     return EXIT_OK
-
-
-__all__ = ["EXIT_USAGE", "build_parser", "main"]

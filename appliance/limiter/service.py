@@ -16,6 +16,7 @@ from appliance import keys
 from appliance.bus import scripts
 from appliance.bus.client import AWAY, Bus, Row, connect, connect_blocking, ensure_group
 from appliance.bus.notices import Notice
+from appliance.bus.workers import live_workers
 from appliance.limiter.queue import Action, Admit, FairQueue, Refuse, Wait
 from appliance.schema import TERMINAL_STATES, Admitted, QueueStatus, Refused, Request, Waiting
 from appliance.settings import Settings
@@ -155,13 +156,8 @@ class LimiterService:
         await self._bus.zrem(keys.OPEN, request_id)
 
     async def _count_workers(self) -> None:
-        since_ms = int(1000 * (time.time() - self._settings.worker.lost_after_s))
-        live = await self._bus.zrangebyscore(keys.WORKERS, since_ms, "+inf", start=0, num=1000)
-        pipeline = self._bus.pipeline(transaction=False)
-        for worker_id in live:
-            pipeline.hget(keys.worker(worker_id.decode()), "slots")
-        slots = await pipeline.execute()
-        capacity = sum(int(count) for count in slots if count)
+        live = await live_workers(self._bus, self._settings.worker.lost_after_s)
+        capacity = sum(worker.slots for worker in live)
         await self._perform(self._queue.workers_changed(capacity, now_s=time.monotonic()))
 
     async def _reconcile(self) -> None:

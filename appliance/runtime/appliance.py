@@ -28,6 +28,7 @@ from appliance.background.reaper import Reaper
 from appliance.bus.client import AWAY, Bus, check_layout, connect
 from appliance.bus.embeddings import Embedder
 from appliance.bus.replies import ReplyReader
+from appliance.bus.workers import live_workers
 from appliance.errors import EXIT_OK, CannotBoot, SluiceError
 from appliance.knowledge.centring import Centred
 from appliance.knowledge.demo import load_demo
@@ -44,7 +45,7 @@ from appliance.runtime.children import MILVUS, POOL, VALKEY, Family, family
 from appliance.runtime.http import HttpServer, address, bind
 from appliance.runtime.keyfile import admin_key
 from appliance.runtime.options import Options
-from appliance.runtime.report import Report, live_workers
+from appliance.runtime.report import Report
 from appliance.schema import ChildStatus
 from appliance.settings import Settings, load
 from appliance.supervisor.directory import prepare_data_directory
@@ -210,7 +211,7 @@ class Appliance:
         """Returns once a worker answers and the index is open, or goes on without the index."""
         for name in self._children.workers:
             await self._child_ready(name)
-        for worker in await live_workers(bus, self._settings):
+        for worker in await live_workers(bus, self._settings.worker.lost_after_s):
             embedder.known(worker)
         index.wake()
         if not await index.opened(INDEX_START_TIMEOUT_S):

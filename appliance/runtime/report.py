@@ -4,32 +4,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
-from appliance import __version__, keys
-from appliance.bus.client import AWAY, Bus, Fields
+from appliance import __version__
+from appliance.bus.client import AWAY, Bus
 from appliance.bus.replies import ReplyReader
+from appliance.bus.workers import live_workers
 from appliance.knowledge.index import Index
 from appliance.limiter.service import LimiterService
-from appliance.schema import FaqStatus, Status, WorkerStatus
+from appliance.schema import FaqStatus, Status
 from appliance.settings import Settings
 from appliance.supervisor.tree import Tree
-
-
-async def live_workers(bus: Bus, settings: Settings) -> tuple[WorkerStatus, ...]:
-    """Every worker with a fresh heartbeat."""
-    since_ms = int(1000 * (time.time() - settings.worker.lost_after_s))
-    ids = await bus.zrangebyscore(keys.WORKERS, since_ms, "+inf", start=0, num=1000)
-    pipeline = bus.pipeline(transaction=False)
-    for worker_id in ids:
-        pipeline.hgetall(keys.worker(worker_id.decode()))
-    found: list[Fields] = await pipeline.execute()
-    return tuple(_worker(fields) for fields in found if fields)
-
-
-def _worker(fields: Fields) -> WorkerStatus:
-    texts = {name.decode(): value.decode() for name, value in fields.items()}
-    return msgspec.convert(texts, WorkerStatus, strict=False)
 
 
 @dataclass
@@ -50,7 +33,7 @@ class Report:
             uptime_s=round(time.monotonic() - self.started_s, 1),
             ready=not await self.readiness(),
             children=self.tree.statuses(),
-            workers=await live_workers(self.bus, self.settings),
+            workers=await live_workers(self.bus, self.settings.worker.lost_after_s),
             queue=self.limiter.status,
             faq=await self.faq(),
             sessions_following=self.replies.following,
@@ -62,7 +45,7 @@ class Report:
     async def readiness(self) -> Mapping[str, str]:
         """What keeps questions from being answered, by part; empty when nothing does."""
         try:
-            workers = await live_workers(self.bus, self.settings)
+            workers = await live_workers(self.bus, self.settings.worker.lost_after_s)
         except AWAY:
             return {"valkey": "the store is not answering"}
         if not workers:
