@@ -8,6 +8,9 @@ tensor lies inside the file, in order, aligned, without overlap. It reads no wei
 Work is bounded by the limits below, not by numbers in the file: a count is compared with the
 bytes that are left before anything is done that many times. Every fault is `Invalid`.
 
+The store asks before it takes a file in, a worker before it loads one; what the header says of
+layers and heads tells both how much memory the model will need.
+
 It does not prove that a model is a good one: only that its tables are what they claim to be.
 Format: the GGUF specification, versions 2 and 3, and the limits of llama.cpp's own reader.
 """
@@ -97,6 +100,12 @@ class Header:
     architecture: str
     tensor_count: int
     values: dict[str, Scalar]
+    size_bytes: int
+
+    def number(self, name: str, default: int = 0) -> int:
+        """An integer of this model's architecture, e.g. `block_count`."""
+        value = self.values.get(f"{self.architecture}.{name}")
+        return int(value) if isinstance(value, int | float) else default
 
     @property
     def pools(self) -> bool:
@@ -195,7 +204,7 @@ def _check(reader: _Reader) -> Header:
     if isinstance(parts, int) and parts > 1:
         _refuse(f"it is one of {parts} parts; join them with `llama-gguf-split --merge` first")
     _check_tensors(reader, tensor_count, _alignment(reader.values))
-    return Header(architecture, tensor_count, reader.values)
+    return Header(architecture, tensor_count, reader.values, reader.size_bytes)
 
 
 def _count(reader: _Reader, what: str, high: int, least_bytes: int) -> int:

@@ -12,13 +12,13 @@ from typing import Literal
 
 import psutil
 
-from appliance.errors import CannotBoot, Invalid
+from appliance.errors import CannotBoot, Invalid, NotFound, SluiceError
 from appliance.worker.backend import Backend, Shape
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
 from appliance.worker.fake import FakeBackend
-from appliance.worker.gguf_header import Header, read_header
 from appliance.worker.jobs import Output
+from models.precheck import Header, precheck
 
 CACHE_VALUE_BYTES = 2  # float16
 WORKING_BYTES = 256 * 2**20  # compute buffers, logits and the process itself
@@ -76,7 +76,7 @@ def build_backend(
     if settings.chat_model is None:
         raise CannotBoot("no chat model is configured", hint="set models.chat")
     chat = _check(settings.chat_model)
-    if chat.text("general.architecture") in ENCODERS:
+    if chat.architecture in ENCODERS:
         raise CannotBoot(
             f"{settings.chat_model} is an embedding model and cannot chat",
             hint="set models.chat to a chat model",
@@ -154,20 +154,15 @@ class _Percentage:
 
 
 def _check(path: Path) -> Header:
+    """The header of weights that may be reached through a link, as caches of models do."""
     try:
-        return read_header(path)
-    except FileNotFoundError:
+        return precheck(path.resolve())
+    except NotFound:
         raise CannotBoot(
             f"there is no model at {path}", hint="get it with `sluice models pull`"
         ) from None
-    except OSError as error:
-        raise CannotBoot(
-            f"the model {path} cannot be read: {error.strerror}", hint="check its permissions"
-        ) from error
-    except Invalid as error:
-        raise CannotBoot(
-            error.message, hint="the file is damaged or no model: pull or import it again"
-        ) from error
+    except SluiceError as error:
+        raise CannotBoot(error.message, hint=error.hint) from None
 
 
 def _gigabytes(size_bytes: int) -> str:

@@ -20,7 +20,7 @@ from appliance.worker.boot import (
     check_memory,
 )
 from appliance.worker.config import WorkerConfig
-from appliance.worker.gguf_header import Header, read_header
+from models.precheck import Header, precheck
 
 CONFIG = WorkerConfig(
     name="w",
@@ -68,7 +68,7 @@ QWEN = gguf(
 def header_of(content: bytes, folder: Path) -> Header:
     path = folder / "model.gguf"
     path.write_bytes(content)
-    return read_header(path)
+    return precheck(path)
 
 
 @pytest.mark.unit
@@ -89,7 +89,7 @@ def test_a_damaged_header_is_refused_and_never_crashes(
         header = header_of(QWEN[:at] + damage + QWEN[at + len(damage) :], folder)
     except Invalid:
         return
-    assert header.tensors >= 0
+    assert header.tensor_count >= 0
 
 
 @pytest.mark.unit
@@ -102,15 +102,24 @@ def test_a_header_that_is_cut_off_is_refused(
 
 
 @pytest.mark.unit
+def test_weights_may_be_reached_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(gguf(general__architecture="bert"))
+    link = tmp_path / "model.gguf"
+    link.symlink_to(tmp_path / "blob")
+    with pytest.raises(CannotBoot, match="embedding model"):
+        build_backend(BackendSettings(engine="llama", chat_model=link))
+
+
+@pytest.mark.unit
 def test_memory_that_is_not_there_is_said_in_gigabytes() -> None:
     header = Header(
+        "x",
+        1,
         {
-            "general.architecture": "x",
             "x.block_count": 10,
             "x.embedding_length": 1000,
             "x.attention.head_count": 10,
         },
-        tensors=1,
         size_bytes=4_000_000_000,
     )
     check_memory(header, None, cache_tokens=10_000, available_bytes=4_700_000_000)
@@ -125,9 +134,9 @@ def test_memory_that_is_not_there_is_said_in_gigabytes() -> None:
     ("content", "said"),
     [
         (None, "no model at"),
-        (b"", "not a GGUF"),
-        (b"<html>404 Not Found</html>" * 10, "not a GGUF"),
-        (QWEN[:60], "cut off"),
+        (b"", "GGUF mark"),
+        (b"<html>404 Not Found</html>" * 10, "GGUF mark"),
+        (QWEN[:60], "not a sound GGUF"),
         (gguf(general__architecture="bert"), "embedding model"),
     ],
 )
@@ -161,7 +170,7 @@ def test_weights_that_are_cut_off_cannot_boot(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     with model_path("gemma-3-270m*.gguf").open("rb") as whole:
         path.write_bytes(whole.read(20_000_000))
-    with pytest.raises(CannotBoot, match="cannot be loaded"):
+    with pytest.raises(CannotBoot, match="tensors need"):
         build_backend(BackendSettings(engine="llama", chat_model=path, shape=SMALL, threads=1))
 
 
