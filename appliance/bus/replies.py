@@ -4,9 +4,10 @@ A single XREAD blocks on all streams with a reader. A new follower interrupts it
 `wake:NODE`, a stream that is always in the set. There is no connection, thread or task per
 request: two hundred idle followers cost two hundred small objects.
 
-Each followed request has one `Feed`: the entries seen since it was opened. A follower keeps its own
-cursor; what lies before the feed's first entry it reads with XRANGE, so it may start anywhere.
-Memory is bounded: a feed keeps its last `FEED_ENTRIES`, a slow follower falls back to XRANGE.
+Each followed request has one `Feed`: the entries seen since it was opened, numbered. A follower
+counts along; what lies before the feed it reads with XRANGE, so it may start anywhere.
+Memory is bounded: a feed keeps at least its last `FEED_ENTRIES`, and a follower that is slower
+falls back to XRANGE.
 
 The same reader takes the embeddings that workers send to this process (`answers:NODE`).
 """
@@ -14,7 +15,7 @@ The same reader takes the embeddings that workers send to this process (`answers
 import asyncio
 import logging
 import re
-from collections import deque
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
@@ -47,21 +48,40 @@ class StreamEvent:
 
 @dataclass
 class Feed:
-    """What the reader has seen of one reply stream; `since` is the id before its first entry."""
+    """What the reader has seen of one reply stream.
+
+    `since` is the id before the first entry, `first` that entry's number; entries are numbered
+    from the opening of the feed, so that a follower counts instead of comparing ids.
+    """
 
     since: str
     last: str
-    entries: deque[StreamEvent] = field(default_factory=deque)
+    first: int = 0
+    entries: list[StreamEvent] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     followers: int = 0
     ended: bool = False
+
+    @property
+    def end(self) -> int:
+        """The number that the next entry will have."""
+        return self.first + len(self.entries)
+
+    def number_after(self, cursor: str) -> int | None:
+        """The number of the first entry after an id, None when some may lie before the feed."""
+        position = parse_id(cursor)
+        if position < parse_id(self.since):
+            return None
+        return self.first + bisect_right(self.entries, position, key=lambda e: parse_id(e.id))
 
     def add(self, event: StreamEvent) -> None:
         self.entries.append(event)
         self.last = event.id
         self.ended = self.ended or event.terminal
-        if len(self.entries) > FEED_ENTRIES:
-            self.since = self.entries.popleft().id
+        if len(self.entries) >= 2 * FEED_ENTRIES:
+            self.since = self.entries[FEED_ENTRIES - 1].id
+            self.first += FEED_ENTRIES
+            del self.entries[:FEED_ENTRIES]
         self.news.set()
         self.news = asyncio.Event()
 
@@ -104,23 +124,32 @@ class ReplyReader:
         cursor = after
         try:
             while True:
-                if parse_id(cursor) < parse_id(feed.since):
+                number = feed.number_after(cursor)
+                if number is None:
                     batch = await self._range(request_id, cursor)
-                else:
-                    news = feed.news
-                    batch = [e for e in feed.entries if parse_id(e.id) > parse_id(cursor)]
-                    if not batch:
-                        if feed.ended and parse_id(cursor) >= parse_id(feed.last):
+                    for event in batch:
+                        cursor = event.id
+                        yield event
+                        if event.terminal:
                             return
-                        await news.wait()
+                    if not batch:  # trimmed away or gone: nothing lies between cursor and feed
+                        cursor = feed.since
+                    continue
+                ahead = parse_id(cursor) > parse_id(feed.last)  # the feed has yet to come this far
+                while number >= feed.first:
+                    if number == feed.end:
+                        if feed.ended:
+                            return
+                        await feed.news.wait()
                         continue
-                for event in batch:
-                    cursor = event.id
+                    event = feed.entries[number - feed.first]
+                    number += 1
+                    if ahead and parse_id(event.id) <= parse_id(cursor):
+                        continue
+                    ahead, cursor = False, event.id
                     yield event
                     if event.terminal:
                         return
-                if not batch:  # trimmed away or gone: nothing lies between cursor and feed
-                    cursor = feed.since
         finally:
             feed.followers -= 1
             if feed.followers == 0:
