@@ -86,7 +86,15 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["llama", "fake"],
         Meta(description='"llama" runs the models; "fake" is a deterministic echo for tests.'),
     ] = "llama"
-    count: Annotated[int, Meta(ge=1, le=64, description="How many worker processes.")] = 1
+    count: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="How many workers the chat model gets, each a process with its own copy; "
+            "0 is one per GPU, or one.",
+        ),
+    ] = 0
     slots: Annotated[
         int, Meta(ge=1, le=256, description="Requests one worker answers side by side.")
     ] = 8

@@ -23,7 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, CannotBoot, SluiceError
-from appliance.runtime.children import model_paths, physical_cores
+from appliance.fleet.workers import physical_cores
+from appliance.runtime.children import model_paths
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
 from appliance.schema import Status

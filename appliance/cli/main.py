@@ -72,6 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serving(doctor)
     doctor.set_defaults(run=_doctor)
 
+    devices = commands.add_parser("devices", help="list what computes here, as JSON")
+    devices.set_defaults(run=_devices)
+
     worker = commands.add_parser("worker", help="one worker for an external Valkey")
     worker.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
     worker.add_argument("--name", default="worker-x", help="first part of the worker's id")
@@ -170,6 +173,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from appliance.cli.doctor import examine
 
     return examine(_options(arguments))
+
+
+def _devices(_: argparse.Namespace) -> int:
+    import msgspec
+
+    from appliance.worker.llama_library import load_library
+
+    sys.stdout.write(msgspec.json.encode(load_library().devices()).decode() + "\n")
+    return EXIT_OK
 
 
 def _worker(arguments: argparse.Namespace) -> int:

@@ -212,7 +212,8 @@ class Appliance:
         for name in self._children.workers:
             await self._child_ready(name)
         for worker in await live_workers(bus, self._settings.worker.lost_after_s):
-            embedder.known(worker)
+            if worker.embedding_size:
+                embedder.known(worker)
         index.wake()
         if not await index.opened(INDEX_START_TIMEOUT_S):
             log.warning("serving without the FAQ index: %s", index.degraded)

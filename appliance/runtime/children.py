@@ -1,29 +1,29 @@
 """Which children this appliance has, in start order: store, index, workers."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import psutil
 
 from appliance.errors import CannotBoot, NotFound
+from appliance.fleet.devices import gpus
+from appliance.fleet.plan import Machine, seats
+from appliance.fleet.workers import (
+    cache_tokens,
+    physical_cores,
+    worker_child,
+    worker_config,
+)
 from appliance.settings import Settings, models_directory
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.directory import socket_directory
-from appliance.supervisor.guard import own_command
-from appliance.supervisor.machine import Policy
 from appliance.supervisor.milvus import embedded_milvus
 from appliance.supervisor.valkey import embedded_valkey
+from appliance.worker.boot import memory_bytes
 from appliance.worker.config import WorkerConfig
 from models.store import Store
 
 POOL = "main"
-COMPUTE_ENVIRONMENT = {
-    # ggml's threads wait for each other by spinning. Without a bound one busy neighbour on the
-    # machine makes an answer several times slower; without any spin a quiet machine loses a third.
-    "GOMP_SPINCOUNT": "1000",
-}
 VALKEY = "valkey"
 MILVUS = "milvus"
 
@@ -55,7 +55,7 @@ def family(settings: Settings, data: Path) -> Family:
         milvus_uri = milvus.uri
     configs = worker_configs(settings, redis_url)
     needs = () if settings.external.redis_url else (VALKEY,)
-    specs += [_worker(settings, config, data, needs) for config in configs]
+    specs += [worker_child(settings, config, data, needs) for config in configs]
     return Family(
         specs=tuple(specs),
         redis_url=redis_url,
@@ -67,31 +67,27 @@ def family(settings: Settings, data: Path) -> Family:
 
 
 def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
-    """One configuration per worker; together their threads never exceed the cores."""
+    """One configuration per worker of the chat model. Raises CannotBoot, see `fleet.plan`."""
     chat, embedding = model_paths(settings)
     worker = settings.worker
-    threads = worker.threads or physical_cores()
+    fake = worker.engine == "fake"
+    machine = Machine(
+        gpus=() if fake or worker.count == 1 or worker.gpu_layers == 0 else gpus(),
+        # A fake worker computes nothing, so any number of them is within the budget.
+        threads=max(worker.count, 1) if fake else worker.threads or physical_cores(),
+        memory_bytes=psutil.virtual_memory().available,
+    )
+    weights_bytes = copy_bytes = 0
+    if chat and worker.count > 1:
+        weights_bytes = Path(chat).stat().st_size
+        copy_bytes = memory_bytes(Path(chat), cache_tokens=cache_tokens(settings)) - weights_bytes
     return [
-        WorkerConfig(
-            name=f"worker-{number}",
-            redis_url=redis_url,
-            pool=POOL,
-            engine=worker.engine,
-            chat_model=chat,
-            embedding_model=embedding,
-            slots=worker.slots,
-            context_tokens=worker.context_tokens,
-            cache_tokens=max(worker.cache_tokens, worker.context_tokens),
-            step_tokens=max(worker.step_tokens, worker.slots),
-            threads=max(1, threads // worker.count),
-            gpu_layers=worker.gpu_layers,
-            heartbeat_s=worker.heartbeat_s,
-            lost_after_s=worker.lost_after_s,
-            reply_ttl_s=settings.requests.reply_ttl_s,
-            drain_timeout_s=settings.supervision.drain_timeout_s,
-            log_level=settings.log.level,
+        worker_config(
+            settings, seat, redis_url=redis_url, pool=POOL, chat=chat, embedding=embedding
         )
-        for number in range(worker.count)
+        for seat in seats(
+            machine, count=worker.count, weights_bytes=weights_bytes, copy_bytes=copy_bytes
+        )
     ]
 
 
@@ -106,12 +102,6 @@ def model_paths(settings: Settings) -> tuple[str, str]:
     )
 
 
-def physical_cores() -> int:
-    """Cores this process may use: hyper-threads only slow matrix products down."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
-
-
 def _weights(store: Store, named: str, kind: str) -> str:
     path = Path(named).expanduser()
     if named and (path.is_absolute() or path.exists()):
@@ -122,20 +112,3 @@ def _weights(store: Store, named: str, kind: str) -> str:
         return str(store.find(named) if named else store.starter(kind))
     except NotFound as error:
         raise CannotBoot(error.message, hint=error.hint) from None
-
-
-def _worker(
-    settings: Settings, config: WorkerConfig, data: Path, needs: tuple[str, ...]
-) -> ChildSpec:
-    return ChildSpec(
-        name=config.name,
-        command=own_command("worker", "--name", config.name),
-        directory=data,
-        boot_line=msgspec.json.encode(config).decode(),
-        extra_environment=COMPUTE_ENVIRONMENT,
-        needs=needs,
-        policy=Policy(
-            start_timeout_s=settings.supervision.start_timeout_s,
-            stop_timeout_s=settings.supervision.drain_timeout_s + 2.0,
-        ),
-    )

@@ -29,7 +29,8 @@ ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "roberta", "t5encoder", "moder
 class BackendSettings:
     """`gpu_layers` -1: all, when there is a GPU. `threads` 0: the physical cores.
 
-    `embedding_model` None runs without one. `step_delay_s` slows the fake engine.
+    `embedding_model` None runs without one. `device` "" uses every GPU there is.
+    `step_delay_s` slows the fake engine.
     """
 
     engine: Literal["llama", "fake"]
@@ -38,6 +39,7 @@ class BackendSettings:
     shape: Shape = field(default_factory=Shape)
     threads: int = 0
     gpu_layers: int = -1
+    device: str = ""
     step_delay_s: float = 0.0
 
 
@@ -59,6 +61,7 @@ def build_engine(
         shape=_shape(config),
         threads=config.threads,
         gpu_layers=config.gpu_layers,
+        device=config.device,
     )
     backend = build_backend(settings, on_progress=_Percentage(progress).hear)
     return Engine(backend, emit=emit, on_fatal=on_fatal)
@@ -97,6 +100,7 @@ def build_backend(
         embedding_model=settings.embedding_model,
         threads=settings.threads or psutil.cpu_count(logical=False) or 1,
         gpu_layers=settings.gpu_layers,
+        device=settings.device,
     )
     return LlamaBackend(options, settings.shape, on_progress=on_progress)
 
@@ -105,7 +109,7 @@ def check_memory(
     chat: Header, embedding: Header | None, *, cache_tokens: int, available_bytes: int
 ) -> None:
     """Raises CannotBoot when weights, cache and working memory exceed what is available."""
-    needed = chat.size_bytes + cache_bytes(chat, cache_tokens) + WORKING_BYTES
+    needed = needed_bytes(chat, cache_tokens)
     if embedding is not None:
         needed += embedding.size_bytes
     if needed > available_bytes:
@@ -114,6 +118,16 @@ def check_memory(
             f"and {_gigabytes(available_bytes)} are free",
             hint="choose a smaller model, lower worker.cache_tokens, or free memory",
         )
+
+
+def memory_bytes(path: Path, *, cache_tokens: int) -> int:
+    """What a worker with these weights will need. Raises CannotBoot for no sound weights."""
+    return needed_bytes(_check(path), cache_tokens)
+
+
+def needed_bytes(chat: Header, cache_tokens: int) -> int:
+    """Weights, KV cache and working memory."""
+    return chat.size_bytes + cache_bytes(chat, cache_tokens) + WORKING_BYTES
 
 
 def cache_bytes(chat: Header, cache_tokens: int) -> int:

@@ -6,7 +6,10 @@ import msgspec
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes are those of `settings.Worker`; `name` is the first part of the worker's id."""
+    """Sizes are those of `settings.Worker`; `name` is the first part of the worker's id.
+
+    `device` is the one GPU to use, "" for whatever is there.
+    """
 
     name: str
     redis_url: str
@@ -20,6 +23,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     step_tokens: int
     threads: int
     gpu_layers: int
+    device: str = ""
     heartbeat_s: float
     lost_after_s: float
     reply_ttl_s: int

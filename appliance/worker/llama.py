@@ -32,12 +32,16 @@ MICROBATCH_TOKENS = 512  # llama.cpp computes a larger step in parts of this siz
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaOptions:
-    """What to load and with what. `gpu_layers` -1: all, when there is a GPU."""
+    """What to load and with what. `gpu_layers` -1: all, when there is a GPU.
+
+    `device` names the one GPU to use, "" leaves that to the library.
+    """
 
     chat_model: Path
     embedding_model: Path | None
     threads: int
     gpu_layers: int = ALL_LAYERS
+    device: str = ""
 
 
 class LlamaBackend:
@@ -51,6 +55,7 @@ class LlamaBackend:
         self, options: LlamaOptions, shape: Shape, *, on_progress: Callable[[float], None]
     ) -> None:
         self._shape = shape
+        self._device = options.device
         library = load_library()
         gpu_layers = options.gpu_layers if computes_on_gpu() else 0
         try:
@@ -143,7 +148,11 @@ class LlamaBackend:
         """Load everything or nothing."""
         self._embedder: EmbeddingModel | None = None
         self._model = Model(
-            library, options.chat_model, gpu_layers=gpu_layers, on_progress=on_progress
+            library,
+            options.chat_model,
+            gpu_layers=gpu_layers,
+            device=options.device if gpu_layers else "",
+            on_progress=on_progress,
         )
         try:
             self._context = self._open_context(options.threads, on_gpu=gpu_layers != 0)
@@ -177,7 +186,9 @@ class LlamaBackend:
 
     def _find_facts(self, library: Library, *, on_gpu: bool) -> Facts:
         kinds = ("gpu", "integrated") if on_gpu else ("cpu",)
-        device = next((one for one in library.devices() if one.kind in kinds), None)
+        devices = [one for one in library.devices() if one.kind in kinds]
+        pinned = [one for one in devices if one.name == self._device]
+        device = next(iter(pinned or devices), None)
         embedder = self._embedder
         return Facts(
             engine="llama",
@@ -206,6 +217,7 @@ def _load_embedder(library: Library, options: LlamaOptions, gpu_layers: int) -> 
         library,
         options.embedding_model,
         gpu_layers=ALL_LAYERS if gpu_layers else 0,
+        device=options.device if gpu_layers else "",
         on_progress=lambda fraction: None,
     )
     try:

@@ -81,12 +81,21 @@ class Library:
             )
         return found
 
+    def device_handle(self, name: str) -> int:
+        """The library's own pointer to a device. Raises CannotBoot for one that is not there."""
+        handle = self._ggml.ggml_backend_dev_by_name(name.encode())
+        if not handle:
+            known = ", ".join(device.name for device in self.devices())
+            raise CannotBoot(f"there is no device {name}", hint=f"this machine has: {known}")
+        return int(handle)
+
     def _declare(self) -> None:
         pointer, size = ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t)
         for name, result, arguments in (
             ("ggml_backend_load_all_from_path", None, [ctypes.c_char_p]),
             ("ggml_backend_dev_count", ctypes.c_size_t, []),
             ("ggml_backend_dev_get", pointer, [ctypes.c_size_t]),
+            ("ggml_backend_dev_by_name", pointer, [ctypes.c_char_p]),
             ("ggml_backend_dev_name", ctypes.c_char_p, [pointer]),
             ("ggml_backend_dev_description", ctypes.c_char_p, [pointer]),
             ("ggml_backend_dev_type", ctypes.c_int, [pointer]),

@@ -22,7 +22,10 @@ TEMPLATE_NAME = None  # the model's default template
 
 
 class Model:
-    """Weights and vocabulary of one file, with `gpu_layers` layers on a GPU (-1 for all)."""
+    """Weights and vocabulary of one file, with `gpu_layers` layers on a GPU (-1 for all).
+
+    With a `device` only this GPU is used. Raises CannotBoot, also for one that is not there.
+    """
 
     def __init__(
         self,
@@ -31,8 +34,12 @@ class Model:
         *,
         gpu_layers: int,
         on_progress: Callable[[float], None],
+        device: str = "",
     ) -> None:
         parameters = binding.llama_model_default_params()
+        if device:  # a list that ends with a null pointer; it must live until loading is done
+            chosen = (ctypes.c_void_p * 2)(library.device_handle(device), None)
+            parameters.devices = ctypes.cast(chosen, ctypes.c_void_p)
         parameters.n_gpu_layers = gpu_layers
         callback = progress_callback(on_progress)
         parameters.progress_callback = callback

@@ -93,13 +93,16 @@ class Server:
         """Serves until stopped. `ready` is called once the first report is stored."""
         await self._until_back(self._register)
         ready()
-        loops = [self._take, self._take_embeds, self._listen, self._report]
+        taking = [self._take]
+        if self._engine.facts.embedding_size:
+            taking.append(self._take_embeds)
+        loops = [*taking, self._listen, self._report]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._repeat(loop), name=loop.__name__) for loop in loops]
             emitting = group.create_task(self._emit_forever(), name="emit")
             await self._stopping.wait()
-            tasks[0].cancel()
-            tasks[1].cancel()
+            for task in tasks[: len(taking)]:
+                task.cancel()
             while self._jobs:
                 self._room.clear()
                 await self._room.wait()

@@ -1,0 +1,78 @@
+"""Workers as children: what each is told at its start, and how it is run."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from appliance.fleet.plan import Seat
+from appliance.settings import Settings
+from appliance.supervisor.child import ChildSpec
+from appliance.supervisor.guard import own_command
+from appliance.supervisor.machine import Policy
+from appliance.worker.config import WorkerConfig
+
+COMPUTE_ENVIRONMENT: Mapping[str, str] = {
+    # ggml's threads wait for each other by spinning. Without a bound one busy neighbour on the
+    # machine makes an answer several times slower; without any spin a quiet machine loses a third.
+    "GOMP_SPINCOUNT": "1000",
+}
+STOP_SPARE_S = 2.0  # a worker that drains is given its time, then this to leave
+
+
+def physical_cores() -> int:
+    """Cores this process may use: hyper-threads only slow matrix products down."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
+
+
+def worker_config(
+    settings: Settings, seat: Seat, *, redis_url: str, pool: str, chat: str, embedding: str
+) -> WorkerConfig:
+    """What a worker of a pool is told; `chat` and `embedding` are weights' paths."""
+    worker = settings.worker
+    return WorkerConfig(
+        name=f"worker-{seat.number}",
+        redis_url=redis_url,
+        pool=pool,
+        engine=worker.engine,
+        chat_model=chat,
+        embedding_model=embedding if seat.embeds else "",
+        slots=worker.slots,
+        context_tokens=worker.context_tokens,
+        cache_tokens=cache_tokens(settings),
+        step_tokens=max(worker.step_tokens, worker.slots),
+        threads=seat.threads,
+        gpu_layers=worker.gpu_layers,
+        device=seat.device,
+        heartbeat_s=worker.heartbeat_s,
+        lost_after_s=worker.lost_after_s,
+        reply_ttl_s=settings.requests.reply_ttl_s,
+        drain_timeout_s=settings.supervision.drain_timeout_s,
+        log_level=settings.log.level,
+    )
+
+
+def cache_tokens(settings: Settings) -> int:
+    """KV cache of one worker, in tokens: one request must fit."""
+    return max(settings.worker.cache_tokens, settings.worker.context_tokens)
+
+
+def worker_child(
+    settings: Settings, config: WorkerConfig, data: Path, needs: tuple[str, ...]
+) -> ChildSpec:
+    """How the supervisor runs this worker; its configuration goes to its standard input."""
+    return ChildSpec(
+        name=config.name,
+        command=own_command("worker", "--name", config.name),
+        directory=data,
+        boot_line=msgspec.json.encode(config).decode(),
+        extra_environment=COMPUTE_ENVIRONMENT,
+        needs=needs,
+        policy=Policy(
+            start_timeout_s=settings.supervision.start_timeout_s,
+            stop_timeout_s=settings.supervision.drain_timeout_s + STOP_SPARE_S,
+        ),
+    )
