@@ -1,6 +1,7 @@
 # make run    set up what is missing, then start Sluice
 # make test   set up what is missing, then run every test
 # make check  format, lint, types, import contracts and unit tests
+# make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check models lock clean
+.PHONY: run test check models vulkan cuda test-gpu lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -30,6 +31,18 @@ check: $(VENV)/.ready
 models: $(VENV)/.ready
 	@$(BIN)/sluice models --cache pull chat embedding test-chat >/dev/null
 
+# One more library beside the binding's; built once per machine, in about five minutes.
+vulkan: $(VENV)/.ready
+	@$(BIN)/python packaging/gpu.py vulkan
+
+# For the GPUs of this machine, or all, or those in CUDA_ARCHITECTURES; an hour for all of them.
+cuda: $(VENV)/.ready
+	@$(BIN)/python packaging/gpu.py cuda
+
+# Without a GPU the drivers' software device stands in, which is hidden unless it is named.
+test-gpu: vulkan models
+	$(BIN)/pytest -m gpu
+
 # The exact versions of everything, with hashes; run after changing pyproject.toml.
 lock: $(VENV)/.ready
 	$(PIP) install -q uv
@@ -45,6 +58,7 @@ $(VENV)/.ready: $(REQUIREMENTS) pyproject.toml packaging/llama.py
 	@awk '/^[a-zA-Z0-9]/ { keep = !/^llama-cpp-python==/ } keep' $(REQUIREMENTS) > $(VENV)/packages.txt
 	@$(PIP) install -q --require-hashes -r $(VENV)/packages.txt
 	@$(BIN)/python packaging/llama.py
+	@$(BIN)/python packaging/gpu.py present
 	@$(PIP) install -q --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -3,14 +3,13 @@
 Run by `make` with the virtual environment's Python. The source distribution is pinned by hash in
 requirements.txt; the wheel is cached in the user's cache directory, so a second clone installs
 it in seconds. One build serves every CPU of its kind: each instruction-set variant is a library
-of its own, chosen when the worker starts. A GPU backend is added where its tool chain is here.
+of its own, chosen when the worker starts. GPU backends are libraries too: see `gpu.py`.
 """
 
 import hashlib
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -34,17 +33,6 @@ OPTIONS = {
     "CMAKE_INSTALL_INCLUDEDIR": "llama_cpp/include",
 }
 PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
-
-
-def options() -> dict[str, str]:
-    """Build options for this machine."""
-    chosen = dict(OPTIONS)
-    if shutil.which("nvcc") and Path("/dev/nvidia0").exists():
-        chosen["GGML_CUDA"] = "ON"
-    headers = Path("/usr/include/vulkan/vulkan_structs.hpp")
-    if shutil.which("glslc") and headers.exists() and "LayerSettingEXT" in headers.read_text():
-        chosen["GGML_VULKAN"] = "ON"  # older headers lack what this llama.cpp needs
-    return chosen
 
 
 def pinned() -> str:
@@ -115,7 +103,7 @@ def show(lines: object, record: object) -> None:
 
 
 def main() -> None:
-    made = wheel(pinned(), options())
+    made = wheel(pinned(), OPTIONS)
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", made],
         check=True,
