@@ -1,0 +1,177 @@
+"""The waiting line: who is next among users, classes and one user's own requests.
+
+The highest class goes first; a request that has waited rises by one class per `age_s`, so a
+background task is served in the end, whatever people do. Within a class the user with the lowest
+counter is next (`fairness`), and of one user's requests the oldest, or the shortest predicted
+one unless the oldest has waited for `patience_s`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from appliance.limiter.estimate import mean_output
+from appliance.limiter.fairness import FairShare, cost
+from appliance.limiter.tiers import Hold
+from appliance.limiter.verdict import RANKS, Ask
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A request that waits. `cost` is its predicted weighted tokens."""
+
+    ask: Ask
+    hold: Hold
+    weight: float
+    arrived_s: float
+    number: int
+    cost: float = 0.0
+    promised_s: float | None = None
+    told_place: int = 0
+    told_s: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        ask = self.ask
+        self.cost = cost(ask.input_tokens, ask.cached_tokens, mean_output(ask.output))
+
+
+class _Turn(NamedTuple):
+    """What decides who is next; the smallest is."""
+
+    rank: int
+    level: float
+    number: int
+
+
+@dataclass
+class Line:
+    """Owns the order of waiting requests; counts nothing that runs."""
+
+    fair: FairShare
+    age_s: float
+    patience_s: float
+    shortest_first: bool
+    _queues: dict[tuple[str, int], deque[Ticket]] = field(default_factory=dict)
+    _tickets: dict[str, Ticket] = field(default_factory=dict)
+    _waiting: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._tickets
+
+    def of_user(self, uid: str) -> int:
+        return self._waiting.get(uid, 0)
+
+    def users(self) -> int:
+        return len(self._waiting)
+
+    def tickets(self) -> Iterator[Ticket]:
+        """In order of arrival."""
+        return iter(self._tickets.values())
+
+    def add(self, ticket: Ticket) -> None:
+        uid = ticket.ask.uid
+        if uid not in self._waiting:
+            self.fair.entered(uid, self._waiting)
+        self._waiting[uid] = self._waiting.get(uid, 0) + 1
+        key = (uid, RANKS[ticket.ask.priority])
+        self._queues.setdefault(key, deque()).append(ticket)
+        self._tickets[ticket.ask.request_id] = ticket
+
+    def drop(self, request_id: str) -> Ticket | None:
+        """Takes a request out of the line without its being served."""
+        return self._remove(request_id)
+
+    def serve(self, request_id: str, now_s: float) -> Ticket:
+        """Takes a request out and charges its predicted cost to its user."""
+        ticket = self._remove(request_id)
+        assert ticket is not None
+        self.fair.charge(ticket.ask.uid, ticket.cost, weight=ticket.weight, now_s=now_s)
+        if not self.of_user(ticket.ask.uid):
+            self.fair.left(ticket.ask.uid)
+        return ticket
+
+    def next(self, now_s: float, allowed: Callable[[Ticket], bool]) -> Ticket | None:
+        """Who is to be served now, of those `allowed` says may be."""
+        best: Ticket | None = None
+        least: _Turn | None = None
+        for (uid, _), queue in self._queues.items():
+            ticket = self._first(queue, now_s)
+            turn = _Turn(self._rank(queue[0], now_s), self.fair.level(uid), queue[0].number)
+            if (least is None or turn < least) and allowed(ticket):
+                best, least = ticket, turn
+        return best
+
+    def order(self, now_s: float) -> Iterator[Ticket]:
+        """The whole line as it would be served, each predicted cost charged in turn.
+
+        Users' limits of concurrency are not looked at: a place may come later than its turn.
+        """
+        levels = {uid: self.fair.level(uid) for uid in self._waiting}
+        scale = self.fair.scale(now_s)
+        queues = {key: self._own_order(queue, now_s) for key, queue in self._queues.items()}
+        places = dict.fromkeys(queues, 0)
+        while queues:
+            key = min(
+                queues,
+                key=lambda key: _Turn(
+                    self._rank(queues[key][places[key]], now_s),
+                    levels[key[0]],
+                    queues[key][places[key]].number,
+                ),
+            )
+            ticket = queues[key][places[key]]
+            places[key] += 1
+            if places[key] == len(queues[key]):
+                del queues[key]
+            levels[ticket.ask.uid] += ticket.cost / ticket.weight * scale
+            yield ticket
+
+    def lowest(self, above: int) -> Ticket | None:
+        """The newest request of the lowest class, if that class is below `above`."""
+        worst = max((rank for _, rank in self._queues), default=0)
+        if worst <= above:
+            return None
+        return max(
+            (queue[-1] for (_, rank), queue in self._queues.items() if rank == worst),
+            key=lambda ticket: ticket.number,
+        )
+
+    # Below: helpers.
+
+    def _rank(self, ticket: Ticket, now_s: float) -> int:
+        waited_s = max(0.0, now_s - ticket.arrived_s)
+        return max(0, RANKS[ticket.ask.priority] - int(waited_s // self.age_s))
+
+    def _first(self, queue: deque[Ticket], now_s: float) -> Ticket:
+        if not self.shortest_first or now_s - queue[0].arrived_s >= self.patience_s:
+            return queue[0]
+        return min(queue, key=lambda ticket: (ticket.cost, ticket.number))
+
+    def _own_order(self, queue: deque[Ticket], now_s: float) -> list[Ticket]:
+        if not self.shortest_first:
+            return list(queue)
+        late = [ticket for ticket in queue if now_s - ticket.arrived_s >= self.patience_s]
+        rest = sorted(list(queue)[len(late) :], key=lambda ticket: (ticket.cost, ticket.number))
+        return late + rest
+
+    def _remove(self, request_id: str) -> Ticket | None:
+        ticket = self._tickets.pop(request_id, None)
+        if ticket is None:
+            return None
+        uid = ticket.ask.uid
+        key = (uid, RANKS[ticket.ask.priority])
+        queue = self._queues[key]
+        if queue[0] is ticket:
+            queue.popleft()
+        else:
+            queue.remove(ticket)
+        if not queue:
+            del self._queues[key]
+        self._waiting[uid] -= 1
+        if not self._waiting[uid]:
+            del self._waiting[uid]
+        return ticket
