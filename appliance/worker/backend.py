@@ -21,6 +21,7 @@ from appliance.schema import Sampling
 
 TextKind = Literal["query", "passage"]
 Vectors = NDArray[np.float32]  # shape (texts, Facts.embedding_size), rows of length 1
+Cells = NDArray[np.uint8]  # a copy of a sequence's cache cells, in the backend's own format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class Facts:
     engine: Literal["llama", "fake"]
     model: str
     device: str
+    cache_stamp: str  # equal where saved cache cells mean the same: model, build and cache layout
     chat_template: str  # Jinja source from the model file
     begin_text: str  # text of the token that begins a prompt, for templates
     end_text: str  # text of the token that ends a turn, for templates
@@ -122,6 +124,16 @@ class Backend(Protocol):
 
     def close(self, sequence: int) -> None:
         """Forget a slot's sampler and its cache cells; harmless when it is not open."""
+
+    def save(self, sequence: int) -> Cells | None:
+        """A copy of the slot's cache cells, None when the model cannot give one."""
+
+    def restore(self, sequence: int, cells: Cells, *, tokens: int) -> bool:
+        """Put saved cells back; the slot then holds exactly the first `tokens` tokens of them.
+
+        False leaves the slot empty: there is no room, the cells are not of this model, or they
+        lack something that the next token needs.
+        """
 
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
         """Tokens of a text as the embedding model wants them, cut to its context."""

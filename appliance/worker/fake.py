@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from appliance.schema import Sampling
-from appliance.worker.backend import Chunk, Facts, Outcome, Shape, TextKind, Vectors
+from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
 
 EXIT_STATUS_DIE = 9
 EMBEDDING_SIZE = 384
@@ -94,6 +94,7 @@ class FakeBackend:
             engine="fake",
             model="fake",
             device="none",
+            cache_stamp="fake",
             chat_template=_TEMPLATE,
             begin_text="",
             end_text="<|im_end|>",
@@ -151,6 +152,18 @@ class FakeBackend:
 
     def close(self, sequence: int) -> None:
         self._sequences.pop(sequence, None)
+
+    def save(self, sequence: int) -> Cells | None:
+        return np.array(self._sequences[sequence].tokens, dtype="<i4").view(np.uint8)
+
+    def restore(self, sequence: int, cells: Cells, *, tokens: int) -> bool:
+        self.close(sequence)
+        held = sum(len(one.tokens) for one in self._sequences.values())
+        saved: list[int] = np.frombuffer(cells.tobytes(), "<i4", cells.nbytes // 4).tolist()
+        if len(saved) < tokens or held + len(saved) > self._shape.cache_tokens:
+            return False
+        self._sequences[sequence] = _Sequence(tokens=saved[:tokens])
+        return True
 
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
         folded = unicodedata.normalize("NFKC", text).casefold()

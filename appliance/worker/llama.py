@@ -18,11 +18,13 @@ from llama_cpp import llama_cpp as binding
 
 from appliance.errors import CannotBoot
 from appliance.schema import Sampling
-from appliance.worker.backend import Chunk, Facts, Outcome, Shape, TextKind, Vectors
+from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
+from appliance.worker.llama_cells import copy_in, copy_out
 from appliance.worker.llama_embedding import BATCH_TEXTS, BATCH_TOKENS, EmbeddingModel
 from appliance.worker.llama_library import Library, load_library
 from appliance.worker.llama_model import ALL_LAYERS, Batch, Model
 from appliance.worker.sampler import SamplerChain
+from appliance.worker.stamp import cache_stamp
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class LlamaBackend:
         self._batch = Batch(shape.step_tokens)
         self._samplers: dict[int, SamplerChain] = {}
         self._outputs: dict[int, int] = {}  # by sequence: which token of the batch has its logits
-        self._facts = self._find_facts(library, on_gpu=gpu_layers != 0)
+        self._facts = self._find_facts(library, options.chat_model, on_gpu=gpu_layers != 0)
 
     @property
     def facts(self) -> Facts:
@@ -121,6 +123,13 @@ class LlamaBackend:
         if sampler is not None:
             sampler.free()
         binding.llama_memory_seq_rm(self._memory, sequence, WHOLE_SEQUENCE, WHOLE_SEQUENCE)
+
+    def save(self, sequence: int) -> Cells | None:
+        return copy_out(self._context, sequence)
+
+    def restore(self, sequence: int, cells: Cells, *, tokens: int) -> bool:
+        window = self._model.window_tokens
+        return copy_in(self._context, sequence, cells, tokens=tokens, window=window)
 
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
         assert self._embedder is not None, "the engine asks facts.embedding_size first"
@@ -184,7 +193,7 @@ class LlamaBackend:
         parameters.no_perf = True
         return self._model.open_context(parameters)
 
-    def _find_facts(self, library: Library, *, on_gpu: bool) -> Facts:
+    def _find_facts(self, library: Library, weights: Path, *, on_gpu: bool) -> Facts:
         kinds = ("gpu", "integrated") if on_gpu else ("cpu",)
         devices = [one for one in library.devices() if one.kind in kinds]
         pinned = [one for one in devices if one.name == self._device]
@@ -194,6 +203,7 @@ class LlamaBackend:
             engine="llama",
             model=self._model.name,
             device=device.description if device else "unknown",
+            cache_stamp=cache_stamp(weights, library.build, self._model.layers),
             chat_template=self._model.chat_template,
             begin_text=self._model.begin_text,
             end_text=self._model.end_text,

@@ -89,9 +89,15 @@ class Library:
             raise CannotBoot(f"there is no device {name}", hint=f"this machine has: {known}")
         return int(handle)
 
+    @property
+    def build(self) -> str:
+        """Version and commit of the library."""
+        return f"{binding.llama_version().decode()} {self._ggml.ggml_commit().decode()}"
+
     def _declare(self) -> None:
         pointer, size = ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t)
         for name, result, arguments in (
+            ("ggml_commit", ctypes.c_char_p, []),
             ("ggml_backend_load_all_from_path", None, [ctypes.c_char_p]),
             ("ggml_backend_dev_count", ctypes.c_size_t, []),
             ("ggml_backend_dev_get", pointer, [ctypes.c_size_t]),

@@ -55,6 +55,8 @@ class Model:
         self.vocabulary_size = int(binding.llama_vocab_n_tokens(self._vocabulary))
         self.embedding_size = int(binding.llama_model_n_embd(self._pointer))
         self.trained_tokens = int(binding.llama_model_n_ctx_train(self._pointer))
+        self.layers = int(binding.llama_model_n_layer(self._pointer))
+        self.window_tokens = int(binding.llama_model_n_swa(self._pointer))  # 0: sees everything
 
     @property
     def chat_template(self) -> str:

@@ -14,7 +14,7 @@ import platformdirs
 import pytest
 
 from appliance.schema import ChatMessage, Sampling
-from appliance.worker.backend import Backend, Chunk, Facts, Outcome, Shape, TextKind, Vectors
+from appliance.worker.backend import Backend, Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.jobs import (
     Embedded,
@@ -87,6 +87,12 @@ class Watched:
 
     def close(self, sequence: int) -> None:
         self.inner.close(sequence)
+
+    def save(self, sequence: int) -> Cells | None:
+        return self.inner.save(sequence)
+
+    def restore(self, sequence: int, cells: Cells, *, tokens: int) -> bool:
+        return self.inner.restore(sequence, cells, tokens=tokens)
 
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
         return self.inner.embedding_tokens(text, kind)
