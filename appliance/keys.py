@@ -7,11 +7,15 @@
 | `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms`         |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
-| `request:{T}:RID`      | hash              | `body state lease attempt emitted cancel`; expires after its end |
+| `request:{T}:RID`      | hash              | `body state cancel handed`, `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`; expires after its end |
 | `reply:{T}:RID`        | stream            | every event of one request; its ids are the SSE ids |
+| `tokens:{T}:RID`       | string            | the tokens behind the text emitted so far, 4 bytes each; gone with the end |
 | `open`                 | zset              | requests accepted and not ended, by time (ms)       |
 | `admit`                | stream + group    | access and workers to limiter                       |
 | `work:POOL`            | stream + group    | admitted requests any worker may pull               |
+| `leases:POOL`          | zset              | requests that workers hold, by the end of the lease (ms) |
+| `dead`                 | zset              | requests given up because workers died of them, by time (ms), bounded |
+| `dead:RID`             | string with TTL   | such a request with what is known of its end         |
 | `embed:POOL`           | stream + group    | texts to embed                                      |
 | `control:POOL`         | stream            | to all workers: cancel a request                    |
 | `answers:NODE`         | stream            | embeddings for one access process                   |
@@ -37,6 +41,7 @@ ADMIT = "admit"
 ADMIT_GROUP = "limiter"
 WORKERS_GROUP = "workers"
 WORKERS = "workers"
+DEAD = "dead"
 FAQ = "faq"
 FAQ_UNINDEXED = "faq:unindexed"
 LAYOUT_KEY = "layout"
@@ -85,6 +90,18 @@ def request(request_id: str) -> str:
 
 def reply(request_id: str) -> str:
     return f"reply:{{{tag(request_id)}}}:{request_id}"
+
+
+def tokens(request_id: str) -> str:
+    return f"tokens:{{{tag(request_id)}}}:{request_id}"
+
+
+def leases(pool: str) -> str:
+    return f"leases:{pool}"
+
+
+def dead(request_id: str) -> str:
+    return f"dead:{request_id}"
 
 
 def work(pool: str) -> str:

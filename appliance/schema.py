@@ -376,6 +376,22 @@ class QueueStatus(Record, frozen=True, kw_only=True):
     bound: int
 
 
+class DeadLetter(Record, frozen=True, kw_only=True):
+    """A request that was given up because workers died of it.
+
+    `words` are the last ones of the worker that died, empty when nobody heard them.
+    """
+
+    id: str
+    uid: str
+    session_id: str
+    failed_at_ms: int
+    attempts: int
+    deaths: int
+    reason: str
+    words: str
+
+
 class FaqStatus(Record, frozen=True, kw_only=True):
     entries: int
     phrasings: int
@@ -392,6 +408,7 @@ class Status(Record, frozen=True, kw_only=True):
     queue: QueueStatus
     faq: FaqStatus
     sessions_following: int
+    dead_letters: int = 0
 
 
 class Page(Record, frozen=True, kw_only=True):

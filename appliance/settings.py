@@ -118,6 +118,29 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lost_after_s: Annotated[
         Positive, Meta(description="Seconds without a report after which a worker counts as dead.")
     ] = 10.0
+    lease_s: Annotated[
+        Positive,
+        Meta(
+            description="A worker that has not renewed its hold on a request for this long may "
+            "not write to it any more. At least 3 `heartbeat_s`, at most `lost_after_s`."
+        ),
+    ] = 10.0
+    wedged_after_s: Annotated[
+        Positive,
+        Meta(
+            description="A worker that has work and makes no step for this long (or for four "
+            "times its longest step, if that is more) is killed and started again."
+        ),
+    ] = 120.0
+    probe_idle_s: Annotated[
+        Positive, Meta(description="An idle engine is asked for one token this often.")
+    ] = 60.0
+
+    def __post_init__(self) -> None:
+        if self.lease_s < 3 * self.heartbeat_s:
+            raise ValueError("lease_s must be at least 3 times heartbeat_s")
+        if self.lost_after_s < self.lease_s:
+            raise ValueError("lost_after_s must be at least lease_s")
 
 
 class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,8 +171,14 @@ class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=60, description="How long a finished reply can be replayed.")
     ] = 3600
     attempts: Annotated[
-        int, Meta(ge=1, le=5, description="A request that killed this many workers is given up.")
+        int, Meta(ge=2, le=5, description="A request that killed this many workers is given up.")
     ] = 2
+    dead_letters_kept: Annotated[
+        int, Meta(ge=1, le=100_000, description="Most requests kept that were given up so.")
+    ] = 1000
+    dead_letter_ttl_s: Annotated[int, Meta(ge=60, description="How long each of them is kept.")] = (
+        604_800
+    )
     defaults: Annotated[
         Sampling, Meta(description="How tokens are chosen when a request does not say.")
     ] = Sampling()
@@ -201,6 +230,19 @@ class Faq(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 10.0
 
 
+class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The embedded Valkey."""
+
+    fsync: Annotated[
+        Literal["everysec", "always"],
+        Meta(
+            description="When what was accepted reaches the disk. A process that dies loses "
+            'nothing; a power cut loses about the last second with "everysec", and nothing '
+            'with "always", where every write waits for the disk.'
+        ),
+    ] = "everysec"
+
+
 class External(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Existing servers that replace the embedded ones."""
 
@@ -225,6 +267,14 @@ class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_timeout_s: Annotated[
         Positive, Meta(description="How long a stop waits for running answers.")
     ] = 10.0
+    restarts: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="More restarts of a child in the window give it up."),
+    ] = 5
+    restart_window_s: Annotated[
+        Positive,
+        Meta(description="The window; a child that ran this long counts as healthy again."),
+    ] = 60.0
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -248,6 +298,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: Sessions = Sessions()
     prompt: Prompt = Prompt()
     faq: Faq = Faq()
+    store: Store = Store()
     external: External = External()
     supervision: Supervision = Supervision()
     log: Log = Log()

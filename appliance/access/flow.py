@@ -92,7 +92,7 @@ class Flow:
         """Owns the walks until cancelled; first takes up those a crash interrupted."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            await self._recover(tasks)
+            await self._recover()
             await asyncio.Event().wait()
 
     def stop_accepting(self) -> None:
@@ -204,10 +204,11 @@ class Flow:
         return await self._retrieval.closest(request.text)
 
     async def _hand_over(self, work: Work) -> None:
-        await self._bus.xadd(
+        entry_id = await self._bus.xadd(
             keys.work(self._pool),
             {"request_id": work.request_id, "work": msgspec.json.encode(work)},
         )
+        await self._bus.hset(keys.request(work.request_id), mapping={"handed": entry_id})
 
     # -- steps 9 and 10
 
@@ -322,17 +323,29 @@ class Flow:
             except AWAY:
                 await asyncio.sleep(AWAY_RETRY_S)
 
-    async def _recover(self, tasks: asyncio.TaskGroup) -> None:
+    async def _recover(self) -> None:
         """Takes up requests which an earlier life of this process had accepted."""
         found = await self._bus.zrangebyscore(
             keys.OPEN, "-inf", "+inf", start=0, num=RECOVER_ENTRIES
         )
         for raw in found:
-            request_id = raw.decode()
-            fields = await self._bus.hgetall(keys.request(request_id))
-            if fields.get(b"state") in (b"waiting", b"queued"):
-                request = msgspec.json.decode(fields[b"body"], type=Request)
-                tasks.create_task(self._walk(request), name=f"walk {request_id}")
+            await self._take_up(raw.decode())
+
+    async def _take_up(self, request_id: str) -> None:
+        """Starts the walk of a request again, unless its work lies ready for a worker."""
+        fields = await self._bus.hgetall(keys.request(request_id))
+        if fields.get(b"state") not in (b"waiting", b"queued") or self._tasks is None:
+            return
+        handed = fields.get(b"handed", b"").decode()
+        if handed and await self._bus.xrange(keys.work(self._pool), handed, handed, 1):
+            return  # the very prompt it began with
+        request = msgspec.json.decode(fields[b"body"], type=Request)
+        self._tasks.create_task(self._walk(request), name=f"walk {request_id}")
+
+    def take_up(self, request_id: str) -> None:
+        """Walks a queued request again whose work got lost."""
+        if self._tasks is not None:
+            self._tasks.create_task(self._take_up(request_id), name=f"take up {request_id}")
 
 
 def deadline_at_ms(settings: Settings, deadline_s: float | None) -> int:

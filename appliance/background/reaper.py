@@ -1,50 +1,97 @@
-"""The reaper: gives back the work of a worker that is gone.
+"""The reaper: gives back the work of a worker that is gone, and what a living one has lost.
 
-A worker is gone when its process died (the supervisor says so at once) or its heartbeat stopped.
-Each request it held is taken back under the lease it held, so a worker that was only slow finds
-its lease lost and cannot write any more. The request returns to the work stream and whoever takes
-it goes on from the text already emitted. One that killed `requests.attempts` workers
-is a dead letter: it fails with its reason instead of killing a third.
+A worker is gone when its process died (the supervisor says so at once) or its heartbeat stopped;
+in the second case only leases that are over are taken back. Leases that end while their worker
+lives (it was paused, or cut off from the store) are found in `leases:POOL`. The request returns to
+the work stream and whoever takes it goes on from the text already emitted. One that is guilty of
+its workers' deaths (`bus.leases`) becomes a dead letter and fails with its reason.
+
+Every step may be repeated. A request's entry in the stream is acknowledged last, so what a crash
+interrupts here is found again at the next look.
 """
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
 
 from appliance import keys
-from appliance.bus import scripts
+from appliance.background.contact import Contact
+from appliance.bus import leases, scripts
 from appliance.bus.client import AWAY, Bus, ensure_group
+from appliance.bus.dead_letters import DeadLetters
+from appliance.bus.leases import Holder, Released
 from appliance.bus.notices import Notice, notify
 from appliance.bus.texts import emitted_text
 from appliance.bus.workers import live_worker_ids
-from appliance.schema import Cancelled, Event, Failed
+from appliance.schema import Cancelled, DeadLetter, Event, Failed, Request
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
 WORKERS_MOST = 10_000  # one too few here would take work from a living worker
+RETRY_S = 1.0
+OVERDUE_GRACE_S = 30.0
+IN_ORDER = Holder(gone=True, died=False)
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """The process of a worker is gone since `at_ms`; `died` unless it was told to end."""
+
+    worker_name: str
+    at_ms: int
+    died: bool
+    words: str
 
 
 class Reaper:
-    """Looks for dead workers. `run` is its task; `lost` tells it of one now."""
+    """Looks for dead workers. `run` is its task; `lost` tells it of one now.
 
-    def __init__(self, bus: Bus, settings: Settings, *, pool: str) -> None:
+    `on_silent` gets the name of a worker whose reports stopped, `on_missing` the id of a request
+    whose entry is in the work stream no more.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        settings: Settings,
+        dead_letters: DeadLetters,
+        *,
+        pool: str,
+        on_silent: Callable[[str], None],
+        on_missing: Callable[[str], None],
+    ) -> None:
         self._bus = bus
         self._settings = settings
+        self._dead_letters = dead_letters
         self._stream = keys.work(pool)
-        self._lost: asyncio.Queue[str] = asyncio.Queue()
+        self._leases = keys.leases(pool)
+        self._on_silent = on_silent
+        self._on_missing = on_missing
+        self._lost: asyncio.Queue[_Loss] = asyncio.Queue()
 
-    def lost(self, worker_name: str) -> None:
-        """The process of this worker died; its ids start with its name and a dot."""
-        self._lost.put_nowait(worker_name)
+    def lost(self, worker_name: str, *, died: bool, words: str = "") -> None:
+        """The process of this worker ended; its ids start with its name and a dot."""
+        at_ms = time.time_ns() // 1_000_000
+        self._lost.put_nowait(_Loss(worker_name, at_ms, died, words))
 
     async def run(self) -> None:
         """Reaps what is reported lost, and on a slow beat whatever stopped reporting."""
-        beat_s = self._settings.worker.lost_after_s / 2
+        worker = self._settings.worker
+        beat_s = min(worker.lost_after_s, worker.lease_s) / 2
+        contact = Contact(quiet_s=1.5 * beat_s, settle_s=worker.lost_after_s)
         while True:
             try:
                 await ensure_group(self._bus, self._stream, keys.WORKERS_GROUP)
-                await self._reap_silent()
+                if contact.made(time.monotonic()):
+                    await self._reap_silent()
+                await self._reap_expired()
+                await self._end_overdue()
                 async with asyncio.timeout(beat_s):
                     while True:
                         await self._reap_named(await self._lost.get())
@@ -52,88 +99,177 @@ class Reaper:
                 continue
             except AWAY as error:
                 log.warning("reaper: store away (%s)", error)
-                await asyncio.sleep(1.0)
+                contact.broken()
+                await asyncio.sleep(RETRY_S)
 
     async def reap_everybody(self) -> None:
         """At start with an embedded store every known worker is one of an earlier life."""
         await ensure_group(self._bus, self._stream, keys.WORKERS_GROUP)
         for worker_id in await self._consumers():
-            await self._reap(worker_id)
+            await self._reap(worker_id, IN_ORDER, "")
         await self._bus.delete(keys.WORKERS)
+
+    # -- who is gone
+
+    async def _reap_named(self, loss: _Loss) -> None:
+        try:
+            for worker_id in await self._consumers():
+                seen_ms = await self._bus.zscore(keys.WORKERS, worker_id) or 0
+                # What reported since is the process started in its place.
+                if worker_id.partition(".")[0] == loss.worker_name and seen_ms <= loss.at_ms:
+                    await self._reap(worker_id, Holder(gone=True, died=loss.died), loss.words)
+        except AWAY:
+            self._lost.put_nowait(loss)
+            raise
 
     async def _reap_silent(self) -> None:
         alive = await live_worker_ids(
             self._bus, self._settings.worker.lost_after_s, most=WORKERS_MOST
         )
+        names = {worker_id.partition(".")[0] for worker_id in alive}
         for worker_id in await self._consumers():
             if worker_id not in alive and not await self._bus.exists(keys.worker(worker_id)):
-                await self._reap(worker_id)
-
-    async def _reap_named(self, worker_name: str) -> None:
-        for worker_id in await self._consumers():
-            if worker_id.partition(".")[0] == worker_name:
-                await self._reap(worker_id)
+                name = worker_id.partition(".")[0]
+                if name not in names:
+                    self._on_silent(name)
+                await self._reap(worker_id, Holder(gone=False, died=True), "it stopped reporting")
 
     async def _consumers(self) -> list[str]:
         found = await self._bus.xinfo_consumers(self._stream, keys.WORKERS_GROUP)
         return [consumer["name"].decode() for consumer in found]
 
-    async def _reap(self, worker_id: str) -> None:
-        """Gives back everything this worker holds, then forgets it."""
+    async def _reap(self, worker_id: str, holder: Holder, words: str) -> None:
+        """Gives back what this worker holds and may be taken, then forgets it if that is all."""
         await self._bus.zrem(keys.WORKERS, worker_id)
         await self._bus.delete(keys.worker(worker_id))
         await notify(self._bus, Notice(kind="workers"))
-        while True:
-            pending = await self._bus.xpending_range(
-                self._stream,
-                keys.WORKERS_GROUP,
-                min="-",
-                max="+",
-                count=BATCH,
-                consumername=worker_id,
-            )
-            if not pending:
-                break
+        start = "-"
+        kept = 0
+        while pending := await self._pending(worker_id, start):
             for entry in pending:
-                await self._give_back(worker_id, entry["message_id"])
-        await self._bus.xgroup_delconsumer(self._stream, keys.WORKERS_GROUP, worker_id)
-        log.warning("worker %s is gone; its work was given back", worker_id)
+                entry_id = entry["message_id"].decode()
+                start = f"({entry_id}"
+                if not await self._give_back_entry(worker_id, entry_id, holder, words):
+                    kept += 1
+        if not kept:
+            await self._bus.xgroup_delconsumer(self._stream, keys.WORKERS_GROUP, worker_id)
+            log.warning("worker %s is gone; its work was given back", worker_id)
 
-    async def _give_back(self, worker_id: str, entry_id: bytes) -> None:
-        rows = await self._bus.xrange(self._stream, entry_id.decode(), entry_id.decode(), 1)
-        if rows:
-            fields = {name.decode(): value for name, value in rows[0][1].items()}
+    async def _pending(self, worker_id: str, start: str) -> list[dict[str, bytes]]:
+        return await self._bus.xpending_range(
+            self._stream,
+            keys.WORKERS_GROUP,
+            min=start,
+            max="+",
+            count=BATCH,
+            consumername=worker_id,
+        )
+
+    # -- what becomes of its work
+
+    async def _give_back_entry(
+        self, worker_id: str, entry_id: str, holder: Holder, words: str
+    ) -> bool:
+        """False while the entry must stay where it is."""
+        fields = await self._entry(entry_id)
+        if fields:
             request_id = fields["request_id"].decode()
-            if await self._may_run_again(worker_id, request_id):
-                await self._bus.xadd(self._stream, fields)
-        await self._bus.xack(self._stream, keys.WORKERS_GROUP, entry_id)
-        await self._bus.xdel(self._stream, entry_id)
-
-    async def _may_run_again(self, worker_id: str, request_id: str) -> bool:
-        record = await self._bus.hgetall(keys.request(request_id))
-        held = record.get(b"lease", b"").decode()
-        if record.get(b"state") == b"queued":
-            return True  # it died between reading the entry and taking the request
-        if not held.startswith(f"{worker_id}:"):
-            return False  # ended, or another worker's by now
-        released = await scripts.release(self._bus, request_id, held)
-        if released.outcome != "released":
-            return False
-        if b"cancel" in record:
-            await self._end(request_id, Cancelled(reason="asked"))
-            return False
-        if released.attempt >= self._settings.requests.attempts:
-            await self._end(
-                request_id,
-                Failed(
-                    code="internal",
-                    reason="worker_lost",
-                    message=f"{released.attempt} workers died while answering this request",
-                    hint="ask differently; `sluice doctor` and the log have the details",
-                ),
-            )
-            return False
+            record = await self._bus.hgetall(keys.request(request_id))
+            held = record.get(b"lease", b"").decode()
+            if held and not held.startswith(f"{worker_id}:"):
+                held = ""  # another worker's by now
+            released = await self._release(request_id, held, holder)
+            if released.outcome == "running":
+                return False
+            if released.outcome == "queued":
+                await self._settle(request_id, released, fields, words)
+        await self._acknowledge(entry_id)
         return True
+
+    async def _reap_expired(self) -> None:
+        """What is listed past its time: given back, put right, or taken off the list."""
+        now = await self._bus.time()
+        now_ms = 1000 * now[0] + now[1] // 1000
+        found = await self._bus.zrangebyscore(self._leases, "-inf", now_ms, start=0, num=BATCH)
+        consumers = set(await self._consumers())
+        alive = await live_worker_ids(
+            self._bus, self._settings.worker.lost_after_s, most=WORKERS_MOST
+        )
+        for raw in found:
+            request_id = raw.decode()
+            held = (await self._bus.hget(keys.request(request_id), "lease") or b"").decode()
+            holder_id = held.rpartition(":")[0]
+            if holder_id in consumers and holder_id not in alive:
+                continue  # `_reap_silent` looks after it, and knows what its death means
+            released = await self._release(request_id, held, Holder(gone=False, died=False))
+            if released.outcome == "running":
+                await self._bus.zadd(self._leases, {request_id: released.until_ms}, xx=True)
+                continue
+            if released.outcome == "queued" and released.entry:
+                log.warning("request %s: the lease of %s is over", request_id, holder_id)
+                await self._settle(request_id, released, await self._entry(released.entry), "")
+                await self._acknowledge(released.entry)
+            await self._bus.zrem(self._leases, request_id)
+
+    async def _release(self, request_id: str, held: str, holder: Holder) -> Released:
+        return await leases.release(
+            self._bus,
+            request_id,
+            held,
+            holder=holder,
+            attempts=self._settings.requests.attempts,
+        )
+
+    async def _settle(
+        self, request_id: str, released: Released, fields: dict[str, bytes], words: str
+    ) -> None:
+        """What was taken back is ended, or put into the stream again."""
+        if released.cancelled:
+            await self._end(request_id, Cancelled(reason="asked"))
+        elif released.guilty:
+            await self._give_up(request_id, released, words)
+        elif fields:
+            entry_id = await self._bus.xadd(self._stream, fields)
+            await self._bus.hset(keys.request(request_id), mapping={"handed": entry_id})
+        else:
+            self._on_missing(request_id)
+
+    async def _give_up(self, request_id: str, released: Released, words: str) -> None:
+        body = await self._bus.hget(keys.request(request_id), "body")
+        assert body is not None, "only what is recorded can be released"
+        request = msgspec.json.decode(body, type=Request)
+        reason = f"{released.deaths} workers died while answering this request"
+        letter = DeadLetter(
+            id=request_id,
+            uid=request.uid,
+            session_id=request.session_id,
+            failed_at_ms=time.time_ns() // 1_000_000,
+            attempts=released.attempt,
+            deaths=released.deaths,
+            reason=reason,
+            words=words,
+        )
+        await self._dead_letters.keep(letter, request)
+        hint = "ask differently; the operator finds it under /api/dead-letters"
+        await self._end(
+            request_id, Failed(code="internal", reason="worker_lost", message=reason, hint=hint)
+        )
+
+    async def _end_overdue(self) -> None:
+        """Nothing outlives its deadline by much, whatever went wrong with it."""
+        late_s = self._settings.requests.deadline_s + OVERDUE_GRACE_S
+        before_ms = int(1000 * (time.time() - late_s))
+        for raw in await self._bus.zrangebyscore(keys.OPEN, "-inf", before_ms, start=0, num=BATCH):
+            state = await self._bus.hget(keys.request(raw.decode()), "state")
+            if state not in (b"waiting", b"queued"):
+                continue  # ended, or its engine ends it
+            failed = Failed(
+                code="overloaded",
+                reason="deadline",
+                message="the answer was not finished before its deadline",
+                hint="ask again",
+            )
+            await self._end(raw.decode(), failed)
 
     async def _end(self, request_id: str, event: Event) -> None:
         log.error("request %s is given up: %s", request_id, event)
@@ -145,3 +281,11 @@ class Reaper:
             text=await emitted_text(self._bus, request_id),
         )
         await notify(self._bus, Notice(kind="ended", request_id=request_id))
+
+    async def _entry(self, entry_id: str) -> dict[str, bytes]:
+        rows = await self._bus.xrange(self._stream, entry_id, entry_id, 1)
+        return {name.decode(): value for name, value in rows[0][1].items()} if rows else {}
+
+    async def _acknowledge(self, entry_id: str) -> None:
+        await self._bus.xack(self._stream, keys.WORKERS_GROUP, entry_id.encode())
+        await self._bus.xdel(self._stream, entry_id.encode())

@@ -2,32 +2,29 @@
 
 * A request that was accepted reaches exactly one terminal event. Only `END` writes one, and it
   does nothing when the state is terminal already.
-* A worker writes only while it holds the request's lease: `APPEND` and `END` compare the lease in
+* A worker writes only while it holds the request's lease: `END` and `leases.APPEND` compare it in
   the same script that appends. A worker that lost it is told so and drops the sequence.
-* Each piece of text is appended once. `APPEND` carries how many pieces came before it, so a
+* Each piece of text is appended once. It carries how many pieces came before it, so a
   command resent after a lost connection changes nothing.
 * Store first, then tell: `END` writes the turn before the terminal event.
 
 States: waiting -> queued -> running -> one of done, failed, refused, cancelled.
 `queued` means admitted; a worker may take it as soon as its entry stands in the work stream.
-A lease names the worker and the attempt. All keys of one script share one hash tag.
+From there to the end see `leases`. All keys of one script share one hash tag.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
-from appliance.schema import EVENT_NAMES, TERMINAL_STATES, Delta, Event, Request
+from appliance.bus.script import Script
+from appliance.schema import EVENT_NAMES, TERMINAL_STATES, Event, Request
 
 _TERMINAL = "{" + ",".join(f"{state}=true" for state in TERMINAL_STATES) + "}"
 
 # KEYS request reply turns turn session
 # ARGV rid body created_ms received_json question_json turns_kept
-SUBMIT = """
+SUBMIT = Script("""
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'body', ARGV[2], 'state', 'waiting', 'attempt', 0, 'emitted', 0)
 redis.call('XADD', KEYS[2], '*', 'event', 'received', 'data', ARGV[4])
@@ -48,18 +45,18 @@ if ARGV[5] ~= '' then
   end
 end
 return 1
-"""
+""")
 
 # KEYS request reply; ARGV state_required event data new_state
-TELL = """
+TELL = Script("""
 if redis.call('HGET', KEYS[1], 'state') ~= ARGV[1] then return 0 end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[4]) end
 redis.call('XADD', KEYS[2], '*', 'event', ARGV[2], 'data', ARGV[3])
 return 1
-"""
+""")
 
 # KEYS request reply turns turn; ARGV rid event data sent_json: before the work is handed over
-RETRIEVED = """
+RETRIEVED = Script("""
 if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return 0 end
 if redis.call('HSETNX', KEYS[1], 'retrieved', 1) == 1 then
   redis.call('XADD', KEYS[2], '*', 'event', ARGV[2], 'data', ARGV[3])
@@ -68,80 +65,40 @@ if redis.call('ZSCORE', KEYS[3], ARGV[1]) then
   redis.call('HSET', KEYS[4], ARGV[1] .. ':sent', ARGV[4])
 end
 return 1
-"""
+""")
 
-# KEYS request; ARGV lease_prefix. Returns {outcome, attempt}
-TAKE = """
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state then return {'gone', 0} end
-if state ~= 'queued' then return {state, 0} end
-local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'lease', ARGV[1] .. ':' .. attempt)
-local cancel = redis.call('HGET', KEYS[1], 'cancel')
-return {cancel and 'cancel' or 'taken', attempt}
-"""
-
-# KEYS request reply; ARGV lease before data...
-APPEND = """
-if redis.call('HGET', KEYS[1], 'lease') ~= ARGV[1] then return 0 end
-local emitted = tonumber(redis.call('HGET', KEYS[1], 'emitted'))
-local position = tonumber(ARGV[2])
-for i = 3, #ARGV do
-  if position >= emitted then
-    redis.call('XADD', KEYS[2], '*', 'event', 'delta', 'data', ARGV[i])
-    emitted = position + 1
-  end
-  position = position + 1
-end
-redis.call('HSET', KEYS[1], 'emitted', emitted)
-return 1
-"""
-
-# KEYS request reply turns turn; ARGV rid lease event data state ttl answer_json
+# KEYS request reply turns turn tokens; ARGV rid lease event data state ttl answer_json
 # The lease '' belongs to everybody but a worker, and ends only what no worker holds.
-END = (
+# Returns 1, 0 when it has ended before, -1 when the lease is not held.
+END = Script(
     """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local terminal = """
     + _TERMINAL
     + """
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state or terminal[state] then return 0 end
-if (redis.call('HGET', KEYS[1], 'lease') or '') ~= ARGV[2] then return 0 end
+local found = redis.call('HMGET', KEYS[1], 'state', 'lease', 'until')
+if not found[1] or terminal[found[1]] then return 0 end
+if (found[2] or '') ~= ARGV[2] or (found[2] and now > tonumber(found[3])) then return -1 end
 if ARGV[7] ~= '' and redis.call('ZSCORE', KEYS[3], ARGV[1]) then
   redis.call('HSET', KEYS[4], ARGV[1] .. ':answer', ARGV[7])
 end
 redis.call('XADD', KEYS[2], '*', 'event', ARGV[3], 'data', ARGV[4])
 redis.call('HSET', KEYS[1], 'state', ARGV[5])
-redis.call('HDEL', KEYS[1], 'lease')
+redis.call('HDEL', KEYS[1], 'lease', 'until', 'waits')
+redis.call('DEL', KEYS[5])
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('EXPIRE', KEYS[2], ARGV[6])
 return 1
 """
 )
 
-# KEYS request; ARGV lease: takes a request back from a worker that is gone.
-# Returns {outcome, attempt}
-RELEASE = """
-if redis.call('HGET', KEYS[1], 'lease') ~= ARGV[1] then return {'kept', 0} end
-redis.call('HDEL', KEYS[1], 'lease')
-redis.call('HSET', KEYS[1], 'state', 'queued')
-return {'released', tonumber(redis.call('HGET', KEYS[1], 'attempt'))}
-"""
-
 # KEYS request; asks for cancellation. Returns the state before.
-CANCEL = """
+CANCEL = Script("""
 local state = redis.call('HGET', KEYS[1], 'state')
 if state then redis.call('HSET', KEYS[1], 'cancel', 1) end
 return state
-"""
-
-
-@dataclass(frozen=True)
-class Taken:
-    """Outcome of TAKE: `taken`, `cancel`, `gone`, or the state that forbade it."""
-
-    outcome: str
-    attempt: int
+""")
 
 
 def _json(value: object) -> bytes:
@@ -156,14 +113,15 @@ async def submit(
     Returns 1 when stored, 0 when it was stored before, -1 when its session does not exist.
     """
     tag = keys.tag(request.id)
-    found = await bus.eval(
-        SUBMIT,
-        5,
-        keys.request(request.id),
-        keys.reply(request.id),
-        keys.turns(tag),
-        keys.turn(tag),
-        keys.session(tag),
+    found = await SUBMIT.run(
+        bus,
+        (
+            keys.request(request.id),
+            keys.reply(request.id),
+            keys.turns(tag),
+            keys.turn(tag),
+            keys.session(tag),
+        ),
         request.id,
         _json(request),
         request.created_at_ms,
@@ -179,11 +137,9 @@ async def tell(
 ) -> bool:
     """Appends an event while the request is in `while_state`, and may move it on."""
     return bool(
-        await bus.eval(
-            TELL,
-            2,
-            keys.request(request_id),
-            keys.reply(request_id),
+        await TELL.run(
+            bus,
+            (keys.request(request_id), keys.reply(request_id)),
             while_state,
             EVENT_NAMES[type(event)],
             _json(event),
@@ -196,47 +152,14 @@ async def retrieved(bus: Bus, request_id: str, event: Event, sent: bytes) -> boo
     """Tells what retrieval found and stores what the model will see; False once it has ended."""
     tag = keys.tag(request_id)
     return bool(
-        await bus.eval(
-            RETRIEVED,
-            4,
-            keys.request(request_id),
-            keys.reply(request_id),
-            keys.turns(tag),
-            keys.turn(tag),
+        await RETRIEVED.run(
+            bus,
+            (keys.request(request_id), keys.reply(request_id), keys.turns(tag), keys.turn(tag)),
             request_id,
             EVENT_NAMES[type(event)],
             _json(event),
             sent,
         )
-    )
-
-
-async def take(bus: Bus, request_id: str, worker_id: str) -> Taken:
-    """Gives a queued request to a worker under a new lease, see `lease`."""
-    outcome, attempt = await bus.eval(TAKE, 1, keys.request(request_id), worker_id)
-    return Taken(outcome.decode(), int(attempt))
-
-
-def lease(worker_id: str, attempt: int) -> str:
-    return f"{worker_id}:{attempt}"
-
-
-def queue_append(
-    pipeline: Any, request_id: str, held: str, *, before: int, texts: Sequence[str]
-) -> None:
-    """Puts an APPEND on a pipeline: its reply is 1, or 0 when the lease is lost.
-
-    `before` is the number of pieces this request has had so far, over all attempts.
-    `pipeline` is redis-py's, typed Any because its commands return the pipeline itself.
-    """
-    pipeline.eval(
-        APPEND,
-        2,
-        keys.request(request_id),
-        keys.reply(request_id),
-        held,
-        before,
-        *(_json(Delta(text=text)) for text in texts),
     )
 
 
@@ -254,32 +177,27 @@ async def end(
     name = EVENT_NAMES[type(event)]
     tag = keys.tag(request_id)
     answer = {"state": name, "text": text, "usage": usage}
-    return bool(
-        await bus.eval(
-            END,
-            4,
+    written = await END.run(
+        bus,
+        (
             keys.request(request_id),
             keys.reply(request_id),
             keys.turns(tag),
             keys.turn(tag),
-            request_id,
-            held,
-            name,
-            _json(event),
-            name,
-            ttl_s,
-            _json(answer),
-        )
+            keys.tokens(request_id),
+        ),
+        request_id,
+        held,
+        name,
+        _json(event),
+        name,
+        ttl_s,
+        _json(answer),
     )
-
-
-async def release(bus: Bus, request_id: str, held: str) -> Taken:
-    """Takes a running request back from a worker that is gone; it is queued again."""
-    outcome, attempt = await bus.eval(RELEASE, 1, keys.request(request_id), held)
-    return Taken(outcome.decode(), int(attempt))
+    return int(written) == 1
 
 
 async def ask_cancel(bus: Bus, request_id: str) -> str:
     """Marks a request as unwanted and returns its state before, '' when there is none."""
-    state = await bus.eval(CANCEL, 1, keys.request(request_id))
+    state = await CANCEL.run(bus, (keys.request(request_id),))
     return state.decode() if state else ""

@@ -49,6 +49,10 @@ def worker_config(
         device=seat.device,
         heartbeat_s=worker.heartbeat_s,
         lost_after_s=worker.lost_after_s,
+        lease_s=worker.lease_s,
+        wedged_after_s=worker.wedged_after_s,
+        probe_idle_s=worker.probe_idle_s,
+        attempts=settings.requests.attempts,
         reply_ttl_s=settings.requests.reply_ttl_s,
         drain_timeout_s=settings.supervision.drain_timeout_s,
         log_level=settings.log.level,
@@ -74,5 +78,7 @@ def worker_child(
         policy=Policy(
             start_timeout_s=settings.supervision.start_timeout_s,
             stop_timeout_s=settings.supervision.drain_timeout_s + STOP_SPARE_S,
+            restarts=settings.supervision.restarts,
+            window_s=settings.supervision.restart_window_s,
         ),
     )

@@ -26,6 +26,7 @@ from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
 from appliance.background.reaper import Reaper
 from appliance.bus.client import AWAY, Bus, check_layout, connect
+from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
 from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
@@ -169,7 +170,11 @@ class Appliance:
         replies = ReplyReader(bus, url, NODE)
         embedder = Embedder(bus, replies, pool=POOL, node=NODE)
         limiter = LimiterService(url, settings)
-        reaper = self._reaper = Reaper(bus, settings, pool=POOL)
+        dead_letters = DeadLetters(
+            bus,
+            kept=settings.requests.dead_letters_kept,
+            ttl_s=settings.requests.dead_letter_ttl_s,
+        )
         vectors = Vectors(self._children.milvus_uri, settings.external.milvus_token)
         entries = Entries(bus, settings.faq.entries_bound)
         centred = Centred(embedder)
@@ -179,6 +184,14 @@ class Appliance:
             Users(bus), Sessions(bus, sessions_kept=settings.sessions.sessions_kept), Turns(bus)
         )
         flow = Flow(bus, replies, people, retrieval, settings=settings, pool=POOL)
+        reaper = self._reaper = Reaper(
+            bus,
+            settings,
+            dead_letters,
+            pool=POOL,
+            on_silent=self._worker_silent,
+            on_missing=flow.take_up,
+        )
         report = Report(bus, settings, self._tree, limiter, index, replies)
         services = Services(
             settings=settings,
@@ -237,11 +250,21 @@ class Appliance:
     def _child_changed(self, status: ChildStatus) -> None:
         level = logging.ERROR if status.state == "failed" else logging.INFO
         log.log(level, "%s is %s %s", status.name, status.state, status.detail)
-        gone = status.state in ("backing_off", "failed", "stopped")
-        if gone and status.name in self._children.workers and self._reaper is not None:
-            self._reaper.lost(status.name)
+        if status.name in self._children.workers and self._reaper is not None:
+            if status.state in ("backing_off", "failed"):
+                self._reaper.lost(status.name, died=True, words=status.detail)
+            elif status.state in ("stopped", "starting"):
+                self._reaper.lost(status.name, died=False)
         if status.name == MILVUS and status.state == "ready" and self._index is not None:
             self._index.wake(compare=True)
+
+    def _worker_silent(self, name: str) -> None:
+        """Alive but stopped or wedged is dead: it is killed, and comes back like after a crash."""
+        settled_s = self._settings.worker.lost_after_s
+        for status in self._tree.statuses():
+            if status.name == name and status.state == "ready" and status.uptime_s > settled_s:
+                log.error("%s runs and does not report: killing it", name)
+                self._tree.kill(name)
 
     # -- stop
 

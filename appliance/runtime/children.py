@@ -17,6 +17,7 @@ from appliance.fleet.workers import (
 from appliance.settings import Settings, models_directory
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.directory import socket_directory
+from appliance.supervisor.machine import Policy
 from appliance.supervisor.milvus import embedded_milvus
 from appliance.supervisor.valkey import embedded_valkey
 from appliance.worker.boot import memory_bytes
@@ -25,6 +26,7 @@ from models.store import Store
 
 POOL = "main"
 VALKEY = "valkey"
+VALKEY_START_TIMEOUT_S = 60.0
 MILVUS = "milvus"
 
 
@@ -46,7 +48,16 @@ def family(settings: Settings, data: Path) -> Family:
     specs: list[ChildSpec] = []
     redis_url, milvus_uri = settings.external.redis_url, settings.external.milvus_uri
     if not redis_url:
-        valkey = embedded_valkey(data / "valkey", sockets)
+        valkey = embedded_valkey(
+            data / "valkey",
+            sockets,
+            fsync=settings.store.fsync,
+            policy=Policy(
+                start_timeout_s=VALKEY_START_TIMEOUT_S,
+                restarts=settings.supervision.restarts,
+                window_s=settings.supervision.restart_window_s,
+            ),
+        )
         specs.append(valkey.child)
         redis_url = valkey.endpoint.url
     if not milvus_uri:

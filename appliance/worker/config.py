@@ -26,6 +26,14 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     device: str = ""
     heartbeat_s: float
     lost_after_s: float
+    lease_s: float
+    wedged_after_s: float
+    probe_idle_s: float
+    attempts: int
     reply_ttl_s: int
     drain_timeout_s: float
     log_level: str
+
+    @property
+    def lease_ms(self) -> int:
+        return round(1000 * self.lease_s)

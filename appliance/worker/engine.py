@@ -204,7 +204,10 @@ class Engine:
 
     def _queue(self, sequence: Sequence) -> None:
         self._sequences[sequence.request_id] = sequence
-        if sequence.new_tokens <= 0:  # resumed at its very end
+        if sequence.met_stop:  # resumed at its very end
+            self._finish(sequence, "stop")
+            return
+        if sequence.new_tokens <= 0 or len(sequence.tokens) >= self._backend.shape.context_tokens:
             self._finish(sequence, "length")
             return
         self._scheduler.submit(
@@ -311,7 +314,8 @@ class Engine:
 
     def _say(self, sequence: Sequence, text: str) -> None:
         if text:
-            self._outputs.append(Piece(request_id=sequence.request_id, text=text))
+            tokens = sequence.take_untold()
+            self._outputs.append(Piece(request_id=sequence.request_id, text=text, tokens=tokens))
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self._outputs.append(sequence.finished(reason, self._clock()))

@@ -21,12 +21,17 @@ StopReason = Literal["cancelled", "deadline"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One answer to make. `resume_text` is what a lost worker had already given of it."""
+    """One answer to make. `resume_text` is what a lost worker had already given of it.
+
+    `resume_tokens` are the tokens that worker had sampled up to there, the last of them perhaps
+    not shown in full yet; without them the text is tokenised anew.
+    """
 
     request_id: str
     messages: tuple[ChatMessage, ...]
     sampling: Sampling
     resume_text: str = ""
+    resume_tokens: tuple[int, ...] = ()
     deadline_at_s: float = math.inf
 
 
@@ -41,10 +46,15 @@ class EmbedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """New text of an answer, whole characters only, never part of a stop string."""
+    """New text of an answer, whole characters only, never part of a stop string.
+
+    `tokens` are those sampled since the piece before. What of them is not in the text yet is
+    held back, and comes out of them again when another worker goes on from here.
+    """
 
     request_id: str
     text: str
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,13 +30,16 @@ class PromptMaker:
             lambda text, special: self._backend.tokenize(text, special=special),
             self._backend.facts.begin_token,
         )
-        resumed = self._backend.tokenize(generation.resume_text, special=False)
-        if len(prompt) + len(resumed) >= room:
+        resumed = list(generation.resume_tokens) or self._backend.tokenize(
+            generation.resume_text, special=False
+        )
+        if len(prompt) >= room:
             raise self._too_large()
         return Prepared(
             tokens=prompt + resumed,
             prompt_tokens=len(prompt),
             stops=(*generation.sampling.stop, *self._template.stops),
+            resumed_pieces=tuple(self._backend.piece(token) for token in generation.resume_tokens),
         )
 
     def _too_large(self) -> TooLarge:

@@ -13,11 +13,15 @@ from appliance.worker.text import TextStream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A request as tokens: `tokens[:prompt_tokens]` is the prompt, the rest is resumed text."""
+    """A request as tokens: `tokens[:prompt_tokens]` is the prompt, the rest is resumed text.
+
+    `resumed_pieces` are the bytes of the resumed tokens where these are the very tokens sampled.
+    """
 
     tokens: list[int]
     prompt_tokens: int
     stops: tuple[str, ...]
+    resumed_pieces: tuple[bytes, ...] = ()
 
 
 class Sequence:
@@ -31,6 +35,9 @@ class Sequence:
         self._prompt_tokens = prepared.prompt_tokens
         self._resumed_tokens = len(prepared.tokens) - prepared.prompt_tokens
         self._stream = TextStream(prepared.stops)
+        for piece in prepared.resumed_pieces:  # its text was given; what was held back is held
+            self._stream.feed(piece)
+        self._told_tokens = len(prepared.tokens)
         self._texts = [generation.resume_text]
         self._arrived_at_s = arrived_at_s
         self._first_token_at_s: float | None = None
@@ -43,6 +50,16 @@ class Sequence:
     def answered(self) -> list[int]:
         """Tokens of the answer so far, resumed ones included."""
         return self.tokens[self._prompt_tokens :]
+
+    @property
+    def met_stop(self) -> bool:
+        """A stop string was met, perhaps by the worker before."""
+        return self._stream.stopped
+
+    def take_untold(self) -> tuple[int, ...]:
+        """The tokens sampled since the last call."""
+        start, self._told_tokens = self._told_tokens, len(self.tokens)
+        return tuple(self.tokens[start:])
 
     @property
     def new_tokens(self) -> int:

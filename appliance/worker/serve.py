@@ -2,68 +2,46 @@
 
 It takes requests from the work stream while slots are free, hands them to the engine thread, and
 writes what comes back. Output is written here, never on the engine thread: one pipelined write per
-engine step, for all requests of that step. Everything is written under the request's lease; when
-a write says that the lease is lost, the sequence is dropped. Writes are repeated until
-the store is back: a piece carries its number, so repeating one changes nothing.
+engine step, for all requests of that step. Everything is written under the request's lease, which
+each write and each heartbeat prolong; when one says that the lease is lost, the sequence is
+dropped. Writes are repeated until the store is back: a piece carries its number, so repeating one
+changes nothing.
 
 A stream entry is acknowledged only after the terminal event is stored, so the entries a dead
 worker leaves pending are exactly its unfinished requests (see `background.reaper`).
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from appliance import keys
-from appliance.bus import scripts
-from appliance.bus.client import AWAY, Bus, Fields, connect, connect_blocking, ensure_group
-from appliance.bus.embeddings import EmbedAnswer, EmbedJob, pack
+from appliance.bus import leases, scripts
+from appliance.bus.client import AWAY, Bus, Fields, Row, connect, connect_blocking, ensure_group
 from appliance.bus.notices import Notice, notify
+from appliance.bus.script import Call, run_all
 from appliance.bus.texts import emitted_text
-from appliance.schema import (
-    Cancelled,
-    Done,
-    Event,
-    Failed,
-    Timings,
-    Usage,
-    Work,
-    WorkerStatus,
-)
+from appliance.schema import TERMINAL_STATES, Cancelled, Event, Usage, Work
 from appliance.worker import jobs
 from appliance.worker.config import WorkerConfig
+from appliance.worker.embeds import Embedding
+from appliance.worker.endings import ending, usage
 from appliance.worker.engine import Engine
+from appliance.worker.held import Job, may_start
+from appliance.worker.reporting import Reporting
 
 log = logging.getLogger(__name__)
 
 BLOCK_MS = 10_000
 RETRY_S = 0.5
-EMBED_BATCH = 16
-EMBEDS_WAITING = 64
-ANSWERS_BOUND = 4_096
 
 T = TypeVar("T")
-
-
-@dataclass
-class _Job:
-    """A request this worker holds."""
-
-    work: Work
-    entry_id: bytes
-    held: str = ""
-    emitted: int = 0
-    first_token_at_ms: int = 0
-    unwanted: bool = False
 
 
 class Server:
@@ -74,8 +52,9 @@ class Server:
         self._config = config
         self._engine = engine
         self._bus = connect(config.redis_url, connections=8)
-        self._jobs: dict[str, _Job] = {}
-        self._embeds: dict[str, EmbedJob] = {}
+        self._reporting = Reporting(self._bus, config, engine, self.worker_id)
+        self._jobs: dict[str, Job] = {}
+        self._embedding = Embedding(self._bus, config, engine)
         self._outputs: asyncio.Queue[list[jobs.Output]] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -91,11 +70,11 @@ class Server:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serves until stopped. `ready` is called once the first report is stored."""
-        await self._until_back(self._register)
+        await self._until_back(self._reporting.arrive)
         ready()
         taking = [self._take]
         if self._engine.facts.embedding_size:
-            taking.append(self._take_embeds)
+            taking.append(self._embedding.take)
         loops = [*taking, self._listen, self._report]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._repeat(loop), name=loop.__name__) for loop in loops]
@@ -103,12 +82,11 @@ class Server:
             await self._stopping.wait()
             for task in tasks[: len(taking)]:
                 task.cancel()
-            while self._jobs:
-                self._room.clear()
-                await self._room.wait()
+            await asyncio.wait(tasks[: len(taking)])
+            await self._until(lambda: not any(job.computing for job in self._jobs.values()))
             for task in (*tasks, emitting):
                 task.cancel()
-        await self._leave()
+        await self._reporting.leave()
         await self._bus.aclose()
 
     # -- the store may be away at any time
@@ -120,6 +98,12 @@ class Server:
             except AWAY as error:
                 log.warning("store away (%s), trying again", error)
                 await asyncio.sleep(RETRY_S)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Waits for a state that `_room` announces."""
+        while not holds():
+            self._room.clear()
+            await self._room.wait()
 
     async def _repeat(self, loop: Callable[[Bus], Awaitable[None]]) -> None:
         """Runs a blocking loop on a connection of its own, again after each loss of the store."""
@@ -138,77 +122,97 @@ class Server:
     # -- step 7: take
 
     async def _take(self, blocking: Bus) -> None:
-        stream = keys.work(self._config.pool)
-        await ensure_group(self._bus, stream, keys.WORKERS_GROUP)
+        await ensure_group(self._bus, keys.work(self._config.pool), keys.WORKERS_GROUP)
+        # First what an earlier read gave us, if its reply was lost with the store.
+        await self._start_all(await self._read(blocking, "0", self._config.slots))
         while True:
-            await self._room.wait()
+            await self._until(lambda: len(self._jobs) < self._config.slots)
             free = self._config.slots - len(self._jobs)
-            if free <= 0:
-                self._room.clear()
-                continue
-            found = await blocking.xreadgroup(
-                keys.WORKERS_GROUP, self.worker_id, {stream: ">"}, count=free, block=BLOCK_MS
-            )
-            for entry_id, fields in found[0][1] if found else ():
-                job = _Job(msgspec.json.decode(fields[b"work"], type=Work), entry_id)
-                # A request may stand in the stream twice after a crash; one entry is enough.
-                if self._jobs.setdefault(job.work.request_id, job) is job:
-                    await self._until_back(partial(self._begin, job))
-                else:
-                    await self._until_back(partial(self._acknowledge, job))
+            await self._start_all(await self._read(blocking, ">", free))
 
-    async def _begin(self, job: _Job) -> None:
-        request_id = job.work.request_id
-        taken = await scripts.take(self._bus, request_id, self.worker_id)
-        if taken.outcome == "running" and not job.held:
-            # Our own TAKE, repeated after its reply was lost, or another worker's request.
-            lease = await self._bus.hget(keys.request(request_id), "lease") or b""
-            if lease.decode().startswith(f"{self.worker_id}:"):
-                taken = scripts.Taken("taken", int(lease.rpartition(b":")[2]))
-        job.held = scripts.lease(self.worker_id, taken.attempt)
+    async def _read(self, blocking: Bus, cursor: str, count: int) -> list[Row]:
+        found = await blocking.xreadgroup(
+            keys.WORKERS_GROUP,
+            self.worker_id,
+            {keys.work(self._config.pool): cursor},
+            count=count,
+            block=BLOCK_MS,
+        )
+        return found[0][1] if found else []
+
+    async def _start_all(self, rows: list[Row]) -> None:
+        held = {job.entry_id for job in self._jobs.values()}
+        for entry_id, fields in rows:
+            if entry_id in held or not fields:
+                continue
+            job = Job(msgspec.json.decode(fields[b"work"], type=Work), entry_id)
+            # A request may stand in the stream twice after a crash; one entry is enough.
+            if self._jobs.setdefault(job.request_id, job) is job:
+                await self._start(job)
+            else:
+                await self._until_back(partial(self._acknowledge, job))
+
+    async def _start(self, job: Job) -> None:
+        """Begins a job once it may run beside the others."""
+        job.deaths = await self._until_back(partial(self._deaths, job))
+        await self._until(
+            lambda: may_start(
+                job,
+                [other for other in self._jobs.values() if other.computing],
+                self._config.attempts,
+            )
+        )
+        await self._until_back(partial(self._begin, job))
+
+    async def _deaths(self, job: Job) -> int:
+        return int(await self._bus.hget(keys.request(job.request_id), "deaths") or 0)
+
+    async def _begin(self, job: Job) -> None:
+        # Listed before it is taken: what is in the list in vain is found out (`bus.leases`).
+        await self._bus.zadd(keys.leases(self._config.pool), {job.request_id: 0}, nx=True)
+        model = self._engine.facts.model
+        taken = await leases.take(
+            self._bus,
+            job.request_id,
+            self.worker_id,
+            entry_id=job.entry_id,
+            lease_ms=self._config.lease_ms,
+            model=model,
+        )
+        job.attempt = taken.attempt
+        job.held = leases.lease(self.worker_id, taken.attempt)
+        job.emitted = job.resumed = taken.emitted
+        job.keeps_tokens = taken.model == model
         if taken.outcome == "cancel" or (taken.outcome == "taken" and job.unwanted):
             await self._end(job, Cancelled(reason="asked"), "")
         elif taken.outcome == "taken":
-            resume = ""
-            if taken.attempt > 1:
-                resume = await emitted_text(self._bus, request_id)
-                job.emitted = int(await self._bus.hget(keys.request(request_id), "emitted") or 0)
-            remaining_s = (job.work.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
-            self._engine.submit(
-                jobs.Generation(
-                    request_id=request_id,
-                    messages=job.work.messages,
-                    sampling=job.work.sampling,
-                    resume_text=resume,
-                    deadline_at_s=time.monotonic() + remaining_s,
-                )
-            )
+            await self._submit(job)
+        elif taken.outcome == "lost":
+            self._drop(job)
         else:  # it has ended, or another worker has it
             await self._forget(job)
 
-    async def _take_embeds(self, blocking: Bus) -> None:
-        stream = keys.embed(self._config.pool)
-        await ensure_group(self._bus, stream, keys.WORKERS_GROUP)
-        while True:
-            if len(self._embeds) >= EMBEDS_WAITING:
-                self._room.clear()
-                await self._room.wait()
-                continue
-            found = await blocking.xreadgroup(
-                keys.WORKERS_GROUP,
-                self.worker_id,
-                {stream: ">"},
-                count=EMBED_BATCH,
-                block=BLOCK_MS,
-                noack=True,
+    async def _submit(self, job: Job) -> None:
+        """Hands a job to the engine, to go on from what earlier attempts have written."""
+        text, tokens = "", b""
+        if job.emitted:
+            text = await emitted_text(self._bus, job.request_id)
+            if job.keeps_tokens:
+                tokens = await self._bus.get(keys.tokens(job.request_id)) or b""
+        resumed = leases.unpacked(tokens)
+        job.tokens = len(resumed)
+        job.computing = True
+        remaining_s = (job.work.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
+        self._engine.submit(
+            jobs.Generation(
+                request_id=job.engine_id,
+                messages=job.work.messages,
+                sampling=job.work.sampling,
+                resume_text=text,
+                resume_tokens=resumed,
+                deadline_at_s=time.monotonic() + remaining_s,
             )
-            rows = found[0][1] if found else []
-            for _, fields in rows:
-                job = msgspec.msgpack.decode(fields[b"job"], type=EmbedJob)
-                self._embeds[job.job_id] = job
-                self._engine.embed(jobs.EmbedJob(job_id=job.job_id, texts=job.texts, kind=job.kind))
-            if rows:
-                await self._bus.xdel(stream, *(row_id for row_id, _ in rows))
+        )
 
     async def _listen(self, blocking: Bus) -> None:
         """Hears what is told to all workers."""
@@ -226,7 +230,7 @@ class Server:
         job = self._jobs.get(request_id)
         if job is not None:
             job.unwanted = True
-            self._engine.cancel(request_id)
+            self._engine.cancel(job.engine_id)
 
     # -- step 8: write
 
@@ -235,160 +239,133 @@ class Server:
             outputs = await self._outputs.get()
             while not self._outputs.empty():
                 outputs = outputs + self._outputs.get_nowait()
-            await self._until_back(partial(self._append, outputs))
+            pieces = self._joined(outputs)
+            if pieces:  # the same calls again change nothing
+                calls = [self._append(piece) for piece in pieces]
+                written = await self._until_back(partial(run_all, self._bus, calls))
+                await self._count(pieces, written)
             for output in outputs:
-                await self._until_back(partial(self._finish, output))
+                if not isinstance(output, jobs.Piece):
+                    await self._until_back(partial(self._finish, output))
 
-    async def _append(self, outputs: list[jobs.Output]) -> None:
-        """All new text of these steps, in one round trip."""
-        texts: dict[str, list[str]] = {}
+    def _joined(self, outputs: list[jobs.Output]) -> list[jobs.Piece]:
+        """One piece per request for all that these steps brought."""
+        found: dict[str, jobs.Piece] = {}
         for output in outputs:
-            if isinstance(output, jobs.Piece) and output.request_id in self._jobs:
-                texts.setdefault(output.request_id, []).append(output.text)
-        if not texts:
-            return
-        pipeline = self._bus.pipeline(transaction=False)
-        for request_id, pieces in texts.items():
-            job = self._jobs[request_id]
-            scripts.queue_append(
-                pipeline, request_id, job.held, before=job.emitted, texts=["".join(pieces)]
-            )
-        written = await pipeline.execute()
+            if isinstance(output, jobs.Piece) and self._job(output.request_id) is not None:
+                before = found.get(output.request_id)
+                found[output.request_id] = (
+                    jobs.Piece(
+                        request_id=output.request_id,
+                        text=before.text + output.text,
+                        tokens=before.tokens + output.tokens,
+                    )
+                    if before
+                    else output
+                )
+        return list(found.values())
+
+    def _job(self, engine_id: str) -> Job | None:
+        """The job behind an output, unless this worker has lost it since."""
+        job = self._jobs.get(engine_id.rpartition(":")[0])
+        return job if job is not None and job.engine_id == engine_id else None
+
+    def _append(self, piece: jobs.Piece) -> Call:
+        job = self._job(piece.request_id)
+        assert job is not None, "joined just now"
+        return leases.append(
+            job.request_id,
+            job.held,
+            lease_ms=self._config.lease_ms,
+            before=job.emitted,
+            texts=(piece.text,),
+            tokens_before=job.tokens,
+            tokens=piece.tokens if job.keeps_tokens else (),
+        )
+
+    async def _count(self, pieces: list[jobs.Piece], written: list[int]) -> None:
         now_ms = time.time_ns() // 1_000_000
-        for request_id, held in zip(texts, written, strict=True):
-            job = self._jobs[request_id]
+        for piece, outcome in zip(pieces, written, strict=True):
+            job = self._job(piece.request_id)
+            if job is None:
+                continue
+            if outcome != 1:
+                await self._until_back(partial(self._lose, job))
+                continue
             job.emitted += 1
+            job.tokens += len(piece.tokens) if job.keeps_tokens else 0
             job.first_token_at_ms = job.first_token_at_ms or now_ms
-            if not held:
-                log.warning("request %s: lease lost, dropping it", request_id)
-                self._engine.cancel(request_id)
-                await self._forget(job)
+            if job.deaths and job.proven:
+                self._room.set()
+
+    async def _lose(self, job: Job) -> None:
+        """Another may have the request by now: nothing of it is written from here any more."""
+        log.warning("request %s: lease lost, dropping it", job.request_id)
+        self._engine.cancel(job.engine_id)
+        state = await self._bus.hget(keys.request(job.request_id), "state")
+        if state is None or state.decode() in TERMINAL_STATES:
+            await self._forget(job)
+        else:
+            self._drop(job)  # its entry stays, for whoever gives the request back
 
     async def _finish(self, output: jobs.Output) -> None:
-        match output:
-            case jobs.Embedded(job_id=job_id, vectors=vectors):
-                await self._answer_embed(EmbedAnswer(job_id=job_id, vectors=pack(vectors)))
-                return
-            case jobs.EmbedFailed(job_id=job_id, message=message):
-                await self._answer_embed(EmbedAnswer(job_id=job_id, error=message))
-                return
-        job = self._jobs.get(output.request_id)
-        if job is None:
+        if isinstance(output, jobs.Embedded | jobs.EmbedFailed):
+            await self._embedding.answer(output)
             return
-        match output:
-            case jobs.Finished():
-                usage = _usage(output)
-                done = Done(
-                    finish_reason=output.finish_reason,
-                    model=self._engine.facts.model,
-                    usage=usage,
-                    timings=_timings(job, output),
-                )
-                await self._end(job, done, output.text, usage)
-            case jobs.Stopped(reason="cancelled"):
-                usage = _usage(output)
-                await self._end(job, Cancelled(reason="asked", usage=usage), output.text, usage)
-            case jobs.Stopped():
-                failed = Failed(
-                    code="overloaded",
-                    reason="deadline",
-                    message="the answer was not finished before its deadline",
-                    hint="ask for less, or raise requests.deadline_s",
-                )
-                await self._end(job, failed, output.text, _usage(output))
-            case jobs.Rejected(reason=reason, message=message, hint=hint):
-                code = "invalid" if reason == "context_overflow" else "internal"
-                failed = Failed(code=code, reason=reason, message=message, hint=hint)
-                await self._end(job, failed, await emitted_text(self._bus, output.request_id))
+        job = self._job(output.request_id)
+        if job is None or isinstance(output, jobs.Piece):
+            return
+        event = ending(job, output, self._engine.facts.model)
+        if isinstance(output, jobs.Rejected):
+            await self._end(job, event, await emitted_text(self._bus, job.request_id))
+        else:
+            await self._end(job, event, output.text, usage(output))
 
-    async def _answer_embed(self, answer: EmbedAnswer) -> None:
-        job = self._embeds.pop(answer.job_id, None)
-        self._room.set()
-        if job is not None:
-            await self._bus.xadd(
-                keys.answers(job.node),
-                {"answer": msgspec.msgpack.encode(answer)},
-                maxlen=ANSWERS_BOUND,
-                approximate=True,
-            )
-
-    async def _end(self, job: _Job, event: Event, text: str, usage: Usage | None = None) -> None:
+    async def _end(self, job: Job, event: Event, text: str, spent: Usage | None = None) -> None:
+        """Repeated, it changes nothing; without the lease neither."""
         await scripts.end(
             self._bus,
-            job.work.request_id,
+            job.request_id,
             event,
             ttl_s=self._config.reply_ttl_s,
             held=job.held,
             text=text,
-            usage=usage,
+            usage=spent,
         )
-        await notify(self._bus, Notice(kind="ended", request_id=job.work.request_id))
+        state = await self._bus.hget(keys.request(job.request_id), "state")
+        if state is not None and state.decode() not in TERMINAL_STATES:
+            await self._lose(job)
+            return
+        await notify(self._bus, Notice(kind="ended", request_id=job.request_id))
         await self._forget(job)
 
-    async def _acknowledge(self, job: _Job) -> None:
+    async def _acknowledge(self, job: Job) -> None:
         stream = keys.work(self._config.pool)
         await self._bus.xack(stream, keys.WORKERS_GROUP, job.entry_id)
         await self._bus.xdel(stream, job.entry_id)
 
-    async def _forget(self, job: _Job) -> None:
+    async def _forget(self, job: Job) -> None:
+        """It has ended here or elsewhere: its entry has done its duty."""
         await self._acknowledge(job)
-        self._jobs.pop(job.work.request_id, None)
+        if job.computing:
+            await self._bus.zrem(keys.leases(self._config.pool), job.request_id)
+        self._drop(job)
+
+    def _drop(self, job: Job) -> None:
+        if self._jobs.get(job.request_id) is job:
+            del self._jobs[job.request_id]
         self._room.set()
 
     # -- who we are
 
-    async def _register(self) -> None:
-        await self._store_status()
-        await notify(self._bus, Notice(kind="workers"))
-
     async def _report(self, _: Bus) -> None:
         while True:
-            await self._store_status()
+            held = [job for job in self._jobs.values() if job.computing]
+            for job in await self._reporting.renew(held):
+                if self._jobs.get(job.request_id) is job:
+                    await self._lose(job)
+            for job in held:
+                if job.unwanted:
+                    self._engine.cancel(job.engine_id)
+            await self._reporting.store_status(busy=len(self._jobs))
             await asyncio.sleep(self._config.heartbeat_s)
-
-    async def _store_status(self) -> None:
-        facts, status = self._engine.facts, self._engine.status
-        fields = msgspec.to_builtins(
-            WorkerStatus(
-                id=self.worker_id,
-                engine=facts.engine,
-                model=facts.model,
-                embedding_model=facts.embedding_model,
-                device=facts.device,
-                slots=self._config.slots,
-                busy=len(self._jobs),
-                context_tokens=self._config.context_tokens,
-                tokens_per_s=round(status.tokens_per_s, 1),
-                embedding_size=facts.embedding_size,
-                pid=os.getpid(),
-            )
-        )
-        name = keys.worker(self.worker_id)
-        await self._bus.hset(name, mapping=fields)
-        await self._bus.expire(name, max(1, round(self._config.lost_after_s)))
-        await self._bus.zadd(keys.WORKERS, {self.worker_id: time.time_ns() // 1_000_000})
-
-    async def _leave(self) -> None:
-        with contextlib.suppress(*AWAY):
-            await self._bus.zrem(keys.WORKERS, self.worker_id)
-            await self._bus.delete(keys.worker(self.worker_id))
-            await notify(self._bus, Notice(kind="workers"))
-
-
-def _usage(ended: jobs.Finished | jobs.Stopped) -> Usage:
-    return Usage(
-        prompt_tokens=ended.prompt_tokens,
-        completion_tokens=ended.completion_tokens,
-        total_tokens=ended.prompt_tokens + ended.completion_tokens,
-    )
-
-
-def _timings(job: _Job, ended: jobs.Finished) -> Timings:
-    work = job.work
-    new_tokens = ended.completion_tokens - ended.resumed_tokens
-    return Timings(
-        admitted_ms=work.admitted_at_ms - work.created_at_ms,
-        first_token_ms=max(0, job.first_token_at_ms - work.created_at_ms),
-        total_ms=time.time_ns() // 1_000_000 - work.created_at_ms,
-        tokens_per_s=round(new_tokens / ended.decode_s, 1) if ended.decode_s > 0 else 0.0,
-    )

@@ -49,6 +49,9 @@ def test_a_key_is_read_and_the_command_line_wins(tmp_path: Path) -> None:
         ("[server]\nport = 99999\n", "port"),
         ("[requests.defaults]\ntemprature = 1\n", "requests.defaults.temprature"),
         ("[server\n", "TOML"),
+        ("[worker]\nheartbeat_s = 5\n", "lease_s must be at least 3 times heartbeat_s"),
+        ("[worker]\nlost_after_s = 5\n", "lost_after_s must be at least lease_s"),
+        ("[store]\nfsync = 'never'\n", "fsync"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:

@@ -220,6 +220,7 @@ def ask(
     sampling: Sampling = GREEDY,
     *,
     resume_text: str = "",
+    resume_tokens: tuple[int, ...] = (),
     **limits: float,
 ) -> Generation:
     """A request with one user message."""
@@ -228,6 +229,7 @@ def ask(
         messages=(ChatMessage(role="user", content=text),),
         sampling=sampling,
         resume_text=resume_text,
+        resume_tokens=resume_tokens,
         **limits,
     )
 

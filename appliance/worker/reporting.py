@@ -1,0 +1,94 @@
+"""A worker's heartbeat: what it says of itself, and the renewal of all it holds."""
+
+import contextlib
+import os
+import time
+
+import msgspec
+
+from appliance import keys
+from appliance.bus import leases
+from appliance.bus.client import AWAY, Bus
+from appliance.bus.notices import Notice, notify
+from appliance.bus.script import run_all
+from appliance.schema import WorkerStatus
+from appliance.worker.config import WorkerConfig
+from appliance.worker.engine import Engine
+from appliance.worker.held import Job, waiting
+
+
+class Reporting:
+    """Writes `worker:ID`, `workers` and the leases of one worker."""
+
+    def __init__(self, bus: Bus, config: WorkerConfig, engine: Engine, worker_id: str) -> None:
+        self._bus = bus
+        self._config = config
+        self._engine = engine
+        self._worker_id = worker_id
+
+    async def arrive(self) -> None:
+        """The first report, and the news of it."""
+        await self.store_status(busy=0)
+        await notify(self._bus, Notice(kind="workers"))
+
+    async def leave(self) -> None:
+        with contextlib.suppress(*AWAY):
+            await self._bus.zrem(keys.WORKERS, self._worker_id)
+            await self._bus.delete(keys.worker(self._worker_id))
+            await notify(self._bus, Notice(kind="workers"))
+
+    async def store_status(self, *, busy: int) -> None:
+        facts, status = self._engine.facts, self._engine.status
+        fields = msgspec.to_builtins(
+            WorkerStatus(
+                id=self._worker_id,
+                engine=facts.engine,
+                model=facts.model,
+                embedding_model=facts.embedding_model,
+                device=facts.device,
+                slots=self._config.slots,
+                busy=busy,
+                context_tokens=self._config.context_tokens,
+                tokens_per_s=round(status.tokens_per_s, 1),
+                embedding_size=facts.embedding_size,
+                pid=os.getpid(),
+            )
+        )
+        name = keys.worker(self._worker_id)
+        pipeline = self._bus.pipeline(transaction=False)
+        pipeline.hset(name, mapping=fields)
+        pipeline.expire(name, max(1, round(self._config.lost_after_s)))
+        pipeline.zadd(keys.WORKERS, {self._worker_id: time.time_ns() // 1_000_000})
+        await pipeline.execute()
+
+    async def renew(self, held: list[Job]) -> list[Job]:
+        """Prolongs the leases of all that is held, in one round trip; returns what was lost.
+
+        Marks as unwanted what was cancelled while nobody told us.
+        """
+        if not held:
+            return []
+        waits = waiting(held, self._engine.status.waiting)
+        found = await run_all(
+            self._bus,
+            [
+                leases.renew(
+                    job.request_id,
+                    job.held,
+                    lease_ms=self._config.lease_ms,
+                    waits=job.request_id in waits,
+                )
+                for job in held
+            ],
+        )
+        ends: dict[str, int] = {}
+        lost: list[Job] = []
+        for job, (until_ms, cancelled) in zip(held, found, strict=True):
+            job.unwanted = job.unwanted or bool(cancelled)
+            if until_ms:
+                ends[job.request_id] = until_ms
+            else:
+                lost.append(job)
+        if ends:
+            await self._bus.zadd(keys.leases(self._config.pool), ends, xx=True)
+        return lost
