@@ -1,6 +1,7 @@
 # make run    set up what is missing, then start Sluice
 # make test   set up what is missing, then run every test
 # make check  format, lint, types, import contracts and unit tests
+# make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check models vulkan cuda test-gpu lock clean
+.PHONY: run test check bench-engine models vulkan cuda test-gpu lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -30,6 +31,13 @@ check: $(VENV)/.ready
 # Tests keep their weights in the user's cache, away from the data of a running appliance.
 models: $(VENV)/.ready
 	@$(BIN)/sluice models --cache pull chat embedding test-chat >/dev/null
+
+# make bench-engine [QUICK=1] [PAIRS=5] [ONLY=raw-8,faq] [USERS=8] [THREADS=2] [CHART=chart.svg]
+BENCH = $(if $(QUICK),--quick) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ONLY),--only $(ONLY)) \
+    $(if $(USERS),--users $(USERS)) $(if $(THREADS),--threads $(THREADS)) \
+    $(if $(CHART),--chart $(CHART))
+bench-engine: models
+	@PYTHONPATH=tests/bench $(BIN)/python -m engine_bench $(BENCH)
 
 # One more library beside the binding's; built once per machine, in about five minutes.
 vulkan: $(VENV)/.ready

@@ -1,0 +1,144 @@
+"""`make bench-engine`: builds the peer, plays the rounds, prints the table, draws the chart."""
+
+import argparse
+import platform
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+import psutil
+
+from engine_bench import report, rounds, workloads
+from engine_bench.build import BuildError, llama_server
+from engine_bench.load import AskError
+from engine_bench.measures import Round
+from engine_bench.peers import ROOT, Machine, StartError, default_threads
+
+OUTPUT = ROOT / "build" / "bench-engine"
+BUSY_PERCENT = 10.0
+QUICK_WORKLOADS = ["raw-1", "raw-4", "shared-8"]
+
+
+def main() -> int:
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # servers are stopped then too
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        say("stopped; finished rounds are kept")
+        return 130
+    except (BuildError, StartError, AskError, TimeoutError) as error:
+        say(f"{type(error).__name__}: {error or 'a turn took too long'}")
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    names = _chosen(arguments.only, arguments.users, quick=arguments.quick)
+    if not names:
+        say(f"nothing to measure: --only takes some of {', '.join(workloads.names())}")
+        return 2
+    machine = Machine(
+        llama_server=llama_server(say),
+        models=platformdirs.user_cache_path("sluice", appauthor=False) / "models",
+        threads=arguments.threads or default_threads(),
+        logs=OUTPUT,
+    )
+    busy = psutil.cpu_percent(interval=1)
+    if busy > BUSY_PERCENT:
+        say(f"the machine is {busy:.0f} % busy with other things: the times will be noisy")
+    kept = OUTPUT / ("quick.json" if arguments.quick else "results.json")
+    for name in names:
+        _measure(name, arguments, machine, kept)
+    results = report.load(kept)
+    text = report.markdown(results, workloads.names())
+    kept.with_suffix(".md").write_text(text, encoding="utf-8")
+    chart = report.chart(results, workloads.names())
+    charted = kept.with_suffix(".svg")
+    charted.write_text(chart, encoding="utf-8")
+    if arguments.chart:
+        arguments.chart.write_text(chart, encoding="utf-8")
+    sys.stdout.write(text)
+    say(f"kept in {kept}, {kept.with_suffix('.md').name} and {charted.name}")
+    return 0
+
+
+def _measure(name: str, arguments: argparse.Namespace, machine: Machine, kept: Path) -> None:
+    """Plays one workload and keeps what came of it after each round."""
+    sides = rounds.sides(name, passive=arguments.passive)
+    size = workloads.QUICK if arguments.quick else workloads.WHOLE
+    count = 1 if arguments.quick else arguments.pairs
+    played: list[Round] = []
+    for one, commands in rounds.play(name, sides=sides, rounds=count, size=size, machine=machine):
+        played.append(one)
+        speeds = ", ".join(f"{side} {m.tokens_per_s:.1f}" for side, m in one.sides.items())
+        say(f"{name}, round {len(played)} of {count}, tokens/s: {speeds}")
+        result = report.Result(
+            commit=_commit(),
+            threads=machine.threads,
+            commands={side: commands[side] for side in sides},
+            rounds=played,
+        )
+        report.save(kept, report.load(kept).replaced(name, result, machine=_machine()))
+
+
+def _chosen(only: str, users: int | None, *, quick: bool) -> list[str]:
+    """Workload names: those whose kind or name was asked for, or all of them."""
+    wanted = [word.strip() for word in only.split(",") if word.strip()]
+    if quick and not wanted:
+        wanted = QUICK_WORKLOADS
+    return [
+        name
+        for name in workloads.names()
+        if (not wanted or name in wanted or name.partition("-")[0] in wanted)
+        and (users is None or name.endswith(f"-{users}") or "-" not in name)
+    ]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench-engine", description=__doc__)
+    parser.add_argument("--pairs", type=_positive, default=5, help="rounds per workload")
+    parser.add_argument(
+        "--only", default="", help="raw, shared, chat, faq, neighbour, or raw-8 ..."
+    )
+    parser.add_argument("--users", type=_positive, help="of raw and shared, only this many users")
+    parser.add_argument("--threads", type=_positive, help="compute threads; default: the cores")
+    parser.add_argument("--passive", action="store_true", help="the third thread setting always")
+    parser.add_argument("--quick", action="store_true", help="one small round of a few workloads")
+    parser.add_argument("--chart", type=Path, help="write the chart here too")
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def say(line: str) -> None:
+    """A line of progress for a person."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _commit() -> str:
+    """The commit measured, marked when files differ from it."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude", "*"]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "?"
+
+
+def _machine() -> str:
+    memory_gb = psutil.virtual_memory().total / 2**30
+    return f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {memory_gb:.0f} GB"
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
