@@ -106,10 +106,17 @@ class SessionPatch(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: Title
 
 
+class PromptTokensDetails(Record, frozen=True, kw_only=True):
+    """`cached_tokens` of the prompt did not have to be computed."""
+
+    cached_tokens: int = 0
+
+
 class Usage(Record, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
 
 
 class Timings(Record, frozen=True, kw_only=True):
@@ -186,8 +193,14 @@ class Accepted(Record, frozen=True, kw_only=True):
 
 
 class ChatMessage(Record, frozen=True, kw_only=True):
+    """The first `public_chars` of `content` are the operator's words, the same for everybody.
+
+    Only what is public may be computed once for several people.
+    """
+
     role: Literal["system", "user", "assistant"]
     content: str
+    public_chars: int = 0
 
 
 class Request(Record, frozen=True, kw_only=True):

@@ -105,9 +105,18 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=512, description="KV cache of one worker, in tokens, shared by all its slots."),
     ] = 16384
+    warm_sequences: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=248,
+            description="Ended requests of one worker whose text stays in its KV cache, so that "
+            "the next turn computes only what is new.",
+        ),
+    ] = 24
     step_tokens: Annotated[
         int, Meta(ge=16, description="Tokens per engine step: prompt chunks plus running answers.")
-    ] = 256
+    ] = 512
     threads: Annotated[
         int, Meta(ge=0, description="CPU threads over all workers; 0 is the physical cores.")
     ] = 0

@@ -70,7 +70,7 @@ def session_prompt(
 ) -> Prompt:
     """The prompt of a message in a session."""
     sent = last_message(question, matches, today=today)
-    messages = [ChatMessage(role="system", content=_system(system, person))]
+    messages = [_system(system, person)]
     for turn in keep_recent(turns, history_chars):
         messages.append(ChatMessage(role="user", content=turn.sent or turn.question))
         messages.append(ChatMessage(role="assistant", content=turn.answer))
@@ -92,7 +92,7 @@ def stateless_prompt(
     """
     messages = list(given)
     if not any(message.role == "system" for message in messages):
-        messages.insert(0, ChatMessage(role="system", content=_system(system, person)))
+        messages.insert(0, _system(system, person))
     last = messages[-1]
     if matches and last.role == "user":
         messages[-1] = ChatMessage(
@@ -134,11 +134,15 @@ def _size(turn: Turn) -> int:
     return len(turn.sent or turn.question) + len(turn.answer)
 
 
-def _system(system: str, person: User) -> str:
+def _system(system: str, person: User) -> ChatMessage:
+    """The operator's words, which everybody's prompts begin with, then what is known of a person.
+
+    Nothing but the operator's words may be shared between people, hence `public_chars`.
+    """
     parts = [system]
     if person.attributes:
         attributes = ", ".join(f"{name}: {value}" for name, value in person.attributes.items())
         parts.append(f"About the person you talk to: {attributes}.")
     if person.tags:
         parts.append(f"Their tags: {', '.join(person.tags)}.")
-    return "\n".join(parts)
+    return ChatMessage(role="system", content="\n".join(parts), public_chars=len(system))

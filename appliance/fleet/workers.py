@@ -41,6 +41,7 @@ def worker_config(
         chat_model=chat,
         embedding_model=embedding if seat.embeds else "",
         slots=worker.slots,
+        warm_sequences=worker.warm_sequences,
         context_tokens=worker.context_tokens,
         cache_tokens=cache_tokens(settings),
         step_tokens=max(worker.step_tokens, worker.slots),

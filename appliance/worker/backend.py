@@ -1,9 +1,12 @@
 """What the engine asks of a model: the contract that llama.cpp and the fake both satisfy.
 
-A backend owns one KV cache of `Shape.cache_tokens` cells, shared by up to `Shape.slots`
-sequences, and optionally a second, embedding model. Everything but `tokenize`, `piece` and
-`is_end` is called on the engine thread only, so a backend needs no locks and its compute
-threads never exceed one budget.
+A backend owns one KV cache of `Shape.cache_tokens` cells, shared by up to `Shape.sequences`
+sequences, and optionally a second, embedding model. A cell holds one token at one position and
+is held by one or more sequences: it is occupied as long as anybody holds it. Which sequence
+holds what is the engine's to know and to decide (`prefix`).
+
+Everything but `tokenize`, `piece` and `is_end` is called on the engine thread only, so a backend
+needs no locks and its compute threads never exceed one budget.
 
 Token ids are plain `int`, text is UTF-8 `bytes` one token at a time (a token may end inside a
 character), positions count from 0. A backend knows nothing of requests, prompts or time.
@@ -19,6 +22,9 @@ from numpy.typing import NDArray
 from appliance.errors import Invalid
 from appliance.schema import Sampling
 
+SEQUENCES_BOUND = 256  # llama.cpp's own
+DRAFTS_BOUND = 24  # each costs the logits of one more token: 600 kB with 150,000 tokens
+
 TextKind = Literal["query", "passage"]
 Vectors = NDArray[np.float32]  # shape (texts, Facts.embedding_size), rows of length 1
 Cells = NDArray[np.uint8]  # a copy of a sequence's cache cells, in the backend's own format
@@ -28,18 +34,20 @@ Cells = NDArray[np.uint8]  # a copy of a sequence's cache cells, in the backend'
 class Shape:
     """The sizes that backend, scheduler and engine must agree on.
 
+    `slots` requests run at once and up to `warm_sequences` ended ones keep their cells.
     `context_tokens` bounds one request (prompt plus answer), `cache_tokens` all of them
     together, `step_tokens` one step. Raises Invalid when they contradict each other.
     """
 
     slots: int = 8
+    warm_sequences: int = 24
     context_tokens: int = 8192
     cache_tokens: int = 16384
-    step_tokens: int = 256
+    step_tokens: int = 512
 
     def __post_init__(self) -> None:
-        if self.slots < 1 or self.context_tokens < 2:
-            raise Invalid("a worker needs at least one slot and two context tokens")
+        if not 1 <= self.slots <= SEQUENCES_BOUND or self.context_tokens < 2:
+            raise Invalid("a worker needs 1 to 256 slots and at least two context tokens")
         if self.step_tokens < self.slots:
             raise Invalid(
                 f"{self.step_tokens} tokens per step cannot advance {self.slots} slots",
@@ -51,6 +59,16 @@ class Shape:
                 f"of {self.context_tokens}",
                 hint="lower context_tokens or raise cache_tokens",
             )
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences may hold cells; their ids count from 0."""
+        return min(SEQUENCES_BOUND, self.slots + self.warm_sequences)
+
+    @property
+    def drafts(self) -> int:
+        """Most draft tokens in one step, over all requests."""
+        return max(DRAFTS_BOUND, self.sequences - self.slots)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,20 +88,21 @@ class Facts:
     embedding_text_tokens: int  # longest text one embedding covers
     embedding_batch_tokens: int  # most tokens in one `embed` call
     embedding_batch_texts: int  # most texts in one `embed` call
+    can_share: bool = True  # False: a sequence's state can neither be shared nor cut back
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Consecutive tokens of one sequence in one step.
 
-    `position` is that of the first token. With `wants_logits` the last token's logits are
-    kept until the next `decode`, for `sample`.
+    `position` is that of the first token. The logits of the last `outputs` tokens are kept
+    until the next `decode`, for `sample`.
     """
 
     sequence: int
     tokens: list[int]
     position: int
-    wants_logits: bool
+    outputs: int
 
 
 class Outcome(enum.Enum):
@@ -114,24 +133,36 @@ class Backend(Protocol):
         """Whether a model that picks this token has finished its answer."""
 
     def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
-        """Start sampling for a slot; `answered` are answer tokens already given (a resume)."""
+        """Start sampling for a sequence; `answered` are answer tokens already given (a resume)."""
 
     def decode(self, chunks: list[Chunk]) -> Outcome:
         """Run one step: at most `step_tokens` tokens, each sequence at most once."""
 
-    def sample(self, sequence: int) -> int:
-        """Choose the next token after a DONE `decode` that wanted this sequence's logits."""
+    def sample(self, sequence: int, row: int = 0) -> int:
+        """Choose the token after the `row`-th of the sequence's outputs in the last step.
+
+        Rows are sampled in order from 0; each choice becomes part of the sampler's state.
+        """
 
     def close(self, sequence: int) -> None:
-        """Forget a slot's sampler and its cache cells; harmless when it is not open."""
+        """Forget a sequence's sampler, not its cells; harmless when it is not open."""
+
+    def share(self, source: int, target: int, tokens: int) -> bool:
+        """Let an empty `target` hold the first cells of `source` too.
+
+        False when they are not whole any more; the target is empty then.
+        """
+
+    def truncate(self, sequence: int, length: int) -> None:
+        """Let go of a sequence's cells from position `length` on; 0 empties it."""
 
     def save(self, sequence: int) -> Cells | None:
-        """A copy of the slot's cache cells, None when the model cannot give one."""
+        """A copy of a sequence's cache cells, None when the model cannot give one."""
 
     def restore(self, sequence: int, cells: Cells, *, tokens: int) -> bool:
-        """Put saved cells back; the slot then holds exactly the first `tokens` tokens of them.
+        """Put saved cells back; the sequence then holds exactly the first `tokens` tokens of them.
 
-        False leaves the slot empty: there is no room, the cells are not of this model, or they
+        False leaves it empty: there is no room, the cells are not of this model, or they
         lack something that the next token needs.
         """
 

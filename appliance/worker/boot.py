@@ -145,6 +145,7 @@ def _shape(config: WorkerConfig) -> Shape:
     try:
         return Shape(
             slots=config.slots,
+            warm_sequences=config.warm_sequences,
             context_tokens=config.context_tokens,
             cache_tokens=config.cache_tokens,
             step_tokens=config.step_tokens,

@@ -18,6 +18,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     chat_model: str
     embedding_model: str
     slots: int
+    warm_sequences: int
     context_tokens: int
     cache_tokens: int
     step_tokens: int

@@ -2,7 +2,7 @@
 
 import time
 
-from appliance.schema import Cancelled, Done, Event, Failed, Timings, Usage
+from appliance.schema import Cancelled, Done, Event, Failed, PromptTokensDetails, Timings, Usage
 from appliance.worker import jobs
 from appliance.worker.held import Job
 
@@ -35,6 +35,7 @@ def usage(ended: jobs.Finished | jobs.Stopped) -> Usage:
         prompt_tokens=ended.prompt_tokens,
         completion_tokens=ended.completion_tokens,
         total_tokens=ended.prompt_tokens + ended.completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=ended.cached_tokens),
     )
 
 

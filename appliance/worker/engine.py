@@ -3,7 +3,8 @@
 The loop receives (and blocks only when idle), schedules, decodes, samples, embeds and emits.
 One thread owns the backend, the scheduler and every sequence; other threads only put messages
 into its mailbox. What a step brought is emitted once, after the step, in one list; what the
-receiver does with it happens on another thread.
+receiver does with it happens on another thread. Which cells of the cache a request may use, and
+what stays warm when it ends, the scheduler decides; the engine carries it out on the backend.
 
 A failing request never takes others with it, and a failing step takes only the requests in it.
 Steps that fail again and again mean the model is broken: then the engine gives up and says so.
@@ -31,14 +32,15 @@ from appliance.worker.jobs import (
     Rejected,
     StopReason,
 )
+from appliance.worker.prefix import Owner
 from appliance.worker.prompts import PromptMaker
-from appliance.worker.schedule import Scheduler, Share
+from appliance.worker.schedule import Adopt, Cut, Scheduler, Span, Start
 from appliance.worker.sequence import Prepared, Sequence
 
 log = logging.getLogger(__name__)
 
 FAILED_STEPS_BOUND = 3  # this many failing steps in a row are a broken model
-NOT_PREPARED = Prepared(tokens=[], prompt_tokens=0, stops=())
+NOT_PREPARED = Prepared(tokens=[], prompt_tokens=0, public_tokens=0, stops=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ class Engine:
         self._bounds = bounds or Bounds()
         self._clock = clock
         self._prompts = PromptMaker(backend)
-        self._scheduler = Scheduler(backend.shape)
+        self._scheduler = Scheduler(backend.shape, can_share=backend.facts.can_share)
         self._embeddings = EmbeddingQueue(backend)
         self._arrived: dict[str, _Arrival] = {}
         self._sequences: dict[str, Sequence] = {}
@@ -143,10 +145,10 @@ class Engine:
             while self._receive():
                 self._end_overdue()
                 self._prepare_arrivals()
-                shares = self._schedule()
-                if shares and self._decode(shares):
-                    self._sample([share for share in shares if share.last])
-                self._embed_some(answering=bool(shares))
+                spans = self._schedule()
+                if spans and self._decode(spans):
+                    self._sample([span for span in spans if span.last])
+                self._embed_some(answering=bool(spans))
                 self._tell()
             self._drop_all()
         except Exception as error:
@@ -210,36 +212,68 @@ class Engine:
         if sequence.new_tokens <= 0 or len(sequence.tokens) >= self._backend.shape.context_tokens:
             self._finish(sequence, "length")
             return
+        generation = sequence.generation
+        owner = Owner(
+            scope=generation.scope,
+            session=generation.session_id,
+            public_tokens=sequence.public_tokens,
+        )
         self._scheduler.submit(
-            sequence.request_id, length=len(sequence.tokens), new_tokens=sequence.new_tokens
+            sequence.request_id, sequence.tokens, owner=owner, new_tokens=sequence.new_tokens
         )
 
-    def _schedule(self) -> list[Share]:
-        for admission in self._scheduler.admit():
-            sequence = self._sequences[admission.request_id]
-            sampling = sequence.generation.sampling
-            seed = secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed
-            try:
-                self._backend.open(admission.slot, sampling, seed=seed, answered=sequence.answered)
-            except Exception:
-                log.exception("request %s cannot be started", sequence.request_id)
-                self._reject(sequence.request_id, "engine_error", "the model refused the request")
-        return self._scheduler.plan()
+    def _schedule(self) -> list[Span]:
+        refused = []
+        for action in self._scheduler.advance():
+            match action:
+                case Start(request_id=request_id, sequence=number):
+                    if not self._open(self._sequences[request_id], number):
+                        refused.append(request_id)
+                case Adopt():
+                    self._adopt(action)
+                case Cut():
+                    self._cut([action])
+        for request_id in refused:
+            self._reject(request_id, "engine_error", "the model refused the request")
+        return self._scheduler.plan(self._backend.shape.step_tokens, {})
 
-    def _decode(self, shares: list[Share]) -> bool:
+    def _open(self, sequence: Sequence, number: int) -> bool:
+        sampling = sequence.generation.sampling
+        seed = secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed
+        try:
+            self._backend.open(number, sampling, seed=seed, answered=sequence.answered)
+        except Exception:
+            log.exception("request %s cannot be started", sequence.request_id)
+            return False
+        return True
+
+    def _adopt(self, adopt: Adopt) -> None:
+        self._backend.truncate(adopt.sequence, 0)
+        if self._backend.share(adopt.source, adopt.sequence, adopt.tokens):
+            self._sequences[adopt.request_id].cached_tokens = adopt.tokens
+        else:
+            self._cut(self._scheduler.unshared(adopt))
+
+    def _cut(self, cuts: list[Cut]) -> None:
+        for cut in cuts:
+            self._backend.truncate(cut.sequence, cut.length)
+
+    def _decode(self, spans: list[Span]) -> bool:
         """Run a step. False when it failed, and then it has fewer requests next time."""
-        outcome = self._outcome([self._chunk(share) for share in shares])
+        chunks = [self._chunk(span) for span in spans]
+        outcome = self._outcome(chunks)
         if outcome is Outcome.DONE:
-            self._scheduler.decoded(shares)
+            for span, chunk in zip(spans, chunks, strict=True):
+                self._scheduler.decoded(span, chunk.tokens)
             self._failed_steps = 0
             return True
-        log.error("a step of %d requests ended with: %s", len(shares), outcome.value)
+        log.error("a step of %d requests ended with: %s", len(spans), outcome.value)
         if outcome is Outcome.NO_ROOM:
-            newest = shares[-1].request_id
+            newest = spans[-1].request_id
             self._reject(newest, "no_room", "the model's cache has no room for this request")
             return False
-        for share in shares:
-            self._reject(share.request_id, "engine_error", "the model failed during this request")
+        for span in spans:
+            self._reject(span.request_id, "engine_error", "the model failed during this request")
         self._failed_steps += 1
         if self._failed_steps >= FAILED_STEPS_BOUND:
             raise RuntimeError(f"{self._failed_steps} steps in a row failed")
@@ -252,25 +286,37 @@ class Engine:
             log.exception("a step failed")
             return Outcome.BROKEN
 
-    def _chunk(self, share: Share) -> Chunk:
-        tokens = self._sequences[share.request_id].tokens[share.start : share.start + share.count]
-        return Chunk(share.slot, tokens, share.start, share.last)
+    def _chunk(self, span: Span) -> Chunk:
+        sequence = self._sequences[span.request_id]
+        tokens = sequence.tokens[span.start : span.start + span.count]
+        if span.drafts:
+            tokens += sequence.drafts[: span.drafts]
+        return Chunk(span.sequence, tokens, span.start, int(span.last) + span.drafts)
 
-    def _sample(self, shares: list[Share]) -> None:
+    def _sample(self, spans: list[Span]) -> None:
         now_s = self._clock()
-        for share in shares:
-            sequence = self._sequences[share.request_id]
+        for span in spans:
+            sequence = self._sequences[span.request_id]
             try:
-                token = self._backend.sample(share.slot)
-                text = self._advance(sequence, token, now_s)
+                self._sample_span(span, sequence, now_s)
             except Exception:
-                log.exception("request %s: sampling failed", share.request_id)
-                self._reject(share.request_id, "engine_error", "the model failed to sample")
+                log.exception("request %s: sampling failed", span.request_id)
+                self._reject(span.request_id, "engine_error", "the model failed to sample")
                 continue
-            self._gauge.sampled += 1
-            self._say(sequence, text)
             if sequence.finish_reason:
                 self._finish(sequence, sequence.finish_reason)
+
+    def _sample_span(self, span: Span, sequence: Sequence, now_s: float) -> None:
+        """Sample row by row, as long as what was drafted is what was chosen."""
+        confirmed = 0
+        for row in range(1 + span.drafts):
+            token = self._backend.sample(span.sequence, row)
+            self._gauge.sampled += 1
+            self._say(sequence, self._advance(sequence, token, now_s))
+            if sequence.finish_reason or row == span.drafts or token != sequence.drafts[row]:
+                break
+            confirmed += 1
+        self._cut(self._scheduler.confirmed(span, confirmed))
 
     def _advance(self, sequence: Sequence, token: int, now_s: float) -> str:
         if self._backend.is_end(token):
@@ -309,6 +355,7 @@ class Engine:
         """Leave an empty cache behind."""
         for request_id in [*self._sequences]:
             self._forget(request_id)
+        self._cut(self._scheduler.clear())
 
     # --- ends -------------------------------------------------------------------------------
 
@@ -319,7 +366,7 @@ class Engine:
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self._outputs.append(sequence.finished(reason, self._clock()))
-        self._forget(sequence.request_id)
+        self._forget(sequence.request_id, keep=True)
 
     def _end_early(self, request_id: str, reason: StopReason) -> None:
         arrival = self._arrived.pop(request_id, None)
@@ -331,7 +378,7 @@ class Engine:
         if sequence is not None:
             self._say(sequence, sequence.flush())
             self._outputs.append(sequence.stopped(reason, self._clock()))
-            self._forget(request_id)
+            self._forget(request_id, keep=True)
 
     def _reject(self, request_id: str, reason: str, message: str, *, hint: str = "") -> None:
         self._outputs.append(
@@ -344,9 +391,11 @@ class Engine:
         )
         self._forget(request_id)
 
-    def _forget(self, request_id: str) -> None:
+    def _forget(self, request_id: str, *, keep: bool = False) -> None:
+        """Let go of a request; with `keep` what was computed for it stays warm."""
         self._sequences.pop(request_id, None)
-        slot = self._scheduler.remove(request_id)
-        if slot is not None:
-            self._backend.close(slot)
+        number = self._scheduler.sequence(request_id)
+        if number is not None:
+            self._backend.close(number)
+        self._cut(self._scheduler.remove(request_id, keep=keep))
         self._request_places.release()

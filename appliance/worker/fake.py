@@ -1,9 +1,11 @@
 """The deterministic backend that ships: the whole appliance runs on it without a model.
 
-It is a function of the tokens in its cache, as a model is. It reads the last user message out
-of them, makes up the whole answer, looks how much of it is there already, and gives the next
-token; so a resumed answer goes on byte for byte where it stopped. The answer is the first FAQ
-entry's where the message quotes entries, else an echo: `You said: ...`, `你说：...`.
+It is a function of the tokens in its cache, as a model is: cells with a token, a position and
+the sequences that hold them, so cells shared wrongly are seen in the answer. For each token it
+reads the last user message out of the sequence's cells, makes up the whole answer, looks how much
+of it is there already, and gives what follows; so a resumed answer goes on byte for byte where it
+stopped. The answer is the first FAQ entry's where the message quotes entries, else an echo:
+`You said: ...`, `你说：...`.
 
 A token is up to three bytes of UTF-8, the first of a text two, so Chinese characters are always
 cut in two. Control tokens are those of ChatML, and only `special` tokenising makes them.
@@ -25,7 +27,7 @@ import threading
 import time
 import unicodedata
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -53,9 +55,9 @@ _TEMPLATE = (
 )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Script:
-    """What a sequence will say and do. Bytes and tokens count from the answer's start."""
+    """What a sequence will say and do. Tokens count from the answer's start."""
 
     answer: bytes
     slow_s: float
@@ -63,12 +65,11 @@ class _Script:
     hang_at: int
 
 
-@dataclass(slots=True)
-class _Sequence:
-    tokens: list[int] = field(default_factory=list)
-    script: _Script | None = None
-    said: int = 0  # answer bytes in the cache when `script` was made, and sampled since
-    answer_tokens: int = 0
+@dataclass(slots=True, eq=False)
+class _Cell:
+    token: int
+    position: int
+    holders: set[int]
 
 
 class _Feature(NamedTuple):
@@ -82,7 +83,9 @@ class FakeBackend:
     def __init__(self, shape: Shape | None = None, *, step_delay_s: float = 0.0) -> None:
         self._shape = shape or Shape()
         self._step_delay_s = step_delay_s
-        self._sequences: dict[int, _Sequence] = {}
+        self._held: dict[int, list[_Cell]] = {}  # each sequence's cells by position
+        self._outputs: dict[int, int] = {}  # how many the last step kept of a sequence
+        self.used_cells = 0
 
     @property
     def shape(self) -> Shape:
@@ -124,45 +127,61 @@ class FakeBackend:
         return token in (_END, _END_OF_TEXT)
 
     def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
-        self._sequences[sequence] = _Sequence()
+        pass
 
     def decode(self, chunks: list[Chunk]) -> Outcome:
-        held = sum(len(one.tokens) for one in self._sequences.values())
-        if held + sum(len(chunk.tokens) for chunk in chunks) > self._shape.cache_tokens:
+        self._outputs = {}
+        if self.used_cells + sum(len(chunk.tokens) for chunk in chunks) > self._shape.cache_tokens:
             return Outcome.NO_ROOM
-        if any(chunk.position != len(self._sequences[chunk.sequence].tokens) for chunk in chunks):
+        if sum(chunk.outputs for chunk in chunks) > self._shape.slots + self._shape.drafts:
+            return Outcome.REFUSED
+        if any(chunk.position != len(self._held.get(chunk.sequence, ())) for chunk in chunks):
             return Outcome.REFUSED
         delay_s = self._step_delay_s
         for chunk in chunks:
-            one = self._sequences[chunk.sequence]
-            one.tokens += chunk.tokens
-            if chunk.wants_logits:
-                delay_s += self._prepare(one)
+            self._hold(chunk.sequence, chunk.tokens)
+            if chunk.outputs:
+                self._outputs[chunk.sequence] = chunk.outputs
+                delay_s += self._act_out(chunk)
         if delay_s:
             time.sleep(delay_s)
         return Outcome.DONE
 
-    def sample(self, sequence: int) -> int:
-        one = self._sequences[sequence]
-        assert one.script is not None, "sampled before its prompt was decoded"
-        rest = one.script.answer[one.said : one.said + _width_at(one.said)]
-        one.said += len(rest)
-        one.answer_tokens += 1
+    def sample(self, sequence: int, row: int = 0) -> int:
+        message, said = _read(self._tokens(sequence, self._outputs[sequence] - 1 - row))
+        answer = _script(message).answer
+        rest = answer[len(said) : len(said) + _width_at(len(said))]
         return _token_of(rest) if rest else _END
 
     def close(self, sequence: int) -> None:
-        self._sequences.pop(sequence, None)
+        self._outputs.pop(sequence, None)
+
+    def share(self, source: int, target: int, tokens: int) -> bool:
+        if self._held.get(target) or tokens > len(self._held[source]):
+            raise RuntimeError(f"{tokens} cells of {source} cannot be shared with {target}")
+        self._held[target] = self._held[source][:tokens]
+        for cell in self._held[target]:
+            cell.holders.add(target)
+        return True
+
+    def truncate(self, sequence: int, length: int) -> None:
+        held = self._held.get(sequence, [])
+        for cell in held[length:]:
+            cell.holders.remove(sequence)
+            self.used_cells -= not cell.holders
+        del held[length:]
+        if not held:
+            self._held.pop(sequence, None)
 
     def save(self, sequence: int) -> Cells | None:
-        return np.array(self._sequences[sequence].tokens, dtype="<i4").view(np.uint8)
+        return np.array(self._tokens(sequence, 0), dtype="<i4").view(np.uint8)
 
     def restore(self, sequence: int, cells: Cells, *, tokens: int) -> bool:
-        self.close(sequence)
-        held = sum(len(one.tokens) for one in self._sequences.values())
+        self.truncate(sequence, 0)
         saved: list[int] = np.frombuffer(cells.tobytes(), "<i4", cells.nbytes // 4).tolist()
-        if len(saved) < tokens or held + len(saved) > self._shape.cache_tokens:
+        if len(saved) < tokens or self.used_cells + len(saved) > self._shape.cache_tokens:
             return False
-        self._sequences[sequence] = _Sequence(tokens=saved[:tokens])
+        self._hold(sequence, saved[:tokens])
         return True
 
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
@@ -175,20 +194,33 @@ class FakeBackend:
         )
 
     def shut_down(self) -> None:
-        self._sequences.clear()
+        self._held.clear()
 
-    def _prepare(self, one: _Sequence) -> float:
-        """Read the prompt once it is complete; act out the directives. Returns the delay in s."""
-        if one.script is None:
-            message, said = _read(one.tokens)
-            one.script = _script(message)
-            one.said = len(said)
-            one.answer_tokens = len(_plain_tokens(said))
-        if one.answer_tokens == one.script.die_at:
+    def _hold(self, sequence: int, tokens: list[int]) -> None:
+        """Put tokens into new cells at a sequence's end."""
+        held = self._held.setdefault(sequence, [])
+        for token in tokens:
+            held.append(_Cell(token, len(held), {sequence}))
+        self.used_cells += len(tokens)
+
+    def _tokens(self, sequence: int, without: int) -> list[int]:
+        """What the cells of a sequence hold, less the last `without` of them."""
+        held = self._held[sequence]
+        cells = held[: len(held) - without]
+        if any(cell.position != n for n, cell in enumerate(cells)):
+            raise RuntimeError(f"the cells of sequence {sequence} are out of order")
+        return [cell.token for cell in cells]
+
+    def _act_out(self, chunk: Chunk) -> float:
+        """Obey the directives of a prompt once it is complete. Returns the delay in seconds."""
+        message, said = _read(self._tokens(chunk.sequence, chunk.outputs - 1))
+        script = _script(message)
+        first = len(_plain_tokens(said))
+        if script.die_at in range(first, first + chunk.outputs):
             os._exit(EXIT_STATUS_DIE)
-        if one.answer_tokens == one.script.hang_at:
+        if script.hang_at in range(first, first + chunk.outputs):
             threading.Event().wait()
-        return one.script.slow_s
+        return script.slow_s
 
 
 def _encoded(text: str) -> bytes:
@@ -217,16 +249,22 @@ def _bytes_of(token: int) -> bytes:
 
 def _read(tokens: list[int]) -> tuple[str, bytes]:
     """The last user message and the answer so far, from the tokens of a whole prompt."""
-    turns: list[bytes] = [b""]
-    for token in tokens:
-        if token == _START:
-            turns.append(b"")
-        turns[-1] += _bytes_of(token)
-    users = [turn for turn in turns if turn.startswith(b"user\n")]
-    message = users[-1].removeprefix(b"user\n").removesuffix(b"\n") if users else b""
-    return message.decode(errors="replace"), turns[-1].removeprefix(b"assistant\n")
+    said: bytes | None = None
+    end = len(tokens)
+    for start in range(end - 1, -1, -1):
+        if tokens[start] != _START and start > 0:
+            continue
+        turn = b"".join(map(_bytes_of, tokens[start:end]))
+        end = start
+        if said is None:
+            said = turn.removeprefix(b"assistant\n")
+        if turn.startswith(b"user\n"):
+            message = turn.removeprefix(b"user\n").removesuffix(b"\n")
+            return message.decode(errors="replace"), said
+    return "", said or b""
 
 
+@functools.lru_cache(maxsize=1024)
 def _script(message: str) -> _Script:
     found = _QUESTION.search(message)
     question = message[found.end() :] if found else message

@@ -25,11 +25,16 @@ class Generation:
 
     `resume_tokens` are the tokens that worker had sampled up to there, the last of them perhaps
     not shown in full yet; without them the text is tokenised anew.
+
+    `scope` is whose text it is: what is computed for it is reused for the same scope only, except
+    for what the messages mark as public. An empty scope reuses nothing private.
     """
 
     request_id: str
     messages: tuple[ChatMessage, ...]
     sampling: Sampling
+    scope: str = ""
+    session_id: str = ""
     resume_text: str = ""
     resume_tokens: tuple[int, ...] = ()
     deadline_at_s: float = math.inf
@@ -61,7 +66,8 @@ class Piece:
 class _Ended:
     """`text` is the whole answer with its resumed part.
 
-    `completion_tokens` counts the whole answer, `resumed_tokens` the part that was given.
+    `completion_tokens` counts the whole answer, `resumed_tokens` the part that was given,
+    `cached_tokens` the part of the prompt that did not have to be computed.
     `first_token_s` is from arrival in the engine to the first new token (0 when there was
     none), `decode_s` from there to the end.
     """
@@ -71,6 +77,7 @@ class _Ended:
     prompt_tokens: int
     completion_tokens: int
     resumed_tokens: int
+    cached_tokens: int
     first_token_s: float
     decode_s: float
 

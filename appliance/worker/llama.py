@@ -6,7 +6,9 @@ library returns become an `Outcome`; what it can only answer with an abort (a ba
 promised) is checked before.
 
 Sliding-window models keep the full-size cache (`swa_full`): a prefix of a conversation can then
-be used again, which the small window cache would have dropped.
+be used again, which the small window cache would have dropped. Even so the library gives cells
+that lie outside a sequence's window to others when it finds no empty one before them, and what is
+left of such a sequence begins later than at 0: `share` looks, and then shares nothing.
 """
 
 import logging
@@ -19,7 +21,7 @@ from llama_cpp import llama_cpp as binding
 from appliance.errors import CannotBoot
 from appliance.schema import Sampling
 from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
-from appliance.worker.llama_cells import copy_in, copy_out
+from appliance.worker.llama_cells import TO_THE_END, copy_in, copy_out, copy_within
 from appliance.worker.llama_embedding import BATCH_TEXTS, BATCH_TOKENS, EmbeddingModel
 from appliance.worker.llama_library import Library, load_library
 from appliance.worker.llama_model import ALL_LAYERS, Batch, Model
@@ -27,9 +29,6 @@ from appliance.worker.sampler import SamplerChain
 from appliance.worker.stamp import cache_stamp
 
 log = logging.getLogger(__name__)
-
-WHOLE_SEQUENCE = -1
-MICROBATCH_TOKENS = 512  # llama.cpp computes a larger step in parts of this size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +70,7 @@ class LlamaBackend:
         self._memory = binding.llama_get_memory(self._context)
         self._batch = Batch(shape.step_tokens)
         self._samplers: dict[int, SamplerChain] = {}
-        self._outputs: dict[int, int] = {}  # by sequence: which token of the batch has its logits
+        self._outputs: dict[int, int] = {}  # by sequence: the batch's first token with its logits
         self._facts = self._find_facts(library, options.chat_model, on_gpu=gpu_layers != 0)
 
     @property
@@ -111,18 +110,29 @@ class LlamaBackend:
             return Outcome.REFUSED
         code = binding.llama_decode(self._context, self._batch.struct)
         if code == 0:
-            self._outputs = {chunk.sequence: at for chunk, at in zip(chunks, last, strict=True)}
+            self._outputs = {
+                chunk.sequence: at + 1 - chunk.outputs
+                for chunk, at in zip(chunks, last, strict=True)
+                if chunk.outputs
+            }
             return Outcome.DONE
         return {1: Outcome.NO_ROOM, -1: Outcome.REFUSED}.get(code, Outcome.BROKEN)
 
-    def sample(self, sequence: int) -> int:
-        return self._samplers[sequence].sample(self._context, self._outputs[sequence])
+    def sample(self, sequence: int, row: int = 0) -> int:
+        return self._samplers[sequence].sample(self._context, self._outputs[sequence] + row)
 
     def close(self, sequence: int) -> None:
         sampler = self._samplers.pop(sequence, None)
         if sampler is not None:
             sampler.free()
-        binding.llama_memory_seq_rm(self._memory, sequence, WHOLE_SEQUENCE, WHOLE_SEQUENCE)
+
+    def share(self, source: int, target: int, tokens: int) -> bool:
+        window = self._model.window_tokens
+        return copy_within(self._context, source, target, tokens=tokens, window=window)
+
+    def truncate(self, sequence: int, length: int) -> None:
+        cut = binding.llama_memory_seq_rm(self._memory, sequence, length, TO_THE_END)
+        assert cut, "only models that can share are cut in the middle"
 
     def save(self, sequence: int) -> Cells | None:
         return copy_out(self._context, sequence)
@@ -181,11 +191,12 @@ class LlamaBackend:
         shape = self._shape
         parameters = binding.llama_context_default_params()
         parameters.n_ctx = shape.cache_tokens
-        parameters.n_seq_max = shape.slots
-        parameters.n_batch = shape.step_tokens
-        parameters.n_ubatch = min(shape.step_tokens, MICROBATCH_TOKENS)
-        # By default there is room for the logits of every token of a batch: 150 MB here.
-        parameters.n_outputs_max = shape.slots
+        parameters.n_seq_max = shape.sequences
+        # A step is never computed in parts: the second could take cells of a sliding window
+        # that rejected drafts of the first give back.
+        parameters.n_batch = parameters.n_ubatch = shape.step_tokens
+        # By default there is room for the logits of every token of a batch: 300 MB here.
+        parameters.n_outputs_max = shape.slots + shape.drafts
         parameters.kv_unified = True
         parameters.swa_full = True
         parameters.n_threads = parameters.n_threads_batch = threads
@@ -213,6 +224,7 @@ class LlamaBackend:
             embedding_text_tokens=embedder.text_tokens if embedder else 0,
             embedding_batch_tokens=BATCH_TOKENS if embedder else 0,
             embedding_batch_texts=BATCH_TEXTS if embedder else 0,
+            can_share=self._model.can_share,
         )
 
 

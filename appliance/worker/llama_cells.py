@@ -52,6 +52,19 @@ def copy_in(context: int, sequence: int, cells: Cells, *, tokens: int, window: i
     return False
 
 
+def copy_within(context: int, source: int, target: int, *, tokens: int, window: int) -> bool:
+    """Let an empty sequence hold the first cells of another one too, without copying them.
+
+    False leaves it empty: the source does not hold them all any more.
+    """
+    memory = _memory(context)
+    binding.llama_memory_seq_cp(memory, source, target, 0, tokens)
+    if _cut(memory, target, tokens=tokens, window=window):
+        return True
+    binding.llama_memory_seq_rm(memory, target, TO_THE_END, TO_THE_END)
+    return False
+
+
 def _cut(memory: Any, sequence: int, *, tokens: int, window: int) -> bool:
     """Keep the first `tokens`. False when these are not all there that the next token sees."""
     if not binding.llama_memory_seq_rm(memory, sequence, tokens, TO_THE_END):

@@ -54,7 +54,7 @@ class EmbeddingModel:
         """One row per text. Raises Unavailable when the model fails or the batch is too large."""
         if self._memory:
             binding.llama_memory_clear(self._memory, False)
-        chunks = [Chunk(n, tokens, 0, wants_logits=True) for n, tokens in enumerate(texts)]
+        chunks = [Chunk(n, tokens, 0, outputs=1) for n, tokens in enumerate(texts)]
         if len(texts) > BATCH_TEXTS or self._batch.fill(chunks, all_outputs=True) is None:
             raise Unavailable("the texts do not fit into one embedding batch")
         code = binding.llama_decode(self._context, self._batch.struct)

@@ -54,6 +54,10 @@ class Model:
         self.name = self.metadata("general.name") or path.stem
         self.vocabulary_size = int(binding.llama_vocab_n_tokens(self._vocabulary))
         self.embedding_size = int(binding.llama_model_n_embd(self._pointer))
+        self.can_share = not (
+            binding.llama_model_is_recurrent(self._pointer)
+            or binding.llama_model_is_hybrid(self._pointer)
+        )
         self.trained_tokens = int(binding.llama_model_n_ctx_train(self._pointer))
         self.layers = int(binding.llama_model_n_layer(self._pointer))
         self.window_tokens = int(binding.llama_model_n_swa(self._pointer))  # 0: sees everything
@@ -139,6 +143,7 @@ class Batch:
         self._capacity = capacity
         self._tokens = np.zeros(capacity, dtype=np.int32)
         self._positions = np.zeros(capacity, dtype=np.int32)
+        self._counting = np.arange(capacity, dtype=np.int32)
         self._sequences = np.zeros(capacity, dtype=np.int32)
         self._sequence_counts = np.ones(capacity, dtype=np.int32)
         self._outputs = np.zeros(capacity, dtype=np.int8)
@@ -165,10 +170,10 @@ class Batch:
         for chunk in chunks:
             start, end = end, end + len(chunk.tokens)
             self._tokens[start:end] = chunk.tokens
-            self._positions[start:end] = range(chunk.position, chunk.position + end - start)
+            self._positions[start:end] = self._counting[: end - start] + chunk.position
             self._sequences[start:end] = chunk.sequence
             self._outputs[start:end] = all_outputs
-            self._outputs[end - 1] = chunk.wants_logits
+            self._outputs[end - chunk.outputs : end] = True
             last.append(end - 1)
         self.struct.n_tokens = end
         return last

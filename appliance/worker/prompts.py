@@ -33,11 +33,12 @@ class PromptMaker:
         resumed = list(generation.resume_tokens) or self._backend.tokenize(
             generation.resume_text, special=False
         )
-        if len(prompt) >= room:
+        if len(prompt.tokens) >= room:
             raise self._too_large()
         return Prepared(
-            tokens=prompt + resumed,
-            prompt_tokens=len(prompt),
+            tokens=prompt.tokens + resumed,
+            prompt_tokens=len(prompt.tokens),
+            public_tokens=prompt.public,
             stops=(*generation.sampling.stop, *self._template.stops),
             resumed_pieces=tuple(self._backend.piece(token) for token in generation.resume_tokens),
         )

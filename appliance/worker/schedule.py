@@ -1,61 +1,101 @@
-"""Which tokens go into the next step: continuous batching with chunked prefill, as pure rules.
+"""Which tokens go into the next step and which cells are shared: batching as pure rules.
 
 A request waits, in order of arrival, for a free slot and for enough free cache cells to hold
 its prompt and every token it may still produce; that many are reserved, so a sequence that has
-started can always finish. The head of the queue is never overtaken: a large request holds up
-those behind it for a while instead of starving.
+started can always finish. Cells of idle sequences count as free: they are taken away, least
+recently used first, when a request needs them. The head of the queue is never overtaken: a
+large request holds up those behind it for a while instead of starving.
 
-In a step every sequence whose prompt is done advances by one token (DECODE), and what is left
-of the step's budget goes to prompt chunks (PREFILL), oldest first. So a long prompt never
-stops running answers, and since a step has at least as many tokens as there are slots, a
-prompt always advances too. (Chunked prefill: Agrawal et al., Sarathi-Serve, OSDI 2024.)
+A request starts with the longest prefix that the cache already holds for it. One that has
+computed nothing yet is held back while an earlier one is computing a longer common prefix: a
+system prompt that many bring at once is computed once. This is asked anew before each step, so
+when the leader is cancelled the next one leads.
 
-Nothing here knows tokens, text, time or a model; it counts.
+In a step every sequence whose prompt is done advances by one token (DECODE) and maybe some
+drafts, and what is left of the step's budget goes to prompt chunks (PREFILL), oldest first. So a
+long prompt never stops running answers, and a prompt always advances too. (Chunked prefill:
+Agrawal et al., Sarathi-Serve, OSDI 2024.)
+
+Nothing here knows text, time or a model; it counts and compares.
 """
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from appliance.worker.backend import Shape
+from appliance.worker.prefix import Match, Owner, PrefixTree, Tokens, common_length
+
+SHARED_AT_LEAST = 16  # tokens; less is computed again sooner than it is kept track of
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """A request got a slot."""
+class Start:
+    """A request got a slot and an empty sequence."""
 
     request_id: str
-    slot: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Adopt:
+    """`sequence`, emptied, is to hold the first `tokens` cells of `source` too."""
+
+    request_id: str
+    sequence: int
+    source: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A sequence is to keep its first `length` cells only."""
+
+    sequence: int
+    length: int = 0
+
+
+Action = Start | Adopt | Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
     """A sequence's part of a step: `count` of its tokens from position `start`.
 
-    After the `last` known token there is something to sample.
+    After the `last` known token there is something to sample; the span's final `drafts` tokens
+    are guesses beyond it.
     """
 
     request_id: str
-    slot: int
+    sequence: int
     start: int
     count: int
     last: bool
+    drafts: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     request_id: str
-    length: int
+    tokens: Tokens
+    owner: Owner
     reserve: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Running:
     request_id: str
-    slot: int
-    length: int  # tokens known: prompt, resumed and sampled ones
-    cached: int  # tokens of these that the cache holds
+    sequence: int
+    tokens: Tokens  # those known at the start
+    owner: Owner
     reserve: int  # cache cells set aside
+    length: int  # tokens known: prompt, resumed and sampled ones
+    cached: int = 0  # tokens of these that the cache holds
+    fresh: bool = True  # has computed nothing yet
+    # by earlier request that was computing its prompt: length of the common usable prefix
+    common: dict[str, int] = field(default_factory=dict)
 
     @property
     def pending(self) -> int:
@@ -63,14 +103,18 @@ class _Running:
 
 
 class Scheduler:
-    """Owns slots, cache cells and the order of waiting and running requests."""
+    """Owns slots, the cache's account, and the order of waiting and running requests.
 
-    def __init__(self, shape: Shape) -> None:
+    `can_share` False is for models whose state can neither be shared nor cut back: then nothing
+    is kept when a request ends.
+    """
+
+    def __init__(self, shape: Shape, *, can_share: bool = True) -> None:
         self._shape = shape
+        self._can_share = can_share
         self._waiting: deque[_Waiting] = deque()
         self._running: dict[str, _Running] = {}  # in order of admission
-        self._free_slots = list(range(shape.slots - 1, -1, -1))
-        self.free_cells = shape.cache_tokens
+        self.tree = PrefixTree(shape.sequences, idle_bound=shape.sequences - shape.slots)
 
     @property
     def waiting(self) -> int:
@@ -80,47 +124,79 @@ class Scheduler:
     def running(self) -> int:
         return len(self._running)
 
-    def submit(self, request_id: str, *, length: int, new_tokens: int) -> None:
-        """Queue a request with `length` known tokens that may add up to `new_tokens`.
+    @property
+    def decoding(self) -> list[str]:
+        """Requests whose prompts are done."""
+        return [one.request_id for one in self._running.values() if one.pending == 1]
+
+    @property
+    def reserved_cells(self) -> int:
+        """Cells that running requests may still fill."""
+        return sum(one.reserve - one.cached for one in self._running.values())
+
+    def submit(
+        self, request_id: str, tokens: Sequence[int] | Tokens, *, owner: Owner, new_tokens: int
+    ) -> None:
+        """Queue a request with these known tokens that may add up to `new_tokens`.
 
         Answers are cut where the request's context ends.
         """
-        assert 0 < length < self._shape.context_tokens, "the caller rejects what does not fit"
-        reserve = min(length + new_tokens, self._shape.context_tokens)
-        self._waiting.append(_Waiting(request_id, length, reserve))
+        assert 0 < len(tokens) < self._shape.context_tokens, "the caller rejects what does not fit"
+        reserve = min(len(tokens) + new_tokens, self._shape.context_tokens)
+        known = np.asarray(tokens, dtype=np.int32)
+        self._waiting.append(_Waiting(request_id, known, owner, reserve))
 
-    def admit(self) -> list[Admission]:
-        """Give slots to waiting requests, oldest first, while there are slots and cells."""
-        admitted = []
-        while self._waiting and self._free_slots and self._waiting[0].reserve <= self.free_cells:
-            head = self._waiting.popleft()
-            slot = self._free_slots.pop()
-            self.free_cells -= head.reserve
-            self._running[head.request_id] = _Running(
-                head.request_id, slot, head.length, cached=0, reserve=head.reserve
-            )
-            admitted.append(Admission(head.request_id, slot))
-        return admitted
+    def advance(self) -> list[Action]:
+        """Admit what fits and share what can be shared: to be carried out in this order."""
+        actions: list[Action] = []
+        while self._waiting and len(self._running) < self._shape.slots:
+            head = self._waiting[0]
+            match = self._match(head.tokens, head.owner)
+            if not self._fits(head, match):
+                break
+            self._waiting.popleft()
+            self._admit(head, match, actions)
+        for one in self._running.values():
+            if one.fresh and one.common and not self._held(one):
+                match = self._match(one.tokens, one.owner)
+                if match and match.tokens >= one.cached + SHARED_AT_LEAST:
+                    self._adopt(one, match, actions)
+        return actions
 
-    def plan(self) -> list[Share]:
-        """The next step: every decoding sequence, then prompt chunks while the budget lasts."""
+    def plan(self, budget: int, drafts: Mapping[str, int]) -> list[Span]:
+        """The next step, of at most `budget` tokens: decoding sequences, then prompt chunks.
+
+        `drafts` is how many drafts each decoding request would like to have verified. A budget
+        below the number of slots is taken as that number.
+        """
         decoding = [one for one in self._running.values() if one.pending == 1]
-        prefilling = [one for one in self._running.values() if one.pending > 1]
-        budget = self._shape.step_tokens
-        shares = []
-        for one in (*decoding, *prefilling):
+        prompts = [one for one in self._running.values() if one.pending > 1 and not self._held(one)]
+        budget = min(max(budget, self._shape.slots), self._shape.step_tokens)
+        spare = min(self._shape.drafts, budget - len(decoding) - bool(prompts))
+        spans = []
+        for one in decoding:
+            room = one.reserve - one.length - 1
+            guesses = max(0, min(drafts.get(one.request_id, 0), room, spare))
+            spare -= guesses
+            budget -= 1 + guesses
+            spans.append(
+                Span(one.request_id, one.sequence, one.cached, 1 + guesses, True, drafts=guesses)
+            )
+        for one in prompts:
             count = min(one.pending, budget)
             if count == 0:
                 break
             budget -= count
             last = count == one.pending
-            shares.append(Share(one.request_id, one.slot, one.cached, count, last))
-        return shares
+            spans.append(Span(one.request_id, one.sequence, one.cached, count, last))
+        return spans
 
-    def decoded(self, shares: Iterable[Share]) -> None:
-        """The step was run: the cache now holds these tokens."""
-        for share in shares:
-            self._running[share.request_id].cached += share.count
+    def decoded(self, span: Span, tokens: Sequence[int]) -> None:
+        """The step was run: the cache now holds these tokens of a span."""
+        one = self._running[span.request_id]
+        self.tree.extend(one.sequence, tokens)
+        one.cached += span.count
+        one.fresh = False
 
     def sampled(self, request_id: str) -> None:
         """A running request has one more known token."""
@@ -128,20 +204,110 @@ class Scheduler:
         one.length += 1
         assert one.length <= one.reserve, "the caller ends an answer at its last token"
 
+    def confirmed(self, span: Span, drafts: int) -> list[Cut]:
+        """Of a decoded span's drafts only the first so many were right: forget the others."""
+        if drafts == span.drafts:
+            return []
+        one = self._running[span.request_id]
+        one.cached = span.start + span.count - span.drafts + drafts
+        self.tree.truncate(one.sequence, one.cached)
+        return [Cut(one.sequence, one.cached)]
+
+    def unshared(self, adopt: Adopt) -> list[Cut]:
+        """The backend could not share: the request computes its prompt itself.
+
+        An idle source is dropped, for it would be found again and again.
+        """
+        one = self._running[adopt.request_id]
+        self.tree.truncate(one.sequence, 0)
+        one.cached = 0
+        one.fresh = False
+        if adopt.source not in self.tree.idle:
+            return []
+        self.tree.release(adopt.source)
+        return [Cut(adopt.source)]
+
     def room(self, request_id: str) -> int:
         """How many more tokens a running request may add."""
         one = self._running[request_id]
         return one.reserve - one.length
 
-    def remove(self, request_id: str) -> int | None:
-        """Forget a request wherever it is. Returns the slot it held, None when it held none."""
+    def sequence(self, request_id: str) -> int | None:
+        """The sequence of a running request, None while it waits."""
+        one = self._running.get(request_id)
+        return one.sequence if one else None
+
+    def remove(self, request_id: str, *, keep: bool) -> list[Cut]:
+        """Forget a request wherever it is; with `keep` its cells stay warm for another."""
         one = self._running.pop(request_id, None)
-        if one is not None:
-            self._free_slots.append(one.slot)
-            self.free_cells += one.reserve
-            return one.slot
-        for waiting in self._waiting:
-            if waiting.request_id == request_id:
-                self._waiting.remove(waiting)
+        if one is None:
+            self._waiting = deque(w for w in self._waiting if w.request_id != request_id)
+            return []
+        if keep and self._can_share:
+            return [Cut(sequence) for sequence in self.tree.park(one.sequence)]
+        self.tree.release(one.sequence)
+        return [Cut(one.sequence)]
+
+    def clear(self) -> list[Cut]:
+        """Let nothing stay warm."""
+        cuts = [Cut(sequence) for sequence in self.tree.idle]
+        for cut in cuts:
+            self.tree.release(cut.sequence)
+        return cuts
+
+    # --- rules --------------------------------------------------------------------------------
+
+    def _match(self, tokens: Tokens, owner: Owner) -> Match | None:
+        """The longest reusable prefix that is worth it; at least one token stays to compute."""
+        if not self._can_share:
+            return None
+        match = self.tree.match(tokens[:-1], owner)
+        return match if match and match.tokens >= SHARED_AT_LEAST else None
+
+    def _fits(self, head: _Waiting, match: Match | None) -> bool:
+        """Whether a request could always finish once idle sequences have made room."""
+        needed = head.reserve
+        if match:
+            needed += self.tree.cells_to_revive(match) - match.tokens
+        held = self.tree.active_cells() + self.reserved_cells
+        return held + needed <= self._shape.cache_tokens
+
+    def _admit(self, head: _Waiting, match: Match | None, actions: list[Action]) -> None:
+        sequence = self.tree.start(head.owner)
+        one = _Running(
+            head.request_id, sequence, head.tokens, head.owner, head.reserve, len(head.tokens)
+        )
+        for earlier in self._running.values():
+            if self._can_share and earlier.pending > 1:
+                common = common_length(earlier.tokens, one.tokens[:-1])
+                if not one.owner.scope or earlier.owner.scope != one.owner.scope:
+                    public = min(earlier.owner.public_tokens, one.owner.public_tokens)
+                    common = min(common, public)
+                if common >= SHARED_AT_LEAST:
+                    one.common[earlier.request_id] = common
+        self._running[head.request_id] = one
+        actions.append(Start(head.request_id, sequence))
+        if match:
+            self._adopt(one, match, actions)
+        for idle in self.tree.idle:
+            if self.tree.used_cells + self.reserved_cells <= self._shape.cache_tokens:
                 break
-        return None
+            self.tree.release(idle)
+            actions.append(Cut(idle))
+
+    def _adopt(self, one: _Running, match: Match, actions: list[Action]) -> None:
+        self.tree.truncate(one.sequence, 0)
+        self.tree.share(match, one.sequence)
+        one.cached = match.tokens
+        actions.append(Adopt(one.request_id, one.sequence, match.source, match.tokens))
+
+    def _held(self, one: _Running) -> bool:
+        """Whether an earlier request is about to compute more of this one's prompt than it has."""
+        return one.fresh and any(
+            common >= one.cached + SHARED_AT_LEAST and self._leads(earlier_id, common)
+            for earlier_id, common in one.common.items()
+        )
+
+    def _leads(self, request_id: str, common: int) -> bool:
+        leader = self._running.get(request_id)
+        return leader is not None and leader.pending > 1 and leader.cached < common

@@ -15,22 +15,26 @@ from appliance.worker.text import TextStream
 class Prepared:
     """A request as tokens: `tokens[:prompt_tokens]` is the prompt, the rest is resumed text.
 
-    `resumed_pieces` are the bytes of the resumed tokens where these are the very tokens sampled.
+    The first `public_tokens` are the same for everybody. `resumed_pieces` are the bytes of the
+    resumed tokens where these are the very tokens sampled.
     """
 
     tokens: list[int]
     prompt_tokens: int
+    public_tokens: int
     stops: tuple[str, ...]
     resumed_pieces: tuple[bytes, ...] = ()
 
 
 class Sequence:
-    """A request with its tokens. `slot` is -1 while it waits."""
+    """A request with its tokens."""
 
     def __init__(self, generation: Generation, prepared: Prepared, *, arrived_at_s: float) -> None:
         self.generation = generation
         self.tokens = list(prepared.tokens)
-        self.slot = -1
+        self.cached_tokens = 0  # those that did not have to be computed
+        self.drafts: list[int] = []  # guesses of what follows, in the step under way
+        self.public_tokens = prepared.public_tokens
         self.finish_reason: FinishReason | None = None
         self._prompt_tokens = prepared.prompt_tokens
         self._resumed_tokens = len(prepared.tokens) - prepared.prompt_tokens
@@ -98,6 +102,7 @@ class Sequence:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=len(self.tokens) - self._prompt_tokens,
             resumed_tokens=self._resumed_tokens,
+            cached_tokens=min(self.cached_tokens, self._prompt_tokens),
             first_token_s=self._first_token_s(),
             decode_s=self._decode_s(now_s),
             finish_reason=reason,
@@ -110,6 +115,7 @@ class Sequence:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=len(self.tokens) - self._prompt_tokens,
             resumed_tokens=self._resumed_tokens,
+            cached_tokens=min(self.cached_tokens, self._prompt_tokens),
             first_token_s=self._first_token_s(),
             decode_s=self._decode_s(now_s),
             reason=reason,

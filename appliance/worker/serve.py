@@ -208,6 +208,8 @@ class Server:
                 request_id=job.engine_id,
                 messages=job.work.messages,
                 sampling=job.work.sampling,
+                scope=job.work.uid,
+                session_id=job.work.session_id,
                 resume_text=text,
                 resume_tokens=resumed,
                 deadline_at_s=time.monotonic() + remaining_s,

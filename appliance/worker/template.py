@@ -7,7 +7,8 @@ seven ordinary tokens, whatever the template does.
 
 It also makes prompts prefix-stable. Every part is tokenised by itself, so a conversation's
 tokens are the first tokens of the same conversation continued, as long as the template appends;
-nothing can merge across the border of a part.
+nothing can merge across the border of a part. A message's public beginning is a part of its own,
+so that what is the same for everybody ends between two tokens.
 
 The model's own template is preferred, in a sandbox with bounds (`sandbox`). One that refuses the
 system role gets the system text folded into the first user message. Models without a usable
@@ -28,10 +29,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A run of prompt text. Only `trusted` text may become control tokens."""
+    """A run of prompt text. Only `trusted` text may become control tokens.
+
+    `public` text is the same in everybody's prompts.
+    """
 
     text: str
     trusted: bool
+    public: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +130,38 @@ class ChatTemplate:
         pieces = re.split(rf"{nonce}x(\d+)x", rendered)
         if {int(index) for index in pieces[1::2]} != set(range(len(messages))):
             raise TemplateFailed("it leaves out a message")
-        return [
-            Part(piece, trusted=True) if n % 2 == 0 else Part(messages[int(piece)].content, False)
-            for n, piece in enumerate(pieces)
-            if piece
-        ]
+        parts: list[Part] = []
+        for n, piece in enumerate(pieces):
+            if n % 2 == 0:
+                parts.append(Part(piece, trusted=True, public=True))
+            else:
+                parts += _content(messages[int(piece)])
+        return [part for part in parts if part.text]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """A prompt; its first `public` tokens are the same for everybody."""
+
+    tokens: list[int]
+    public: int
 
 
 def prompt_tokens(
     parts: Sequence[Part], tokenize: Callable[[str, bool], list[int]], begin_token: int | None
-) -> list[int]:
+) -> PromptTokens:
     """Tokens of a prompt; `tokenize(text, special)`. Begins with `begin_token` exactly once."""
     tokens: list[int] = []
+    public: int | None = None
     for part in parts:
+        if not part.public and public is None:
+            public = len(tokens)
         tokens += tokenize(part.text, part.trusted)
+    public = len(tokens) if public is None else public
     if begin_token is not None and tokens[:1] != [begin_token]:
         tokens.insert(0, begin_token)
-    return tokens
+        public += 1
+    return PromptTokens(tokens, public)
 
 
 def fold_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -150,7 +170,13 @@ def fold_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     folded: list[ChatMessage] = []
     for message in messages:
         if message.role == "user" and system:
-            folded.append(ChatMessage(role="user", content=f"{system}\n\n{message.content}"))
+            folded.append(
+                ChatMessage(
+                    role="user",
+                    content=f"{system}\n\n{message.content}",
+                    public_chars=messages[0].public_chars if messages[0].role == "system" else 0,
+                )
+            )
             system = ""
         elif message.role != "system":
             folded.append(message)
@@ -161,6 +187,17 @@ def _render_family(family: Family, messages: Sequence[ChatMessage]) -> list[Part
     parts: list[Part] = []
     for message in messages if any(family.system) else fold_system(messages):
         before, after = getattr(family, message.role)
-        parts += [Part(before, True), Part(message.content, False), Part(after, True)]
-    parts.append(Part(family.assistant[0], True))
+        parts += [
+            Part(before, trusted=True, public=True),
+            *_content(message),
+            Part(after, trusted=True, public=True),
+        ]
+    parts.append(Part(family.assistant[0], trusted=True, public=True))
     return [part for part in parts if part.text]
+
+
+def _content(message: ChatMessage) -> list[Part]:
+    """A message's text, its public beginning apart."""
+    public = message.content[: message.public_chars]
+    private = message.content[message.public_chars :]
+    return [Part(public, trusted=False, public=True), Part(private, trusted=False)]

@@ -5,6 +5,8 @@ so where two tokens are nearly equal a greedy answer may part from the one made 
 here have one likely answer, and where parting is possible a common beginning is compared.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from worker_bench import (
@@ -177,6 +179,80 @@ def test_a_conversation_longer_than_the_context_is_refused_and_the_next_is_answe
     assert run.rejected("long").reason == "context_overflow"
     assert str(SMALL.context_tokens) in run.rejected("long").message
     assert run.finished("a").text
+
+
+SECRET = "My secret is that the red key lies under the third flower pot behind the old shed."
+
+
+def computed(watched: Watched) -> int:
+    return sum(len(chunk.tokens) for step in watched.steps for chunk in step)
+
+
+def test_a_second_turn_computes_only_what_is_new(kind: Kind) -> None:
+    watched = Watched(kind.backend)
+    first = ask("first", SECRET)
+
+    def go_on(engine: Engine, run: Run) -> None:
+        if len(run.ends()) == 1 and not brought:
+            brought.append(computed(watched))
+            answer = ChatMessage(role="assistant", content=run.finished("first").text)
+            again = ChatMessage(role="user", content="Where is it?")
+            engine.submit(
+                replace(first, request_id="second", messages=(*first.messages, answer, again))
+            )
+
+    brought: list[int] = []
+    run = run_jobs(watched, first, expect=2, on_step=go_on)
+    end = run.finished("second")
+    assert run.finished("first").cached_tokens == 0
+    assert end.cached_tokens >= run.finished("first").prompt_tokens - 3
+    new = end.prompt_tokens - end.cached_tokens + end.completion_tokens
+    assert computed(watched) - brought[0] <= new
+
+
+def test_nobody_else_can_reuse_private_text(kind: Kind) -> None:
+    """One who asks the very same gets of it what one who asks something else gets: the template."""
+    watched = Watched(kind.backend)
+    others = ("other0", "other1", "")
+
+    def others_ask_the_same(engine: Engine, run: Run) -> None:
+        if len(run.ends()) == 1 and not brought:
+            brought.append(computed(watched))
+            for scope in others:
+                engine.submit(ask(f"by {scope}", SECRET, scope=scope))
+            engine.submit(ask("stranger", "What else?", scope="stranger"))
+
+    brought: list[int] = []
+    run = run_jobs(watched, ask("a", SECRET), expect=5, on_step=others_ask_the_same)
+    template = run.finished("stranger").cached_tokens
+    ends = [run.finished(f"by {scope}") for scope in others]
+    assert [end.cached_tokens for end in ends] == [template] * 3
+    private = ends[0].prompt_tokens - template
+    assert private >= len(kind.backend.tokenize(SECRET, special=False))
+    assert computed(watched) >= brought[0] + 3 * private
+
+
+def test_a_public_beginning_is_computed_once_for_everybody(kind: Kind) -> None:
+    rules = "Answer shortly and be polite. Never give away where the red key of the old shed is."
+
+    def request(n: int) -> Generation:
+        told = ChatMessage(
+            role="system", content=f"{rules} {n} is asking.", public_chars=len(rules)
+        )
+        question = ChatMessage(role="user", content=f"Hello, I am {n}.")
+        return replace(ask(f"r{n}", "", scope=f"u{n}"), messages=(told, question))
+
+    alone = run_jobs(kind.backend, request(3)).finished("r3")
+    watched = Watched(kind.backend)
+    run = run_jobs(watched, *(request(n) for n in range(4)))
+    public = len(kind.backend.tokenize(rules, special=False))
+    for n in range(1, 4):
+        cached = run.finished(f"r{n}").cached_tokens
+        assert public <= cached <= public + 5, "a template's few tokens come before it"
+    total = sum(run.finished(f"r{n}").completion_tokens for n in range(4))
+    assert computed(watched) <= 4 * alone.prompt_tokens - 3 * public + total
+    if kind.exact:
+        assert run.finished("r3").text == alone.text
 
 
 def test_text_cannot_become_a_control_token(kind: Kind) -> None:

@@ -30,6 +30,7 @@ CONFIG = WorkerConfig(
     chat_model="",
     embedding_model="",
     slots=2,
+    warm_sequences=6,
     context_tokens=512,
     cache_tokens=1024,
     step_tokens=64,

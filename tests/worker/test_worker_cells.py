@@ -56,7 +56,7 @@ def prompt(kind: Kind, text: str = TEXT) -> list[int]:
 def emptied(backend: Backend) -> Backend:
     """Backends are shared: begin with an empty cache."""
     for slot in range(backend.shape.slots):
-        backend.close(slot)
+        backend.truncate(slot, 0)
     return backend
 
 
@@ -69,7 +69,7 @@ def test_a_restored_sequence_goes_on_as_an_undisturbed_one(kind: Kind) -> None:
     assert cells is not None
     prefill(backend, 0, more, start=len(tokens))
     undisturbed = greedy(backend, 0, len(more))
-    backend.close(0)
+    backend.truncate(0, 0)
 
     # Elsewhere in the cache, beside another conversation, and only what is new is prefilled.
     begin(backend, 1)
@@ -90,8 +90,8 @@ def test_restoring_disturbs_no_other_sequence(kind: Kind) -> None:
     prefill(backend, 1, tokens)
     cells = backend.save(1)
     assert cells is not None
-    backend.close(0)
-    backend.close(1)
+    backend.truncate(0, 0)
+    backend.truncate(1, 0)
 
     begin(backend, 0)
     prefill(backend, 0, other)
@@ -107,12 +107,12 @@ def test_surplus_tokens_are_cut_off(kind: Kind) -> None:
     begin(backend, 0)
     prefill(backend, 0, more)
     fresh = greedy(backend, 0, len(more))
-    backend.close(0)
+    backend.truncate(0, 0)
     begin(backend, 0)
     prefill(backend, 0, tokens, logits=False)
     cells = backend.save(0)
     assert cells is not None
-    backend.close(0)
+    backend.truncate(0, 0)
 
     begin(backend, 1)
     assert backend.restore(1, cells, tokens=len(kept))
@@ -136,7 +136,7 @@ def test_a_sequence_in_scattered_cells_is_saved_and_restored(kind: Kind) -> None
     assert cells is not None
     prefill(backend, 0, first, start=len(most))
     undisturbed = greedy(backend, 0, len(first))
-    backend.close(0)
+    backend.truncate(0, 0)
     begin(backend, 2)
     assert backend.restore(2, cells, tokens=len(most))
     prefill(backend, 2, first, start=len(most))
@@ -149,7 +149,7 @@ def test_without_room_nothing_is_restored_and_the_slot_is_empty(kind: Kind) -> N
     prefill(backend, 0, tokens, logits=False)
     cells = backend.save(0)
     assert cells is not None
-    backend.close(0)
+    backend.truncate(0, 0)
     word = backend.tokenize("word ", special=False)[:1]
     begin(backend, 0)
     prefill(backend, 0, word * (backend.shape.cache_tokens - len(tokens) + 1))
@@ -157,7 +157,7 @@ def test_without_room_nothing_is_restored_and_the_slot_is_empty(kind: Kind) -> N
     assert not backend.restore(1, cells, tokens=len(tokens))
     begin(backend, 1)
     prefill(backend, 1, word)  # would not fit the positions of a slot that is not empty
-    backend.close(0)
+    backend.truncate(0, 0)
     begin(backend, 0)
     assert backend.restore(0, cells, tokens=len(tokens))
 
@@ -218,7 +218,7 @@ def test_a_sliding_window_is_restored_where_it_is_whole_and_refused_where_not(
     assert cells is not None
     prefill(backend, 0, more, start=len(tokens))
     undisturbed = greedy(backend, 0, len(more))
-    backend.close(0)
+    backend.truncate(0, 0)
     begin(backend, 1)
     assert backend.restore(1, cells, tokens=len(tokens))
     prefill(backend, 1, more, start=len(tokens))

@@ -40,10 +40,10 @@ class Faulty(Watched):
             return self.outcomes[number]
         return super().decode(chunks)
 
-    def sample(self, sequence: int) -> int:
+    def sample(self, sequence: int, row: int = 0) -> int:
         if sequence in self.raises_sampling:
             raise RuntimeError("no logits")
-        return super().sample(sequence)
+        return super().sample(sequence, row)
 
     def embed(self, texts: list[list[int]]) -> Vectors:
         poisoned = self.inner.embedding_tokens(self.raises_for, "query")

@@ -37,21 +37,21 @@ def test_tokens_make_their_text_again(qwen: Backend, gemma: Backend) -> None:
 def test_a_batch_the_library_cannot_take_is_refused_not_run(qwen: Backend) -> None:
     [token] = qwen.tokenize("a", special=False)
     too_many = [token] * (qwen.shape.step_tokens + 1)
-    assert qwen.decode([Chunk(0, too_many, 0, True)]) is Outcome.REFUSED
-    assert qwen.decode([Chunk(0, [2**30], 0, True)]) is Outcome.REFUSED
+    assert qwen.decode([Chunk(0, too_many, 0, 1)]) is Outcome.REFUSED
+    assert qwen.decode([Chunk(0, [2**30], 0, 1)]) is Outcome.REFUSED
     assert qwen.decode([]) is Outcome.REFUSED
-    qwen.close(0)
+    qwen.truncate(0, 0)
 
 
 def test_a_cache_that_is_full_says_so_and_keeps_what_it_holds(gemma: Backend) -> None:
     tokens = gemma.tokenize("word " * gemma.shape.step_tokens, special=False)
     step = tokens[: gemma.shape.step_tokens]
     position = 0
-    while (outcome := gemma.decode([Chunk(0, step, position, False)])) is Outcome.DONE:
+    while (outcome := gemma.decode([Chunk(0, step, position, 0)])) is Outcome.DONE:
         position += len(step)
     assert outcome is Outcome.NO_ROOM
     assert position == gemma.shape.cache_tokens
-    gemma.close(0)
+    gemma.truncate(0, 0)
     assert run_jobs(gemma, ask("a", "Hello")).finished("a").text
 
 

@@ -143,7 +143,7 @@ contents = st.text("ab<|im_start|>{}%x0123456789abcdef", max_size=40) | st.sampl
 def test_only_the_template_writes_control_tokens(texts: list[str]) -> None:
     messages = [user(text) if n % 2 == 0 else assistant(text) for n, text in enumerate(texts)]
     parts = ChatTemplate(CHATML).render(messages)
-    assert prompt_tokens(parts, letters, None).count(-1) == len(messages) + 1
+    assert prompt_tokens(parts, letters, None).tokens.count(-1) == len(messages) + 1
     assert text_of(parts).count("<|im_end|>") == len(messages) + sum(
         text.count("<|im_end|>") for text in texts
     )
@@ -154,15 +154,15 @@ def test_a_longer_conversation_begins_with_the_tokens_of_the_shorter(texts: list
     template = ChatTemplate(CHATML)
     messages = [user(text) if n % 2 == 0 else assistant(text) for n, text in enumerate(texts)]
     prompts = [
-        prompt_tokens(template.render(messages[:size]), letters, None)
+        prompt_tokens(template.render(messages[:size]), letters, None).tokens
         for size in range(1, len(messages) + 1, 2)
     ]
     assert all(longer[: len(shorter)] == shorter for shorter, longer in pairwise(prompts))
 
 
 def test_a_prompt_begins_with_the_begin_token_once() -> None:
-    assert prompt_tokens([Part("a", True)], letters, 7) == [7, ord("a")]
-    assert prompt_tokens([Part("<|im_start|>a", True)], letters, -1) == [-1, ord("a")]
+    assert prompt_tokens([Part("a", True)], letters, 7).tokens == [7, ord("a")]
+    assert prompt_tokens([Part("<|im_start|>a", True)], letters, -1).tokens == [-1, ord("a")]
 
 
 # --- bounds on foreign templates ------------------------------------------------------------

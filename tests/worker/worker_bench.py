@@ -5,6 +5,7 @@ deadline far beyond what any test needs.
 """
 
 import itertools
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -82,8 +83,8 @@ class Watched:
         self.steps.append(chunks)
         return self.inner.decode(chunks)
 
-    def sample(self, sequence: int) -> int:
-        return self.inner.sample(sequence)
+    def sample(self, sequence: int, row: int = 0) -> int:
+        return self.inner.sample(sequence, row)
 
     def close(self, sequence: int) -> None:
         self.inner.close(sequence)
@@ -93,6 +94,12 @@ class Watched:
 
     def restore(self, sequence: int, cells: Cells, *, tokens: int) -> bool:
         return self.inner.restore(sequence, cells, tokens=tokens)
+
+    def share(self, source: int, target: int, tokens: int) -> bool:
+        return self.inner.share(source, target, tokens)
+
+    def truncate(self, sequence: int, length: int) -> None:
+        self.inner.truncate(sequence, length)
 
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
         return self.inner.embedding_tokens(text, kind)
@@ -122,12 +129,11 @@ class Run:
             if isinstance(one, Piece) and one.request_id == request_id
         ]
 
+    def ends(self) -> list[Finished | Stopped | Rejected]:
+        return [one for one in self.all() if isinstance(one, Finished | Stopped | Rejected)]
+
     def end(self, request_id: str) -> Finished | Stopped | Rejected:
-        ends = [
-            one
-            for one in self.all()
-            if isinstance(one, Finished | Stopped | Rejected) and one.request_id == request_id
-        ]
+        ends = [one for one in self.ends() if one.request_id == request_id]
         assert len(ends) == 1, f"{request_id} ended {len(ends)} times"
         return ends[0]
 
@@ -221,7 +227,8 @@ def ask(
     *,
     resume_text: str = "",
     resume_tokens: tuple[int, ...] = (),
-    **limits: float,
+    scope: str = "somebody",
+    deadline_at_s: float = math.inf,
 ) -> Generation:
     """A request with one user message."""
     return Generation(
@@ -230,7 +237,8 @@ def ask(
         sampling=sampling,
         resume_text=resume_text,
         resume_tokens=resume_tokens,
-        **limits,
+        scope=scope,
+        deadline_at_s=deadline_at_s,
     )
 
 
