@@ -4,7 +4,7 @@
 |------------------------|-------------------|-----------------------------------------------------|
 | `user:{uid}`           | hash              | `version`, `tags`, and one field `a:NAME` per attribute |
 | `sessions:{uid}`       | zset              | session ids by last activity (ms)                   |
-| `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms`         |
+| `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`   |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
 | `request:{T}:RID`      | hash              | `body state cancel handed`, `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`; expires after its end |
@@ -16,12 +16,14 @@
 | `leases:POOL`          | zset              | requests that workers hold, by the end of the lease (ms) |
 | `dead`                 | zset              | requests given up because workers died of them, by time (ms), bounded |
 | `dead:RID`             | string with TTL   | such a request with what is known of its end         |
+| `pools`                | set               | every pool that has had work                        |
 | `embed:POOL`           | stream + group    | texts to embed                                      |
 | `control:POOL`         | stream            | to all workers: cancel a request                    |
 | `answers:NODE`         | stream            | embeddings for one access process                   |
 | `wake:NODE`            | stream            | wakes that process's blocking reader                |
 | `workers`              | zset              | worker ids by last heartbeat (ms)                   |
 | `worker:ID`            | hash with TTL     | what a worker says of itself                        |
+| `threads`              | hash              | by worker name: the CPU threads it may use          |
 | `faq`                  | zset              | entry ids by creation time (ms)                     |
 | `faq:ID`               | hash              | FAQ truth: `body` and `version`                     |
 | `faq:unindexed`        | set               | entries whose index rows are not known to be current |
@@ -30,6 +32,7 @@
 `{T}` is a literal Valkey hash tag, so the keys one script touches share a slot in a cluster:
 a session's id, or a request's own when it has no session. A request id starts with its tag:
 `TAG-random`, so the tag is read off the id and never looked up.
+A pool is the workers of one model: `main` those of the chat model, `model-NAME` those of another.
 """
 
 import secrets
@@ -42,6 +45,9 @@ ADMIT_GROUP = "limiter"
 WORKERS_GROUP = "workers"
 WORKERS = "workers"
 DEAD = "dead"
+POOLS = "pools"
+MAIN = "main"
+THREADS = "threads"
 FAQ = "faq"
 FAQ_UNINDEXED = "faq:unindexed"
 LAYOUT_KEY = "layout"
@@ -102,6 +108,11 @@ def leases(pool: str) -> str:
 
 def dead(request_id: str) -> str:
     return f"dead:{request_id}"
+
+
+def pool(model: str) -> str:
+    """The pool of a model by its name, "" for the chat model."""
+    return f"model-{model}" if model else MAIN
 
 
 def work(pool: str) -> str:

@@ -27,6 +27,7 @@ Uid = Annotated[str, Meta(pattern=UID_PATTERN)]
 Identifier = Annotated[str, Meta(pattern=ID_PATTERN)]
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
 Title = Annotated[str, Meta(max_length=MAX_TITLE_CHARS)]
+ModelName = Annotated[str, Meta(max_length=200)]
 AttributeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 AttributeValue = Annotated[str, Meta(max_length=2_000)]
 Tag = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -35,7 +36,9 @@ Answer = Annotated[str, Meta(min_length=1, max_length=MAX_ANSWER_CHARS)]
 Category = Annotated[str, Meta(max_length=100)]
 Language = Annotated[str, Meta(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?$")]
 
-RequestState = Literal["waiting", "queued", "running", "done", "failed", "refused", "cancelled"]
+RequestState = Literal[
+    "waiting", "loading", "queued", "running", "done", "failed", "refused", "cancelled"
+]
 TERMINAL_STATES = ("done", "failed", "refused", "cancelled")
 
 
@@ -95,15 +98,22 @@ class Session(Record, frozen=True, kw_only=True):
     title: str
     created_at_ms: int
     last_active_at_ms: int
+    model: str = ""
 
 
 class SessionPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`model` is one of `GET /api/models`; "" is the chat model of the settings."""
+
     uid: Uid = DEFAULT_UID
     title: Title = ""
+    model: ModelName = ""
 
 
 class SessionPatch(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    title: Title
+    """What is left out stays as it is."""
+
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    model: ModelName | msgspec.UnsetType = msgspec.UNSET
 
 
 class PromptTokensDetails(Record, frozen=True, kw_only=True):
@@ -215,6 +225,7 @@ class Request(Record, frozen=True, kw_only=True):
     session_id: str = ""
     messages: tuple[ChatMessage, ...] = ()
     faq: bool = True
+    model: str = ""
 
 
 class RequestStatus(Record, frozen=True, kw_only=True):
@@ -253,6 +264,13 @@ class Waiting(Record, frozen=True, kw_only=True):
 
     place: int
     eta_s: float | None
+
+
+class Loading(Record, frozen=True, kw_only=True):
+    """The request waits for its model. `percent` is 0 while room is made for it."""
+
+    model: str
+    percent: int
 
 
 class Admitted(Record, frozen=True, kw_only=True):
@@ -295,10 +313,22 @@ class Cancelled(Record, frozen=True, kw_only=True):
     usage: Usage = Usage()
 
 
-Event = Received | Waiting | Admitted | Retrieved | Delta | Done | Failed | Refused | Cancelled
+Event = (
+    Received
+    | Loading
+    | Waiting
+    | Admitted
+    | Retrieved
+    | Delta
+    | Done
+    | Failed
+    | Refused
+    | Cancelled
+)
 
 EVENTS: dict[str, type[Event]] = {
     "received": Received,
+    "loading": Loading,
     "waiting": Waiting,
     "admitted": Admitted,
     "retrieved": Retrieved,
@@ -355,7 +385,10 @@ class ImportReport(Record, frozen=True, kw_only=True):
 
 
 class ChildStatus(Record, frozen=True, kw_only=True):
-    """A supervised process. `state`: stopped, starting, ready, backing_off, failed, stopping."""
+    """A supervised process. `state`: stopped, starting, ready, backing_off, failed, stopping.
+
+    `percent` is how far a starting one says it is, 0 when it does not.
+    """
 
     name: str
     state: str
@@ -364,10 +397,33 @@ class ChildStatus(Record, frozen=True, kw_only=True):
     uptime_s: float
     detail: str
     rss_bytes: int
+    percent: int = 0
+
+
+ModelState = Literal["absent", "on_disk", "loading", "loaded", "draining", "unloading", "failed"]
+
+
+class ModelStatus(Record, frozen=True, kw_only=True):
+    """A model that may be asked for by `name`.
+
+    `percent` counts while it is loading. `memory_bytes` is weights, KV cache and working memory
+    of one worker; 0 while the weights are absent or unsound. `detail` says why it failed.
+    """
+
+    name: str
+    state: ModelState
+    default: bool = False
+    percent: int = 0
+    size_bytes: int = 0
+    memory_bytes: int = 0
+    detail: str = ""
 
 
 class WorkerStatus(Record, frozen=True, kw_only=True):
-    """What a worker says of itself, refreshed every heartbeat in `worker:{id}`."""
+    """What a worker says of itself, refreshed every heartbeat in `worker:{id}`.
+
+    `state` is ready, or draining when it takes nothing new.
+    """
 
     id: str
     engine: str
@@ -380,6 +436,8 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     tokens_per_s: float
     embedding_size: int
     pid: int
+    pool: str = "main"
+    state: str = "ready"
 
 
 class QueueStatus(Record, frozen=True, kw_only=True):
@@ -422,6 +480,7 @@ class Status(Record, frozen=True, kw_only=True):
     faq: FaqStatus
     sessions_following: int
     dead_letters: int = 0
+    models: tuple[ModelStatus, ...] = ()
 
 
 class Page(Record, frozen=True, kw_only=True):

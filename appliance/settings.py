@@ -74,6 +74,47 @@ class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embedding: Annotated[
         str, Meta(description='Embedding model: a name or a path; "" is the starter.')
     ] = ""
+    more: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=64,
+            description="Paths of further chat models that may be asked for by name. Those in "
+            "the directory above may be asked for without being listed.",
+        ),
+    ] = ()
+    aliases: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=64,
+            description="Names that clients send by habit, * for any ending: they mean the chat "
+            "model unless a model is called so. Any other unknown name is refused.",
+        ),
+    ] = ("sluice", "default", "gpt-*")
+    loaded_bound: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="Most models loaded at once, the chat model included; 1 loads no other. "
+            "Each needs a thread too.",
+        ),
+    ] = 3
+    memory_bound_mb: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Most memory for all loaded models, in megabytes; 0 is all the machine "
+            "has. A model is loaded only when enough of it is free besides.",
+        ),
+    ] = 0
+    idle_unload_s: Annotated[
+        Positive,
+        Meta(description="A model loaded on demand leaves after this long without a request."),
+    ] = 900.0
+    retry_after_s: Annotated[
+        Positive,
+        Meta(description="Who asks for a model this soon after its load failed is refused."),
+    ] = 60.0
     mirror: Annotated[
         str, Meta(description="Base address that replaces scheme and host of HTTPS downloads.")
     ] = ""

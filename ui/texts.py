@@ -118,6 +118,7 @@ class Texts:
     # a turn: the stages, the end, and what went wrong
     turn_sent: str
     turn_received: str
+    turn_loading: str
     turn_waiting: str
     turn_waiting_eta: str
     turn_admitted: str

@@ -107,6 +107,7 @@ ENGLISH: Final = Texts(
     chat_delete_yes="Delete",
     turn_sent="sent",
     turn_received="received",
+    turn_loading="Loading the model {model}, {percent} %",
     turn_waiting="You are {place} in the queue",
     turn_waiting_eta="You are {place}, about {eta}",
     turn_admitted="admitted",

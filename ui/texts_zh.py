@@ -102,6 +102,7 @@ CHINESE: Final = Texts(
     chat_delete_yes="删除",
     turn_sent="已发送",
     turn_received="已收到",
+    turn_loading="正在加载模型 {model}，{percent} %",
     turn_waiting="您排在第 {place} 位",
     turn_waiting_eta="您排在第 {place} 位，约 {eta}",
     turn_admitted="已受理",

@@ -16,6 +16,7 @@ from appliance.schema import (
     Done,
     Event,
     Failed,
+    Loading,
     Match,
     Received,
     Refused,
@@ -31,6 +32,7 @@ MAX_SHOWN_CHARS: Final = 400_000
 Phase = Literal[
     "sent",
     "received",
+    "loading",
     "waiting",
     "admitted",
     "retrieved",
@@ -58,6 +60,8 @@ class LiveTurn:
     created_at_ms: int
     phase: Phase = "sent"
     answer: str = ""
+    model: str = ""
+    percent: int = 0
     place: int = 0
     eta_s: float | None = None
     has_searched: bool = False
@@ -106,6 +110,8 @@ def advance(turn: LiveTurn, event: Event) -> LiveTurn:
     match event:
         case Received(created_at_ms=created_at_ms):
             return replace(turn, phase="received", created_at_ms=created_at_ms)
+        case Loading(model=model, percent=percent):
+            return replace(turn, phase="loading", model=model, percent=percent)
         case Waiting(place=place, eta_s=eta_s):
             return replace(turn, phase="waiting", place=place, eta_s=eta_s)
         case Admitted():

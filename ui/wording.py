@@ -39,7 +39,7 @@ class Trouble:
 
 
 def stages(texts: Texts, turn: LiveTurn) -> Stages:
-    """The way of an open turn: received, waiting, admitted, FAQ, answering."""
+    """The way of an open turn: received, loading, waiting, admitted, FAQ, answering."""
     if turn.interrupted:
         return Stages((), texts.turn_reconnecting)
     found = len(turn.matches)
@@ -52,6 +52,11 @@ def stages(texts: Texts, turn: LiveTurn) -> Stages:
             way = [texts.turn_sent]
         case "received":
             way = [texts.turn_received]
+        case "loading":
+            loading = texts.turn_loading.format(
+                model=safe_line(turn.model, 60), percent=turn.percent
+            )
+            way = [texts.turn_received, loading]
         case "waiting":
             way = [texts.turn_received, _waiting(texts, turn)]
         case "answering":

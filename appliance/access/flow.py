@@ -2,6 +2,7 @@
 
  1. A request reaches access, which stores it with its first event.         `accept`
  2. Access hands it to the limiter and waits on the request's own stream.   `_ask_limiter`
+    Before that its model is loaded, if it is not.                          `_loading`
  3. The limiter's verdict comes back on that stream.                        `_admitted`
  4. Profile, tags and history are read.                                     `_answer`
  5. The closest FAQ entries are retrieved.                                  `_answer`
@@ -21,7 +22,7 @@ import contextlib
 import datetime
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 import msgspec
@@ -33,6 +34,7 @@ from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
 from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError, Unavailable
+from appliance.fleet.loader import Loader, Wish
 from appliance.knowledge.retrieval import Retrieval
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Asked, Sent, Turns
@@ -40,8 +42,11 @@ from appliance.people.users import Users
 from appliance.schema import (
     TERMINAL_STATES,
     Cancelled,
+    Event,
     Failed,
+    Loading,
     Received,
+    Refused,
     Request,
     RequestStatus,
     Retrieved,
@@ -55,6 +60,7 @@ log = logging.getLogger(__name__)
 AWAY_RETRY_S = 0.5
 RECOVER_ENTRIES = 20_000
 HISTORY_TURNS = 200
+REFUSED_RETRY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -75,16 +81,16 @@ class Flow:
         replies: ReplyReader,
         people: People,
         retrieval: Retrieval,
+        loader: Loader,
         *,
         settings: Settings,
-        pool: str,
     ) -> None:
         self._bus = bus
         self._replies = replies
         self._people = people
         self._retrieval = retrieval
         self._settings = settings
-        self._pool = pool
+        self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
         self._accepting = True
 
@@ -140,6 +146,43 @@ class Flow:
     # -- steps 2 to 6
 
     async def _answer(self, request: Request) -> None:
+        async with self._loading(request) as loaded:
+            if loaded:
+                await self._answer_with_model(request)
+
+    @contextlib.asynccontextmanager
+    async def _loading(self, request: Request) -> AsyncIterator[bool]:
+        """Keeps the model loaded while inside; False when the request was cancelled before."""
+        wish = Wish(
+            request_id=request.id,
+            uid=request.uid,
+            model=request.model,
+            deadline_s=time.monotonic() + (request.deadline_at_ms - now_ms()) / 1000,
+        )
+        has_waited = False
+
+        async def told(percent: int) -> None:
+            nonlocal has_waited
+            has_waited = True
+            event = Loading(model=request.model, percent=percent)
+            await self._tell(request, event, states=("loading", "waiting"), new_state="loading")
+
+        async with self._loader.held(wish, told) as loaded:
+            if loaded and has_waited:
+                event = Loading(model=request.model, percent=100)
+                await self._tell(request, event, states=("loading",), new_state="waiting")
+            yield loaded
+
+    async def _tell(
+        self, request: Request, event: Event, *, states: tuple[str, ...], new_state: str
+    ) -> None:
+        for state in states:
+            if await scripts.tell(
+                self._bus, request.id, event, while_state=state, new_state=new_state
+            ):
+                return
+
+    async def _answer_with_model(self, request: Request) -> None:
         await self._ask_limiter(request)  # 2
         if not await self._admitted(request):  # 3
             return
@@ -177,7 +220,7 @@ class Flow:
             deadline_at_ms=request.deadline_at_ms,
         )
         if await scripts.retrieved(self._bus, request.id, found, msgspec.json.encode(sent)):
-            await self._hand_over(work)  # 6
+            await self._hand_over(work, keys.pool(request.model))  # 6
 
     async def _ask_limiter(self, request: Request) -> None:
         await notify(
@@ -186,6 +229,7 @@ class Flow:
                 kind="arrived",
                 request_id=request.id,
                 uid=request.uid,
+                pool=keys.pool(request.model),
                 deadline_at_ms=request.deadline_at_ms,
             ),
         )
@@ -203,9 +247,9 @@ class Flow:
             return Retrieved(matches=())
         return await self._retrieval.closest(request.text)
 
-    async def _hand_over(self, work: Work) -> None:
+    async def _hand_over(self, work: Work, pool: str) -> None:
         entry_id = await self._bus.xadd(
-            keys.work(self._pool),
+            keys.work(pool),
             {"request_id": work.request_id, "work": msgspec.json.encode(work)},
         )
         await self._bus.hset(keys.request(work.request_id), mapping={"handed": entry_id})
@@ -253,17 +297,23 @@ class Flow:
         state = await scripts.ask_cancel(self._bus, request_id)
         if state in TERMINAL_STATES:
             raise Conflict(f"request {request_id} has ended as {state}", hint="nothing to do")
-        ended = state in ("waiting", "queued") and await scripts.end(
+        ended = state in ("waiting", "loading", "queued") and await scripts.end(
             self._bus,
             request_id,
             Cancelled(reason=reason),
             ttl_s=self._settings.requests.reply_ttl_s,
         )
         if ended:
+            self._loader.forget(request_id)
             await notify(self._bus, Notice(kind="ended", request_id=request_id))
         elif state:
+            body = await self._bus.hget(keys.request(request_id), "body")
+            model = msgspec.json.decode(body, type=Request).model if body else ""
             await self._bus.xadd(
-                keys.control(self._pool), {"cancel": request_id}, maxlen=1000, approximate=True
+                keys.control(keys.pool(model)),
+                {"cancel": request_id},
+                maxlen=1000,
+                approximate=True,
             )
         return await self.status(request_id)
 
@@ -300,6 +350,8 @@ class Flow:
                 log.warning("request %s: store away (%s), trying again", request.id, error)
                 await asyncio.sleep(AWAY_RETRY_S)
                 continue
+            except (Overloaded, Unavailable) as error:  # its model cannot be had
+                await self._end(request, _refused(error))
             except Exception as error:
                 log.exception("request %s failed before it reached a worker", request.id)
                 await self._fail(request, error)
@@ -313,6 +365,9 @@ class Flow:
             message=known.message if known else "something went wrong before the model was asked",
             hint=known.hint if known else "ask again; the log has the details",
         )
+        await self._end(request, event)
+
+    async def _end(self, request: Request, event: Event) -> None:
         while True:
             try:
                 await scripts.end(
@@ -334,18 +389,31 @@ class Flow:
     async def _take_up(self, request_id: str) -> None:
         """Starts the walk of a request again, unless its work lies ready for a worker."""
         fields = await self._bus.hgetall(keys.request(request_id))
-        if fields.get(b"state") not in (b"waiting", b"queued") or self._tasks is None:
+        if fields.get(b"state") not in (b"waiting", b"loading", b"queued") or self._tasks is None:
             return
-        handed = fields.get(b"handed", b"").decode()
-        if handed and await self._bus.xrange(keys.work(self._pool), handed, handed, 1):
-            return  # the very prompt it began with
         request = msgspec.json.decode(fields[b"body"], type=Request)
+        handed = fields.get(b"handed", b"").decode()
+        stream = keys.work(keys.pool(request.model))
+        if handed and await self._bus.xrange(stream, handed, handed, 1):
+            if not request.model:
+                return  # the very prompt it began with
+            with contextlib.suppress(SluiceError):  # walking again tells the person why
+                await self._loader.load(request.model)
+                return
         self._tasks.create_task(self._walk(request), name=f"walk {request_id}")
 
     def take_up(self, request_id: str) -> None:
         """Walks a queued request again whose work got lost."""
         if self._tasks is not None:
             self._tasks.create_task(self._take_up(request_id), name=f"take up {request_id}")
+
+
+def _refused(error: SluiceError) -> Refused:
+    return Refused(
+        reason=error.reason,
+        message=error.message,
+        retry_after_s=error.retry_after_s or REFUSED_RETRY_S,
+    )
 
 
 def deadline_at_ms(settings: Settings, deadline_s: float | None) -> int:

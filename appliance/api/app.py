@@ -6,7 +6,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from appliance import __version__
-from appliance.api import faq, openai, requests, sessions, status, users
+from appliance.api import faq, models, openai, requests, sessions, status, users
 from appliance.api.gate import Gate
 from appliance.api.problems import EXCEPTION_HANDLERS
 from appliance.api.services import Services
@@ -21,6 +21,7 @@ def build(services: Services) -> Gate:
             requests.router,
             users.router,
             faq.router,
+            models.router,
             openai.router,
         ],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},

@@ -2,7 +2,8 @@
 
 A chat completion walks the same ten steps as any message, FAQ included (`"faq": false` leaves
 it out). What we cannot do yet is refused by name; fields we do not know are ignored, as clients
-of this API expect. `model` is echoed, not chosen: the appliance answers with the model it runs.
+of this API expect. `model` chooses one of `/v1/models`, which is loaded if it is not; "" and the
+aliases of the settings mean the chat model, any other name is answered with 404.
 """
 
 import base64
@@ -117,6 +118,7 @@ class Model(Record, frozen=True, kw_only=True):
     object: str = "model"
     created: int = 0
     owned_by: str = "sluice"
+    state: str = "loaded"
 
 
 class Models(Record, frozen=True, kw_only=True):
@@ -126,18 +128,23 @@ class Models(Record, frozen=True, kw_only=True):
 
 @get("/models")
 async def list_models(services: Services) -> Models:
-    """The chat and embedding models that workers run now."""
+    """The models that are loaded or can be, the chat model first and the embedding model last."""
+    chat = [
+        Model(id=one.name, state=one.state)
+        for one in await services.loader.statuses()
+        if one.state != "absent"
+    ]
     status = await services.status()
-    names = {worker.model for worker in status.workers}
-    names |= {worker.embedding_model for worker in status.workers}
-    return Models(data=tuple(Model(id=name) for name in sorted(names) if name))
+    embedding = {worker.embedding_model for worker in status.workers} - {""}
+    return Models(data=(*chat, *(Model(id=name) for name in sorted(embedding))))
 
 
 @post("/chat/completions", status_code=200)
 async def chat_completions(services: Services, data: ChatBody) -> Response[Any] | Stream:
     """Answers the messages; with `stream` as server-sent `chat.completion.chunk` objects."""
     _check_supported(data)
-    request = _request(services, data)
+    model = await services.loader.resolve(data.model)
+    request = msgspec.structs.replace(_request(services, data), model=model)
     await services.flow.accept(request)
     events = await services.flow.follow(request.id)
     first = await _first_sign(events)
@@ -247,7 +254,12 @@ def _raise_if_failed(event: StreamEvent) -> None:
     outcome = _decoded(event)
     match outcome:
         case Refused(reason=reason, message=message, retry_after_s=retry_after_s):
-            kind: dict[str, type[SluiceError]] = {"deadline": WaitedOut, "no_worker": Unavailable}
+            kind: dict[str, type[SluiceError]] = {
+                "deadline": WaitedOut,
+                "no_worker": Unavailable,
+                "no_room": Unavailable,
+                "load_failed": Unavailable,
+            }
             raise kind.get(reason, Overloaded)(
                 message, hint="try again later", reason=reason, retry_after_s=retry_after_s
             )
@@ -292,7 +304,7 @@ async def _chunks(
     data: ChatBody,
 ) -> AsyncGenerator[bytes, None]:
     """OpenAI's stream. A caller who goes away cancels the request."""
-    model, ended = data.model or "sluice", False
+    model, ended = request.model or services.loader.default, False
 
     def chunk(delta: dict[str, str], finish_reason: str | None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
@@ -312,7 +324,7 @@ async def _chunks(
                     tail = _object(request, outcome.model, "chat.completion.chunk", [])
                     yield _line(tail | {"usage": msgspec.to_builtins(outcome.usage)})
                 yield b"data: [DONE]\n\n"
-            elif event.event == "waiting":
+            elif event.event in ("loading", "waiting"):
                 yield KEEP_ALIVE
             else:
                 _raise_if_failed(event)

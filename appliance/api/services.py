@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from appliance.access.flow import Flow, People
 from appliance.bus.embeddings import Embedder
+from appliance.fleet.loader import Loader
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
@@ -27,6 +28,7 @@ class Services:
     people: People
     knowledge: Knowledge
     embedder: Embedder
+    loader: Loader
     status: Callable[[], Awaitable[Status]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     """What keeps the appliance from answering, by part; empty when it can answer."""

@@ -23,7 +23,8 @@ from appliance.schema import (
 
 @post("/")
 async def create_session(services: Services, data: SessionPost) -> Session:
-    return await services.people.sessions.create(data.uid, data.title)
+    model = await services.loader.resolve(data.model)
+    return await services.people.sessions.create(data.uid, data.title, model)
 
 
 @get("/")
@@ -40,8 +41,14 @@ async def read_session(services: Services, session_id: IdPath) -> Session:
 
 
 @patch("/{session_id:str}")
-async def rename_session(services: Services, session_id: IdPath, data: SessionPatch) -> Session:
-    return await services.people.sessions.rename(session_id, data.title)
+async def change_session(services: Services, session_id: IdPath, data: SessionPatch) -> Session:
+    """Another title, another model, or both."""
+    model = data.model
+    return await services.people.sessions.change(
+        session_id,
+        title=None if data.title is msgspec.UNSET else data.title,
+        model=None if model is msgspec.UNSET else await services.loader.resolve(model),
+    )
 
 
 @delete("/{session_id:str}")
@@ -73,6 +80,7 @@ async def post_message(services: Services, session_id: IdPath, data: MessagePost
         created_at_ms=now_ms(),
         deadline_at_ms=deadline_at_ms(services.settings, data.deadline_s),
         faq=data.faq,
+        model=await services.loader.resolve(session.model),
     )
     await services.flow.accept(request, session)
     return Accepted(
@@ -99,7 +107,7 @@ router = Router(
         create_session,
         list_sessions,
         read_session,
-        rename_session,
+        change_session,
         delete_session,
         list_turns,
         post_message,

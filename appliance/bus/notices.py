@@ -20,6 +20,7 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: Literal["arrived", "ended", "workers"]
     request_id: str = ""
     uid: str = ""
+    pool: str = keys.MAIN
     deadline_at_ms: int = 0
 
 

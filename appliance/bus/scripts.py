@@ -9,6 +9,7 @@
 * Store first, then tell: `END` writes the turn before the terminal event.
 
 States: waiting -> queued -> running -> one of done, failed, refused, cancelled.
+On its way to the limiter a request may be `loading`, which means that it waits for its model.
 `queued` means admitted; a worker may take it as soon as its entry stands in the work stream.
 From there to the end see `leases`. All keys of one script share one hash tag.
 """

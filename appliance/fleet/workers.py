@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -28,18 +29,28 @@ def physical_cores() -> int:
     return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
 
 
-def worker_config(
-    settings: Settings, seat: Seat, *, redis_url: str, pool: str, chat: str, embedding: str
-) -> WorkerConfig:
-    """What a worker of a pool is told; `chat` and `embedding` are weights' paths."""
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """What a worker serves: `chat` and `embedding` are weights' paths, `name` is for callers."""
+
+    redis_url: str
+    pool: str
+    name: str
+    chat: str
+    embedding: str = ""
+
+
+def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerConfig:
+    """What a worker is told."""
     worker = settings.worker
     return WorkerConfig(
         name=f"worker-{seat.number}",
-        redis_url=redis_url,
-        pool=pool,
+        redis_url=serving.redis_url,
+        pool=serving.pool,
         engine=worker.engine,
-        chat_model=chat,
-        embedding_model=embedding if seat.embeds else "",
+        model_name=serving.name,
+        chat_model=serving.chat,
+        embedding_model=serving.embedding if seat.embeds else "",
         slots=worker.slots,
         warm_sequences=worker.warm_sequences,
         context_tokens=worker.context_tokens,

@@ -1,4 +1,7 @@
-"""The limiter loop: reads `admit`, feeds the fair queue, pushes verdicts to the reply streams.
+"""The limiter loop: reads `admit`, feeds the fair queues, pushes verdicts to the reply streams.
+
+Each pool of workers has a queue of its own, for a slot of one model is of no use to those who
+wait for another.
 
 It is alone in its loop and shares nothing with access but Valkey. Messages are nudges: the set
 `open` and the request records are the truth, and every few seconds the loop compares them with
@@ -38,23 +41,29 @@ REFUSALS = {
 
 
 class LimiterService:
-    """One limiter. `run` is its task; everything it decides is in `FairQueue`."""
+    """One limiter. `run` is its task; everything it decides is in a `FairQueue` per pool."""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._bus = connect(url, connections=4)
         self._url = url
         self._settings = settings
-        self._queue = self._empty_queue()
+        self._queues: dict[str, FairQueue] = {}
         self._reconcile_at_s = 0.0
 
     @property
     def status(self) -> QueueStatus:
+        queues = self._queues.values()
         return QueueStatus(
-            waiting=self._queue.waiting,
-            running=self._queue.running,
-            capacity=self._queue.capacity,
-            bound=self._queue.bound,
+            waiting=sum(queue.waiting for queue in queues),
+            running=sum(queue.running for queue in queues),
+            capacity=sum(queue.capacity for queue in queues),
+            bound=self._settings.limiter.queue_bound,
         )
+
+    def busy(self, pool: str) -> int:
+        """Requests that wait for or hold a slot of this pool."""
+        queue = self._queues.get(pool)
+        return queue.waiting + queue.running if queue else 0
 
     async def run(self) -> None:
         """Runs until cancelled; while Valkey is away it admits nobody."""
@@ -68,7 +77,7 @@ class LimiterService:
                 except AWAY as error:
                     log.warning("limiter: server away (%s), admitting nobody", error)
                     # A verdict may be half told: the records know, so start over from them.
-                    self._queue, self._reconcile_at_s = self._empty_queue(), 0.0
+                    self._queues, self._reconcile_at_s = {}, 0.0
                     await blocking.connection_pool.disconnect()
                     await asyncio.sleep(RETRY_S)
         finally:
@@ -91,7 +100,8 @@ class LimiterService:
         if now_s >= self._reconcile_at_s:
             await self._reconcile()
             self._reconcile_at_s = now_s + self._settings.limiter.reconcile_interval_s
-        due_s = min(self._queue.next_due_s(now_s), self._reconcile_at_s)
+        dues_s = [queue.next_due_s(now_s) for queue in self._queues.values()]
+        due_s = min(*dues_s, self._reconcile_at_s) if dues_s else self._reconcile_at_s
         found = await blocking.xreadgroup(
             keys.ADMIT_GROUP,
             CONSUMER,
@@ -105,24 +115,34 @@ class LimiterService:
             await self._take(msgspec.json.decode(fields[b"notice"], type=Notice))
         if rows:
             await self._bus.xdel(keys.ADMIT, *(row_id for row_id, _ in rows))
-        await self._perform(self._queue.tick(time.monotonic()))
+        for queue in self._queues.values():
+            await self._perform(queue, queue.tick(time.monotonic()))
 
     async def _take(self, notice: Notice) -> None:
         now_s = time.monotonic()
         if notice.kind == "arrived":
             remaining_s = (notice.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
+            queue = await self._queue_of(notice.pool)
             await self._perform(
-                self._queue.arrived(
+                queue,
+                queue.arrived(
                     notice.request_id, notice.uid, deadline_s=now_s + remaining_s, now_s=now_s
-                )
+                ),
             )
         elif notice.kind == "ended":
             await self._bus.zrem(keys.OPEN, notice.request_id)
-            await self._perform(self._queue.ended(notice.request_id, now_s=now_s))
+            for queue in self._queues.values():
+                await self._perform(queue, queue.ended(notice.request_id, now_s=now_s))
         else:
             await self._count_workers()
 
-    async def _perform(self, actions: list[Action]) -> None:
+    async def _queue_of(self, pool: str) -> FairQueue:
+        if pool not in self._queues:
+            self._queues[pool] = self._empty_queue()
+            await self._count_workers()
+        return self._queues[pool]
+
+    async def _perform(self, queue: FairQueue, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case Admit(request_id, waited_s):
@@ -131,7 +151,7 @@ class LimiterService:
                         self._bus, request_id, event, while_state="waiting", new_state="queued"
                     )
                     if not told:  # cancelled in the meantime: its slot goes to the next
-                        await self._perform(self._queue.ended(request_id, now_s=time.monotonic()))
+                        await self._perform(queue, queue.ended(request_id, now_s=time.monotonic()))
                 case Wait(request_id, place, eta_s):
                     await scripts.tell(
                         self._bus,
@@ -157,13 +177,16 @@ class LimiterService:
 
     async def _count_workers(self) -> None:
         live = await live_workers(self._bus, self._settings.worker.lost_after_s)
-        capacity = sum(worker.slots for worker in live)
-        await self._perform(self._queue.workers_changed(capacity, now_s=time.monotonic()))
+        for pool in {worker.pool for worker in live} - self._queues.keys():
+            self._queues[pool] = self._empty_queue()
+        for pool, queue in self._queues.items():
+            capacity = sum(worker.slots for worker in live if worker.pool == pool)
+            await self._perform(queue, queue.workers_changed(capacity, now_s=time.monotonic()))
 
     async def _reconcile(self) -> None:
         """Compares what is held with the records: adopts the unknown, drops the ended."""
         await self._count_workers()
-        known = set(self._queue.known())
+        known = {held for queue in self._queues.values() for held in queue.known()}
         before_ms = int(1000 * time.time()) - ADOPT_AFTER_MS
         found = await self._bus.zrangebyscore(
             keys.OPEN, "-inf", before_ms, start=0, num=OPEN_ENTRIES
@@ -175,17 +198,20 @@ class LimiterService:
         for request_id, (state, body) in zip(ids, await pipeline.execute(), strict=True):
             if state is None or state.decode() in TERMINAL_STATES:
                 await self._take(Notice(kind="ended", request_id=request_id))
-            elif request_id in known:
                 continue
-            elif state == b"waiting":
-                request = msgspec.json.decode(body, type=Request)
+            if request_id in known or state == b"loading":
+                continue  # what waits for its model comes here when that is loaded
+            request = msgspec.json.decode(body, type=Request)
+            pool = keys.pool(request.model)
+            if state == b"waiting":
                 await self._take(
                     Notice(
                         kind="arrived",
                         request_id=request_id,
                         uid=request.uid,
+                        pool=pool,
                         deadline_at_ms=request.deadline_at_ms,
                     )
                 )
             else:
-                self._queue.adopted(request_id, now_s=time.monotonic())
+                (await self._queue_of(pool)).adopted(request_id, now_s=time.monotonic())

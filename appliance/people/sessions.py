@@ -11,10 +11,10 @@ from appliance.errors import NotFound, Overloaded
 from appliance.people.cursors import decode_offset, encode_offset
 from appliance.schema import Page, Session
 
-# KEYS session; ARGV title: renames only what exists
-_RENAME = """
+# KEYS session; ARGV field value...: changes only what exists
+_CHANGE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'title', ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
 """
 
@@ -24,13 +24,13 @@ def now_ms() -> int:
 
 
 class Sessions:
-    """Creates, lists, renames and deletes conversations."""
+    """Creates, lists, changes and deletes conversations."""
 
     def __init__(self, bus: Bus, *, sessions_kept: int) -> None:
         self._bus = bus
         self._sessions_kept = sessions_kept
 
-    async def create(self, uid: str, title: str) -> Session:
+    async def create(self, uid: str, title: str, model: str = "") -> Session:
         """A new, empty session. Raises Overloaded at the bound of sessions per user."""
         if await self._bus.zcard(keys.sessions(uid)) >= self._sessions_kept:
             raise Overloaded(
@@ -40,7 +40,12 @@ class Sessions:
             )
         session_id, now = keys.new_session_id(), now_ms()
         session = Session(
-            id=session_id, uid=uid, title=title, created_at_ms=now, last_active_at_ms=now
+            id=session_id,
+            uid=uid,
+            title=title,
+            created_at_ms=now,
+            last_active_at_ms=now,
+            model=model,
         )
         await self._bus.hset(
             keys.session(session_id),
@@ -49,6 +54,7 @@ class Sessions:
                 "title": title,
                 "created_at_ms": now,
                 "last_active_at_ms": now,
+                "model": model,
             },
         )
         await self._bus.zadd(keys.sessions(uid), {session_id: now})
@@ -81,8 +87,16 @@ class Sessions:
         """Moves the session to the top of its owner's list."""
         await self._bus.zadd(keys.sessions(session.uid), {session.id: at_ms})
 
-    async def rename(self, session_id: str, title: str) -> Session:
-        await self._bus.eval(_RENAME, 1, keys.session(session_id), title)
+    async def change(
+        self, session_id: str, *, title: str | None = None, model: str | None = None
+    ) -> Session:
+        """Sets what is given. Raises NotFound."""
+        given = {"title": title, "model": model}
+        changes = [
+            part for name, value in given.items() if value is not None for part in (name, value)
+        ]
+        if changes:
+            await self._bus.eval(_CHANGE, 1, keys.session(session_id), *changes)
         return await self.read(session_id)
 
     async def delete(self, session: Session) -> None:
@@ -100,4 +114,5 @@ def _session(session_id: str, fields: Fields) -> Session:
         title=fields[b"title"].decode(),
         created_at_ms=int(fields[b"created_at_ms"]),
         last_active_at_ms=int(fields[b"last_active_at_ms"]),
+        model=fields.get(b"model", b"").decode(),
     )

@@ -31,6 +31,7 @@ from appliance.bus.embeddings import Embedder
 from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
 from appliance.errors import EXIT_OK, CannotBoot, SluiceError
+from appliance.fleet.loader import Hooks, Loader
 from appliance.knowledge.centring import Centred
 from appliance.knowledge.demo import load_demo
 from appliance.knowledge.entries import Entries
@@ -42,10 +43,11 @@ from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
 from appliance.runtime import logs
-from appliance.runtime.children import MILVUS, POOL, VALKEY, Family, family
+from appliance.runtime.children import MILVUS, VALKEY, Family, family
 from appliance.runtime.http import HttpServer, address, bind
 from appliance.runtime.keyfile import admin_key
 from appliance.runtime.options import Options
+from appliance.runtime.reapers import Reapers
 from appliance.runtime.report import Report
 from appliance.schema import ChildStatus
 from appliance.settings import Settings, load
@@ -92,7 +94,8 @@ class Appliance:
         self._bound = bound
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
-        self._reaper: Reaper | None = None
+        self._reapers: Reapers | None = None
+        self._loader: Loader | None = None
         self._server: HttpServer | None = None
         self._flow: Flow | None = None
         self._bus: Bus | None = None
@@ -168,8 +171,20 @@ class Appliance:
         bus = await _reachable(url)
         await check_layout(bus)
         replies = ReplyReader(bus, url, NODE)
-        embedder = Embedder(bus, replies, pool=POOL, node=NODE)
+        embedder = Embedder(bus, replies, pool=keys.MAIN, node=NODE)
         limiter = LimiterService(url, settings)
+        loader = self._loader = Loader(
+            bus,
+            self._children.shelf,
+            self._tree,
+            Hooks(
+                child=self._children.another,
+                busy=limiter.busy,
+                pool_opened=lambda pool: reapers.watch(pool),
+            ),
+            settings=settings,
+            chat=self._children.chat,
+        )
         dead_letters = DeadLetters(
             bus,
             kept=settings.requests.dead_letters_kept,
@@ -183,16 +198,20 @@ class Appliance:
         people = People(
             Users(bus), Sessions(bus, sessions_kept=settings.sessions.sessions_kept), Turns(bus)
         )
-        flow = Flow(bus, replies, people, retrieval, settings=settings, pool=POOL)
-        reaper = self._reaper = Reaper(
-            bus,
-            settings,
-            dead_letters,
-            pool=POOL,
-            on_silent=self._worker_silent,
-            on_missing=flow.take_up,
+        flow = Flow(bus, replies, people, retrieval, loader, settings=settings)
+        reapers = self._reapers = Reapers(
+            lambda pool: Reaper(
+                bus,
+                settings,
+                dead_letters,
+                pool=pool,
+                on_silent=self._worker_silent,
+                on_missing=flow.take_up,
+            )
         )
-        report = Report(bus, settings, self._tree, limiter, index, replies)
+        for pool in {keys.MAIN, *map(bytes.decode, await bus.smembers(keys.POOLS))}:
+            reapers.watch(pool)
+        report = Report(bus, settings, self._tree, limiter, index, replies, loader)
         services = Services(
             settings=settings,
             admin_key=key,
@@ -200,14 +219,15 @@ class Appliance:
             people=people,
             knowledge=Knowledge(entries, index, retrieval),
             embedder=embedder,
+            loader=loader,
             status=report.status,
             readiness=report.readiness,
         )
         if self._children.embedded_store:
-            await reaper.reap_everybody()
+            await reapers.reap_everybody()
         loops.extend(
             group.create_task(loop(), name=loop.__qualname__)
-            for loop in (replies.run, limiter.run, reaper.run, flow.run, index.run)
+            for loop in (replies.run, limiter.run, reapers.run, loader.run, flow.run, index.run)
         )
         self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index
         self._server = HttpServer(build(services), settings.server)
@@ -222,7 +242,7 @@ class Appliance:
 
     async def _questions_answered(self, bus: Bus, embedder: Embedder, index: Index) -> None:
         """Returns once a worker answers and the index is open, or goes on without the index."""
-        for name in self._children.workers:
+        for name in self._children.chat.workers:
             await self._child_ready(name)
         for worker in await live_workers(bus, self._settings.worker.lost_after_s):
             if worker.embedding_size:
@@ -250,11 +270,14 @@ class Appliance:
     def _child_changed(self, status: ChildStatus) -> None:
         level = logging.ERROR if status.state == "failed" else logging.INFO
         log.log(level, "%s is %s %s", status.name, status.state, status.detail)
-        if status.name in self._children.workers and self._reaper is not None:
+        pool = self._loader.pool_of(status.name) if self._loader is not None else ""
+        if pool and self._reapers is not None:
             if status.state in ("backing_off", "failed"):
-                self._reaper.lost(status.name, died=True, words=status.detail)
+                self._reapers.lost(status.name, pool, died=True, words=status.detail)
             elif status.state in ("stopped", "starting"):
-                self._reaper.lost(status.name, died=False)
+                self._reapers.lost(status.name, pool, died=False)
+        if self._loader is not None:
+            self._loader.child_changed(status)
         if status.name == MILVUS and status.state == "ready" and self._index is not None:
             self._index.wake(compare=True)
 

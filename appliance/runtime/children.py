@@ -1,14 +1,19 @@
 """Which children this appliance has, in start order: store, index, workers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from appliance import keys
 from appliance.errors import CannotBoot, NotFound
 from appliance.fleet.devices import gpus
-from appliance.fleet.plan import Machine, seats
+from appliance.fleet.loader import ChatPool
+from appliance.fleet.plan import Machine, Seat, seats
+from appliance.fleet.shelf import Shelf, Weights
 from appliance.fleet.workers import (
+    Serving,
     cache_tokens,
     physical_cores,
     worker_child,
@@ -24,7 +29,6 @@ from appliance.worker.boot import memory_bytes
 from appliance.worker.config import WorkerConfig
 from models.store import Store
 
-POOL = "main"
 VALKEY = "valkey"
 VALKEY_START_TIMEOUT_S = 60.0
 MILVUS = "milvus"
@@ -32,12 +36,18 @@ MILVUS = "milvus"
 
 @dataclass(frozen=True)
 class Family:
-    """The children, and where store and index answer."""
+    """The children, and where store and index answer.
+
+    `chat` are the workers of the chat model; `another` makes one of another model, from its
+    weights, the worker's number and its threads.
+    """
 
     specs: tuple[ChildSpec, ...]
+    shelf: Shelf
+    chat: ChatPool
+    another: Callable[[Weights, int, int], ChildSpec]
     redis_url: str
     milvus_uri: str
-    workers: tuple[str, ...]
     embedded_store: bool
     embedded_index: bool
 
@@ -65,13 +75,28 @@ def family(settings: Settings, data: Path) -> Family:
         specs.append(milvus.child)
         milvus_uri = milvus.uri
     configs = worker_configs(settings, redis_url)
+    chat_path = configs[0].chat_model
+    shelf = Shelf(settings, chat_path)
     needs = () if settings.external.redis_url else (VALKEY,)
+
+    def another(weights: Weights, number: int, threads: int) -> ChildSpec:
+        pool = keys.pool(weights.name)
+        serving = Serving(redis_url=redis_url, pool=pool, name=weights.name, chat=weights.path)
+        seat = Seat(number=number, threads=threads, embeds=False)
+        return worker_child(settings, worker_config(settings, seat, serving), data, needs)
+
     specs += [worker_child(settings, config, data, needs) for config in configs]
     return Family(
         specs=tuple(specs),
         redis_url=redis_url,
         milvus_uri=milvus_uri,
-        workers=tuple(config.name for config in configs),
+        shelf=shelf,
+        chat=ChatPool(
+            workers=tuple(config.name for config in configs),
+            threads=_threads(settings),
+            memory_bytes=_chat_bytes(shelf, len(configs)),
+        ),
+        another=another,
         embedded_store=not settings.external.redis_url,
         embedded_index=not settings.external.milvus_uri,
     )
@@ -80,21 +105,24 @@ def family(settings: Settings, data: Path) -> Family:
 def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
     """One configuration per worker of the chat model. Raises CannotBoot, see `fleet.plan`."""
     chat, embedding = model_paths(settings)
+    name = Shelf(settings, chat).default
     worker = settings.worker
     fake = worker.engine == "fake"
     machine = Machine(
         gpus=() if fake or worker.count == 1 or worker.gpu_layers == 0 else gpus(),
         # A fake worker computes nothing, so any number of them is within the budget.
-        threads=max(worker.count, 1) if fake else worker.threads or physical_cores(),
+        threads=max(worker.count, 1) if fake else _threads(settings),
         memory_bytes=psutil.virtual_memory().available,
     )
     weights_bytes = copy_bytes = 0
-    if chat and worker.count > 1:
+    if not fake and worker.count > 1:
         weights_bytes = Path(chat).stat().st_size
         copy_bytes = memory_bytes(Path(chat), cache_tokens=cache_tokens(settings)) - weights_bytes
     return [
         worker_config(
-            settings, seat, redis_url=redis_url, pool=POOL, chat=chat, embedding=embedding
+            settings,
+            seat,
+            Serving(redis_url=redis_url, pool=keys.MAIN, name=name, chat=chat, embedding=embedding),
         )
         for seat in seats(
             machine, count=worker.count, weights_bytes=weights_bytes, copy_bytes=copy_bytes
@@ -102,10 +130,21 @@ def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
     ]
 
 
+def _threads(settings: Settings) -> int:
+    return settings.worker.threads or physical_cores()
+
+
+def _chat_bytes(shelf: Shelf, workers: int) -> int:
+    """Memory of the chat model's workers: they map the same weights."""
+    weights = shelf.listing()[0]
+    own_bytes = max(0, shelf.needed_bytes(weights) - weights.size_bytes)
+    return weights.size_bytes + workers * own_bytes
+
+
 def model_paths(settings: Settings) -> tuple[str, str]:
-    """Chat and embedding weights; empty with the fake engine, which has none."""
+    """Chat and embedding weights; of the fake engine, what it is to pretend."""
     if settings.worker.engine == "fake":
-        return "", ""
+        return settings.models.chat, ""
     store = Store(models_directory(settings))
     return (
         _weights(store, settings.models.chat, "chat"),

@@ -8,6 +8,7 @@ from appliance import __version__
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
+from appliance.fleet.loader import Loader
 from appliance.knowledge.index import Index
 from appliance.limiter.service import LimiterService
 from appliance.schema import FaqStatus, Status
@@ -25,6 +26,7 @@ class Report:
     limiter: LimiterService
     index: Index
     replies: ReplyReader
+    loader: Loader
     started_s: float = field(default_factory=time.monotonic)
 
     async def status(self) -> Status:
@@ -37,6 +39,7 @@ class Report:
             queue=self.limiter.status,
             faq=await self.faq(),
             sessions_following=self.replies.following,
+            models=await self.loader.statuses(),
         )
 
     async def faq(self) -> FaqStatus:

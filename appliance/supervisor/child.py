@@ -108,6 +108,7 @@ class Child:
             uptime_s=self._now() - self._machine.since if running else 0.0,
             detail=self._machine.detail,
             rss_bytes=resident_bytes(self._pid),
+            percent=self._machine.percent,
         )
 
     async def settled(self, *states: State) -> State:
@@ -259,7 +260,7 @@ class Child:
         if event.event == "ready":
             self._perform(self._machine.became_ready(self._now()))
         elif event.event == "progress":
-            self._perform(self._machine.progressed(event.detail))
+            self._perform(self._machine.progressed(event.detail, event.percent))
         else:
             self._told = event
 

@@ -77,20 +77,25 @@ class StatusLine:
     def ready(self, detail: str = "") -> None:
         self._say("ready", detail, "")
 
-    def progress(self, detail: str) -> None:
-        self._say("progress", detail, "")
+    def progress(self, detail: str, percent: int = 0) -> None:
+        self._say("progress", detail, "", percent)
 
     def cannot_boot(self, detail: str, hint: str = "") -> None:
         """Say why starting again will not help, then exit with `EXIT_CANNOT_BOOT`."""
         self._say("cannot_boot", detail, hint)
 
     def _say(
-        self, event: Literal["ready", "progress", "cannot_boot"], detail: str, hint: str
+        self,
+        event: Literal["ready", "progress", "cannot_boot"],
+        detail: str,
+        hint: str,
+        percent: int = 0,
     ) -> None:
         import json
 
         quarter = STATUS_LINE_LIMIT_BYTES // 16  # a character may take 6 bytes, escaped
-        line = json.dumps({"event": event, "detail": detail[:quarter], "hint": hint[:quarter]})
+        said = {"event": event, "detail": detail[:quarter], "hint": hint[:quarter]}
+        line = json.dumps(said | {"percent": percent})
         try:
             os.write(self._descriptor, line.encode() + b"\n")
         except BrokenPipeError:

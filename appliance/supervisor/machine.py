@@ -72,6 +72,7 @@ class Machine:
         self.policy = policy
         self.state: State = "stopped"
         self.detail = ""
+        self.percent = 0  # how far a starting child says it is
         self.restarts = 0
         self.wake_at: float | None = None
         self.since = 0.0
@@ -142,9 +143,10 @@ class Machine:
         self.detail = f"did not answer {self._misses} times in a row"
         return (Action.KILL,)
 
-    def progressed(self, detail: str) -> tuple[Action, ...]:
+    def progressed(self, detail: str, percent: int = 0) -> tuple[Action, ...]:
         if self.state == "starting" and not self._gave_up:
             self.detail = detail[:DETAIL_CHARS]
+            self.percent = percent
         return ()
 
     def ended(self, end: Ended, now: float, *, jitter: float) -> tuple[Action, ...]:
@@ -217,6 +219,7 @@ class Machine:
         self.state = state
         self.since = now
         self.detail = detail[:DETAIL_CHARS]
+        self.percent = 0
         self.wake_at = None
 
 

@@ -32,6 +32,7 @@ class StatusEvent(msgspec.Struct, frozen=True):
     event: Literal["ready", "progress", "cannot_boot"]
     detail: str = ""
     hint: str = ""
+    percent: int = 0
 
 
 class Lines:

@@ -5,7 +5,7 @@ one before it), and is stopped once all that need it have ended, with one deadli
 at each step a child gets an equal share of the time that is left, so one that hangs cannot take
 the time of the store it writes to. A failed child stops nobody; what needs it waits, and goes on
 when the operator retries it. A child that crashes later does not restart those that need it:
-they reconnect.
+they reconnect. Children may be added and removed while the others run.
 """
 
 import asyncio
@@ -33,20 +33,55 @@ class Tree:
         self._children = {spec.name: Child(spec, on_change=self._changed) for spec in specs}
         assert len(self._children) == len(specs), "children need distinct names"
         self._needs = _needs(specs)
+        self._group: asyncio.TaskGroup | None = None
+        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._starts: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
         """Starts everything and returns once `stop` is done. Cancelled, it kills what is left."""
         async with asyncio.TaskGroup() as group:
-            lives = [group.create_task(child.run()) for child in self._children.values()]
-            starts = [group.create_task(self._start(name)) for name in self._children]
+            self._group = group
+            for child in self._children.values():
+                self._live(group, child)
             await self._stopping.wait()
-            for start in starts:
+            for start in tuple(self._starts):
                 start.cancel()
             await self._stopped.wait()
-            for life in lives:
+            for life in self._lives.values():
                 life.cancel()
+
+    def add(self, spec: ChildSpec) -> None:
+        """Starts one more child, once those it needs are ready; it is stopped before them.
+
+        Raises Conflict for a name that is taken and while everything stops.
+        """
+        if self._group is None or self._stopping.is_set():
+            raise Conflict("the appliance is starting or stopping", hint="try again later")
+        if spec.name in self._children:
+            raise Conflict(f"a child named {spec.name} is there already", hint="remove it first")
+        last = next(reversed(self._children), None)
+        needs = ((last,) if last else ()) if spec.needs is None else spec.needs
+        for needed in needs:
+            self._child(needed)
+        child = self._children[spec.name] = Child(spec, on_change=self._changed)
+        self._needs[spec.name] = needs
+        self._live(self._group, child)
+
+    async def remove(self, name: str, timeout_s: float) -> None:
+        """Stops a child that no other needs and forgets it. Raises NotFound, Conflict."""
+        child = self._commanded(name)
+        if any(name in needed for needed in self._needs.values()):
+            raise Conflict(f"others need {name}", hint="remove them first")
+        child.stop(timeout_s)
+        await self._ended(name)
+        if self._stopping.is_set() or self._children.get(name) is not child:
+            return
+        life = self._lives.pop(name)
+        life.cancel()
+        await asyncio.wait([life])
+        del self._children[name], self._needs[name]
 
     async def stop(self, timeout_s: float) -> None:
         """Stops all children in reverse order; nothing runs when it returns. Safe to repeat."""
@@ -103,22 +138,31 @@ class Tree:
         if self._on_change is not None:
             self._on_change(child.status())
 
+    def _live(self, group: asyncio.TaskGroup, child: Child) -> None:
+        self._lives[child.name] = group.create_task(child.run())
+        start = group.create_task(self._start(child.name))
+        self._starts.add(start)
+        start.add_done_callback(self._starts.discard)
+
     async def _start(self, name: str) -> None:
         for needed in self._needs[name]:
             await self._children[needed].settled("ready")
-        self._children[name].start()
+        if name in self._children:
+            self._children[name].start()
 
     async def _stop(self, name: str, deadline: float) -> None:
-        for other, needed in self._needs.items():
+        for other, needed in tuple(self._needs.items()):
             if name in needed:
                 await self._ended(other)
+        if name not in self._children:
+            return  # removed meanwhile
         left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
         self._children[name].stop(left_s / self._depth(name))
         await self._ended(name)
 
     async def _ended(self, name: str) -> None:
-        child = self._children[name]
-        if child.state in ALIVE or child.state == "backing_off":
+        child = self._children.get(name)
+        if child is not None and (child.state in ALIVE or child.state == "backing_off"):
             await child.settled("stopped", "failed")
 
     def _depth(self, name: str) -> int:

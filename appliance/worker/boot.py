@@ -17,6 +17,7 @@ from appliance.worker.backend import Backend, Shape
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
 from appliance.worker.fake import FakeBackend
+from appliance.worker.fake_model import parse
 from appliance.worker.jobs import Output
 from models.precheck import Header, precheck
 
@@ -30,7 +31,7 @@ class BackendSettings:
     """`gpu_layers` -1: all, when there is a GPU. `threads` 0: the physical cores.
 
     `embedding_model` None runs without one. `device` "" uses every GPU there is.
-    `step_delay_s` slows the fake engine.
+    `step_delay_s` slows the fake engine, which pretends to load `fake_model`.
     """
 
     engine: Literal["llama", "fake"]
@@ -41,6 +42,7 @@ class BackendSettings:
     gpu_layers: int = -1
     device: str = ""
     step_delay_s: float = 0.0
+    fake_model: str = ""
 
 
 def build_engine(
@@ -48,14 +50,17 @@ def build_engine(
     *,
     emit: Callable[[list[Output]], None],
     on_fatal: Callable[[Exception], None],
-    progress: Callable[[str], None],
+    progress: Callable[[str, int], None],
 ) -> Engine:
-    """The engine of a worker process, loaded but not started. `progress` hears how loading goes.
+    """The engine of a worker process, loaded but not started.
+
+    `progress` hears how loading goes, in words and percent.
 
     Raises CannotBoot with what to do about it.
     """
     settings = BackendSettings(
         engine=config.engine,
+        fake_model=config.chat_model if config.engine == "fake" else "",
         chat_model=Path(config.chat_model) if config.chat_model else None,
         embedding_model=Path(config.embedding_model) if config.embedding_model else None,
         shape=_shape(config),
@@ -75,6 +80,11 @@ def build_backend(
     Raises CannotBoot with what to do about it.
     """
     if settings.engine == "fake":
+        try:
+            model = parse(settings.fake_model)
+        except Invalid as error:
+            raise CannotBoot(error.message, hint=error.hint) from None
+        model.load(on_progress)
         return FakeBackend(settings.shape, step_delay_s=settings.step_delay_s)
     if settings.chat_model is None:
         raise CannotBoot("no chat model is configured", hint="set models.chat")
@@ -157,7 +167,7 @@ def _shape(config: WorkerConfig) -> Shape:
 class _Percentage:
     """Says a loaded fraction in words, once per ten percent."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str, int], None]) -> None:
         self._say = say
         self._told = -1
 
@@ -165,7 +175,7 @@ class _Percentage:
         tens = int(fraction * 10)
         if tens > self._told:
             self._told = tens
-            self._say(f"loading the model: {tens * 10} %")
+            self._say(f"loading the model: {tens * 10} %", tens * 10)
 
 
 def _check(path: Path) -> Header:

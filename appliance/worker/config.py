@@ -8,13 +8,15 @@ import msgspec
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes are those of `settings.Worker`; `name` is the first part of the worker's id.
 
-    `device` is the one GPU to use, "" for whatever is there.
+    `model_name` is what its model is called over the API; `device` is the one GPU to use, "" for
+    whatever is there.
     """
 
     name: str
     redis_url: str
     pool: str
     engine: Literal["llama", "fake"]
+    model_name: str
     chat_model: str
     embedding_model: str
     slots: int

@@ -66,9 +66,9 @@ async def _serve(config: WorkerConfig, status: StatusLine | None) -> int:
         log.critical("the engine cannot go on: %r", error)
         os._exit(EXIT_INTERNAL)
 
-    def progress(text: str) -> None:
+    def progress(text: str, percent: int) -> None:
         if status is not None:
-            status.progress(text)
+            status.progress(text, percent)
 
     engine = await asyncio.to_thread(
         build_engine, config, emit=emit, on_fatal=fatal, progress=progress

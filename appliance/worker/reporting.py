@@ -37,13 +37,13 @@ class Reporting:
             await self._bus.delete(keys.worker(self._worker_id))
             await notify(self._bus, Notice(kind="workers"))
 
-    async def store_status(self, *, busy: int) -> None:
+    async def store_status(self, *, busy: int, draining: bool = False) -> None:
         facts, status = self._engine.facts, self._engine.status
         fields = msgspec.to_builtins(
             WorkerStatus(
                 id=self._worker_id,
                 engine=facts.engine,
-                model=facts.model,
+                model=self._config.model_name or facts.model,
                 embedding_model=facts.embedding_model,
                 device=facts.device,
                 slots=self._config.slots,
@@ -52,6 +52,8 @@ class Reporting:
                 tokens_per_s=round(status.tokens_per_s, 1),
                 embedding_size=facts.embedding_size,
                 pid=os.getpid(),
+                pool=self._config.pool,
+                state="draining" if draining else "ready",
             )
         )
         name = keys.worker(self._worker_id)

@@ -317,7 +317,7 @@ class Server:
         job = self._job(output.request_id)
         if job is None or isinstance(output, jobs.Piece):
             return
-        event = ending(job, output, self._engine.facts.model)
+        event = ending(job, output, self._config.model_name or self._engine.facts.model)
         if isinstance(output, jobs.Rejected):
             await self._end(job, event, await emitted_text(self._bus, job.request_id))
         else:
@@ -369,5 +369,7 @@ class Server:
             for job in held:
                 if job.unwanted:
                     self._engine.cancel(job.engine_id)
-            await self._reporting.store_status(busy=len(self._jobs))
+            await self._reporting.store_status(
+                busy=len(self._jobs), draining=self._stopping.is_set()
+            )
             await asyncio.sleep(self._config.heartbeat_s)

@@ -75,9 +75,9 @@ async def test_sessions_are_listed_by_last_activity_in_pages(bus: Bus) -> None:
 async def test_a_session_is_renamed_and_deleted(bus: Bus) -> None:
     sessions = Sessions(bus, sessions_kept=10)
     session = await sessions.create("u", "")
-    assert (await sessions.rename(session.id, "新标题")).title == "新标题"
+    assert (await sessions.change(session.id, title="新标题")).title == "新标题"
     await sessions.delete(session)
-    for call in (sessions.read(session.id), sessions.rename(session.id, "x")):
+    for call in (sessions.read(session.id), sessions.change(session.id, title="x")):
         with pytest.raises(NotFound):
             await call
     assert (await sessions.page("u", cursor=None, limit=10)).items == ()

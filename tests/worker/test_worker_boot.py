@@ -27,6 +27,7 @@ CONFIG = WorkerConfig(
     redis_url="",
     pool="default",
     engine="fake",
+    model_name="",
     chat_model="",
     embedding_model="",
     slots=2,
@@ -208,11 +209,12 @@ def test_the_native_library_prints_nothing() -> None:
 
 @pytest.mark.model
 def test_loading_tells_how_far_it_is() -> None:
-    told: list[str] = []
+    told: dict[str, int] = {}
     config = msgspec.structs.replace(
         CONFIG, engine="llama", chat_model=str(model_path("gemma-3-270m*.gguf"))
     )
-    engine = build_engine(config, emit=print, on_fatal=print, progress=told.append)
+    engine = build_engine(config, emit=print, on_fatal=print, progress=told.__setitem__)
     assert engine.facts.model == "Gemma 3 270m"
-    assert told[-1] == "loading the model: 100 %"
-    assert len(told) == len(set(told)) <= 11
+    assert list(told)[-1] == "loading the model: 100 %"
+    assert len(told) <= 11
+    assert list(told.values()) == sorted(told.values())
