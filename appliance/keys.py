@@ -18,7 +18,9 @@
 | `dead:RID`             | string with TTL   | such a request with what is known of its end         |
 | `pools`                | set               | every pool that has had work                        |
 | `embed:POOL`           | stream + group    | texts to embed                                      |
-| `control:POOL`         | stream            | to all workers: cancel a request                    |
+| `control:POOL`         | stream            | to all workers: cancel a request, forget a session  |
+| `warm:POOL`            | stream + group    | sessions that somebody opened, for an idle worker to have ready |
+| `warming:{T}`          | string with TTL   | this session's entry in `warm:POOL` is not done yet |
 | `answers:NODE`         | stream            | embeddings for one access process                   |
 | `wake:NODE`            | stream            | wakes that process's blocking reader                |
 | `workers`              | zset              | worker ids by last heartbeat (ms)                   |
@@ -125,6 +127,14 @@ def embed(pool: str) -> str:
 
 def control(pool: str) -> str:
     return f"control:{pool}"
+
+
+def warm(pool: str) -> str:
+    return f"warm:{pool}"
+
+
+def warming(session_id: str) -> str:
+    return f"warming:{{{session_id}}}"
 
 
 def answers(node: str) -> str:

@@ -93,12 +93,15 @@ class UserPatch(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Session(Record, frozen=True, kw_only=True):
+    """`warm`: a worker has the conversation in its cache, so an answer begins sooner."""
+
     id: str
     uid: str
     title: str
     created_at_ms: int
     last_active_at_ms: int
     model: str = ""
+    warm: bool = False
 
 
 class SessionPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -247,6 +250,14 @@ class Work(Record, frozen=True, kw_only=True):
     created_at_ms: int
     admitted_at_ms: int
     deadline_at_ms: int
+
+
+class Warming(Record, frozen=True, kw_only=True):
+    """What a worker needs to have a session in its cache before its next question."""
+
+    session_id: str
+    uid: str
+    messages: tuple[ChatMessage, ...]
 
 
 # --- events on a reply stream -------------------------------------------------------------
@@ -438,6 +449,8 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     pid: int
     pool: str = "main"
     state: str = "ready"
+    warm: tuple[str, ...] = ()
+    """Sessions in the worker's cache, the last used first."""
 
 
 class QueueStatus(Record, frozen=True, kw_only=True):

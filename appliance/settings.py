@@ -158,6 +158,14 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_tokens: Annotated[
         int, Meta(ge=16, description="Tokens per engine step: prompt chunks plus running answers.")
     ] = 512
+    snapshot_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Disk space for conversations that left the KV cache, so that they go on "
+            "without computing them again, after a restart too; 0 keeps none.",
+        ),
+    ] = 2_000_000_000
     threads: Annotated[
         int, Meta(ge=0, description="CPU threads over all workers; 0 is the physical cores.")
     ] = 0

@@ -172,6 +172,10 @@ class Client:
             f"/api/sessions/{session_id}/turns", Listing[Turn], _page(cursor, limit)
         )
 
+    async def warm(self, session_id: str) -> None:
+        """Tells that a question may come, so that its answer begins sooner; returns at once."""
+        await self._send("POST", f"/api/sessions/{session_id}/warm")
+
     # --- requests -----------------------------------------------------------------------
 
     async def send(self, session_id: str, message: MessagePost) -> Accepted:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from appliance.errors import Conflict, NotFound, SluiceError
 from appliance.schema import MessagePost, Session
 from ui.client import Client, Interrupted, News, Resumed
@@ -172,6 +174,13 @@ class Conversations:
         for turn in turns:
             if turn.is_open:
                 self._start_following(session_id, turn.id)
+        if turns and conversation.open_turn is None:
+            self._spawn(partial(self._warm, session_id))
+
+    async def _warm(self, session_id: str) -> None:
+        """A question may come. It does no harm when the server cannot make ready for it."""
+        with suppress(SluiceError):
+            await self._client.warm(session_id)
 
     async def load_older(self, session_id: str) -> None:
         conversation = self._keep(session_id)
@@ -296,11 +305,5 @@ class Conversations:
         session = self._sessions.pop(session_id, None)
         if session is not None:
             active = max(session.last_active_at_ms, now_ms)
-            renewed = Session(
-                id=session.id,
-                uid=session.uid,
-                title=session.title,
-                created_at_ms=session.created_at_ms,
-                last_active_at_ms=active,
-            )
+            renewed = msgspec.structs.replace(session, last_active_at_ms=active)
             self._sessions = {session.id: renewed, **self._sessions}

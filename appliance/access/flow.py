@@ -29,6 +29,7 @@ import msgspec
 
 from appliance import keys
 from appliance.access.prompt import session_prompt, stateless_prompt
+from appliance.access.warmth import Warmth
 from appliance.bus import scripts
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
@@ -83,12 +84,14 @@ class Flow:
         retrieval: Retrieval,
         loader: Loader,
         *,
+        warmth: Warmth,
         settings: Settings,
     ) -> None:
         self._bus = bus
         self._replies = replies
         self._people = people
         self._retrieval = retrieval
+        self._warmth = warmth
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
@@ -338,6 +341,7 @@ class Flow:
                 except (Conflict, NotFound):
                     continue
         await self._people.sessions.delete(session)
+        await self._warmth.forget(session)
 
     # -- faults
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.access.flow import Flow, People
+from appliance.access.warmth import Warmth
 from appliance.bus.embeddings import Embedder
 from appliance.fleet.loader import Loader
 from appliance.knowledge.entries import Entries
@@ -25,6 +26,7 @@ class Services:
     settings: Settings
     admin_key: str
     flow: Flow
+    warmth: Warmth
     people: People
     knowledge: Knowledge
     embedder: Embedder

@@ -32,7 +32,10 @@ async def list_sessions(
     services: Services, uid: UidPath = DEFAULT_UID, cursor: Cursor = None, limit: Limit = 50
 ) -> Page:
     """A person's sessions, last active first."""
-    return await services.people.sessions.page(uid, cursor=cursor, limit=limit)
+    page = await services.people.sessions.page(uid, cursor=cursor, limit=limit)
+    warm = await services.warmth.warm_sessions()
+    items = (msgspec.structs.replace(one, warm=one.id in warm) for one in page.items)
+    return msgspec.structs.replace(page, items=tuple(items))
 
 
 @get("/{session_id:str}")
@@ -56,6 +59,12 @@ async def delete_session(services: Services, session_id: IdPath) -> None:
     """Cancels what the session still asks for and removes it with its turns."""
     session = await services.people.sessions.read(session_id)
     await services.flow.delete_session(session)
+
+
+@post("/{session_id:str}/warm", status_code=202)
+async def warm_session(services: Services, session_id: IdPath) -> None:
+    """Makes ready for the next question in the background, so that its answer begins sooner."""
+    await services.warmth.ask(await services.people.sessions.read(session_id))
 
 
 @get("/{session_id:str}/turns")
@@ -109,6 +118,7 @@ router = Router(
         read_session,
         change_session,
         delete_session,
+        warm_session,
         list_turns,
         post_message,
     ],

@@ -29,6 +29,13 @@ async def live_workers(bus: Bus, lost_after_s: float) -> tuple[WorkerStatus, ...
     return tuple(_status(fields) for fields in found if fields)
 
 
+def status_fields(status: WorkerStatus) -> dict[str, str | int | float]:
+    """A worker's report as the fields of its hash."""
+    fields: dict[str, str | int | float] = msgspec.to_builtins(status)
+    return fields | {"warm": " ".join(status.warm)}
+
+
 def _status(fields: Fields) -> WorkerStatus:
     texts = {name.decode(): value.decode() for name, value in fields.items()}
-    return msgspec.convert(texts, WorkerStatus, strict=False)
+    warm = texts.pop("warm", "").split()
+    return msgspec.convert(texts | {"warm": warm}, WorkerStatus, strict=False)

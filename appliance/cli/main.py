@@ -187,14 +187,18 @@ def _devices(_: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     import msgspec
 
+    from appliance.fleet.workers import snapshot_directory
     from appliance.runtime.children import worker_configs
     from appliance.supervisor.directory import prepare_data_directory
     from appliance.worker import main as worker
 
     options = _options(arguments)
-    settings = options.applied(load(prepare_data_directory(options.data_directory)))
-    config = worker_configs(settings, arguments.redis)[0]
-    return worker.main(msgspec.structs.replace(config, name=arguments.name))
+    data = prepare_data_directory(options.data_directory)
+    config = worker_configs(options.applied(load(data)), arguments.redis)[0]
+    config = msgspec.structs.replace(
+        config, name=arguments.name, snapshot_directory=str(snapshot_directory(data))
+    )
+    return worker.main(config)
 
 
 def _limiter(arguments: argparse.Namespace) -> int:

@@ -68,6 +68,7 @@ def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerCon
         reply_ttl_s=settings.requests.reply_ttl_s,
         drain_timeout_s=settings.supervision.drain_timeout_s,
         log_level=settings.log.level,
+        snapshot_bytes=worker.snapshot_bytes,
     )
 
 
@@ -76,10 +77,16 @@ def cache_tokens(settings: Settings) -> int:
     return max(settings.worker.cache_tokens, settings.worker.context_tokens)
 
 
+def snapshot_directory(data: Path) -> Path:
+    """Where the workers of a data directory keep what left their caches."""
+    return data / "snapshots"
+
+
 def worker_child(
     settings: Settings, config: WorkerConfig, data: Path, needs: tuple[str, ...]
 ) -> ChildSpec:
     """How the supervisor runs this worker; its configuration goes to its standard input."""
+    config = msgspec.structs.replace(config, snapshot_directory=str(snapshot_directory(data)))
     return ChildSpec(
         name=config.name,
         command=own_command("worker", "--name", config.name),

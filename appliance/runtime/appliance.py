@@ -19,9 +19,11 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from appliance import __version__, keys
 from appliance.access.flow import Flow, People
+from appliance.access.warmth import Warmth
 from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
 from appliance.background.reaper import Reaper
@@ -55,6 +57,7 @@ from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import DataLock, Running
 from appliance.supervisor.tree import Tree
 from appliance.vectors.client import Vectors
+from appliance.worker.snapshots import erase
 
 log = logging.getLogger("sluice")
 
@@ -198,7 +201,14 @@ class Appliance:
         people = People(
             Users(bus), Sessions(bus, sessions_kept=settings.sessions.sessions_kept), Turns(bus)
         )
-        flow = Flow(bus, replies, people, retrieval, loader, settings=settings)
+        warmth = Warmth(
+            bus,
+            people.users,
+            people.turns,
+            settings=settings,
+            erase=partial(erase, self._children.snapshots),
+        )
+        flow = Flow(bus, replies, people, retrieval, loader, warmth=warmth, settings=settings)
         reapers = self._reapers = Reapers(
             lambda pool: Reaper(
                 bus,
@@ -216,6 +226,7 @@ class Appliance:
             settings=settings,
             admin_key=key,
             flow=flow,
+            warmth=warmth,
             people=people,
             knowledge=Knowledge(entries, index, retrieval),
             embedder=embedder,

@@ -16,6 +16,7 @@ from appliance.fleet.workers import (
     Serving,
     cache_tokens,
     physical_cores,
+    snapshot_directory,
     worker_child,
     worker_config,
 )
@@ -48,6 +49,7 @@ class Family:
     another: Callable[[Weights, int, int], ChildSpec]
     redis_url: str
     milvus_uri: str
+    snapshots: Path
     embedded_store: bool
     embedded_index: bool
 
@@ -97,6 +99,7 @@ def family(settings: Settings, data: Path) -> Family:
             memory_bytes=_chat_bytes(shelf, len(configs)),
         ),
         another=another,
+        snapshots=snapshot_directory(data),
         embedded_store=not settings.external.redis_url,
         embedded_index=not settings.external.milvus_uri,
     )

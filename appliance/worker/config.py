@@ -36,6 +36,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     reply_ttl_s: int
     drain_timeout_s: float
     log_level: str
+    snapshot_directory: str = ""
+    snapshot_bytes: int = 0  # none are kept
 
     @property
     def lease_ms(self) -> int:

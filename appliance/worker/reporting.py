@@ -4,13 +4,12 @@ import contextlib
 import os
 import time
 
-import msgspec
-
 from appliance import keys
 from appliance.bus import leases
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
 from appliance.bus.script import run_all
+from appliance.bus.workers import status_fields
 from appliance.schema import WorkerStatus
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
@@ -39,7 +38,7 @@ class Reporting:
 
     async def store_status(self, *, busy: int, draining: bool = False) -> None:
         facts, status = self._engine.facts, self._engine.status
-        fields = msgspec.to_builtins(
+        fields = status_fields(
             WorkerStatus(
                 id=self._worker_id,
                 engine=facts.engine,

@@ -62,6 +62,7 @@ class StubApi(LoopbackServer):
         super().__init__()
         self.sessions: dict[str, Session] = {}
         self.turns: dict[str, list[Turn]] = {}
+        self.warmed: list[str] = []
         self.entries: dict[str, Entry] = {}
         self.demo: tuple[Entry, ...] = ()
         self.matches: tuple[Match, ...] = ()
@@ -195,6 +196,9 @@ class StubApi(LoopbackServer):
                 return Reply(204)
             case ("GET", session_id, "turns"):
                 return Reply(200, self._turns(asked, self.turns[session_id]))
+            case ("POST", session_id, "warm"):
+                self.warmed.append(session_id)
+                return Reply(202)
             case ("POST", session_id, "messages"):
                 return self._message(session_id, asked.body)
             case _:

@@ -112,6 +112,21 @@ async def test_opening_a_session_follows_its_open_turn_from_the_beginning(
     assert desk.turn(session.id).answer == "Hallo"
 
 
+async def test_opening_a_session_has_it_warmed(desk: Desk, api: StubApi) -> None:
+    session = api.add_session("Old", stored("r-a"))
+    await desk.known.load(session.id)
+    await asyncio.gather(*desk.tasks)
+    assert api.warmed == [session.id]
+
+
+async def test_a_server_that_cannot_warm_disturbs_nobody(desk: Desk, api: StubApi) -> None:
+    session = api.add_session("Old", stored("r-a"))
+    api.overrides["POST", f"/api/sessions/{session.id}/warm"] = problem(503, "unavailable", "no")
+    await desk.known.load(session.id)
+    await asyncio.gather(*desk.tasks)
+    assert desk.turn(session.id).phase == "done"
+
+
 async def test_a_turn_is_followed_once_however_often_its_session_is_opened(
     desk: Desk, api: StubApi
 ) -> None:

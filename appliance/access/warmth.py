@@ -1,0 +1,93 @@
+"""Conversations in a worker's cache: asking for one to be ready, and having one forgotten.
+
+A person who opens a session will probably ask something in it. The beginning that its next prompt
+will have (system prompt, profile, earlier turns as they were sent) can be computed before, so
+the answer begins sooner. A deleted session must leave nothing behind: the workers hear of it, and
+its snapshots are removed here too, since no worker may be running.
+"""
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable, Iterable
+
+from appliance import keys
+from appliance.access.prompt import session_prompt
+from appliance.bus import warming
+from appliance.bus.client import Bus
+from appliance.bus.workers import live_workers
+from appliance.people.turns import Turns
+from appliance.people.users import Users
+from appliance.schema import TERMINAL_STATES, ChatMessage, Session, Warming, WorkerStatus
+from appliance.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HISTORY_TURNS = 200
+CONTROL_ENTRIES = 1_000
+
+
+class Warmth:
+    """`erase` removes what is on disk of a session; it is called on a thread of its own."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        users: Users,
+        turns: Turns,
+        *,
+        settings: Settings,
+        erase: Callable[[str], None],
+    ) -> None:
+        self._bus = bus
+        self._users = users
+        self._turns = turns
+        self._settings = settings
+        self._erase = erase
+
+    async def warm_sessions(self) -> frozenset[str]:
+        """Ids of the sessions that some worker has in its cache."""
+        return warm_in(await live_workers(self._bus, self._settings.worker.lost_after_s))
+
+    async def ask(self, session: Session) -> None:
+        """Have a worker make ready for the session's next question, if none is ready."""
+        pool = keys.pool(session.model)
+        workers = await live_workers(self._bus, self._settings.worker.lost_after_s)
+        if session.id in warm_in(workers) or all(worker.pool != pool for worker in workers):
+            return  # ready, or its model is not loaded
+        turns = await self._turns.latest(session.id, HISTORY_TURNS)
+        if any(turn.state not in TERMINAL_STATES for turn in turns):
+            return  # its answer under way warms it
+        prompt = session_prompt(
+            self._settings.prompt.system,
+            await self._users.find(session.uid),
+            turns,
+            "",
+            (),
+            today=datetime.date.min,
+            history_chars=self._settings.sessions.history_chars,
+        )
+        unasked = ChatMessage(role="user", content="")
+        wanted = Warming(
+            session_id=session.id, uid=session.uid, messages=(*prompt.messages[:-1], unasked)
+        )
+        await warming.ask(self._bus, wanted, pool=pool)
+
+    async def forget(self, session: Session) -> None:
+        """Nothing of the session stays in a worker or on this machine's disk."""
+        for pool in {keys.MAIN, *map(bytes.decode, await self._bus.smembers(keys.POOLS))}:
+            await self._bus.xadd(
+                keys.control(pool),
+                {"forget": session.id},
+                maxlen=CONTROL_ENTRIES,
+                approximate=True,
+            )
+        try:
+            await asyncio.to_thread(self._erase, session.id)
+        except OSError as error:
+            log.error("a snapshot of a deleted session cannot be removed: %s", error)
+
+
+def warm_in(workers: Iterable[WorkerStatus]) -> frozenset[str]:
+    """Sessions that some of these workers have in their caches."""
+    return frozenset(session_id for worker in workers for session_id in worker.warm)
