@@ -26,6 +26,7 @@
 | `workers`              | zset              | worker ids by last heartbeat (ms)                   |
 | `worker:ID`            | hash with TTL     | what a worker says of itself                        |
 | `threads`              | hash              | by worker name: the CPU threads it may use          |
+| `lengths`              | string            | what the length model has learned                   |
 | `faq`                  | zset              | entry ids by creation time (ms)                     |
 | `faq:ID`               | hash              | FAQ truth: `body` and `version`                     |
 | `faq:unindexed`        | set               | entries whose index rows are not known to be current |
@@ -50,6 +51,7 @@ DEAD = "dead"
 POOLS = "pools"
 MAIN = "main"
 THREADS = "threads"
+LENGTHS = "lengths"
 FAQ = "faq"
 FAQ_UNINDEXED = "faq:unindexed"
 LAYOUT_KEY = "layout"
