@@ -18,7 +18,7 @@ run: $(VENV)/.ready
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; else exec $(BIN)/sluice serve --demo-faq; fi
 
 test: check models
-	$(BIN)/pytest -m "not unit"
+	$(BIN)/pytest -m "not unit and not gpu"
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check appliance ui models tests packaging

@@ -430,6 +430,29 @@ class ModelStatus(Record, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class DeviceStatus(Record, frozen=True, kw_only=True):
+    """Something that computes, and how many layers of the chat model it holds.
+
+    `kind`: cpu, gpu, integrated. Memory is as it was before the models were loaded.
+    """
+
+    name: str
+    description: str
+    kind: str
+    backend: str
+    free_bytes: int
+    total_bytes: int
+    layers: int = 0
+
+
+class Alarm(Record, frozen=True, kw_only=True):
+    """Something works worse than it was meant to, and nobody would notice."""
+
+    code: str
+    message: str
+    hint: str
+
+
 class WorkerStatus(Record, frozen=True, kw_only=True):
     """What a worker says of itself, refreshed every heartbeat in `worker:{id}`.
 
@@ -451,6 +474,8 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     state: str = "ready"
     warm: tuple[str, ...] = ()
     """Sessions in the worker's cache, the last used first."""
+    devices: tuple[DeviceStatus, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
 
 
 class QueueStatus(Record, frozen=True, kw_only=True):
@@ -494,6 +519,7 @@ class Status(Record, frozen=True, kw_only=True):
     sessions_following: int
     dead_letters: int = 0
     models: tuple[ModelStatus, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
 
 
 class Page(Record, frozen=True, kw_only=True):

@@ -172,6 +172,10 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu_layers: Annotated[
         int, Meta(ge=-1, description="Layers on the GPU; -1 is all that fit when there is a GPU.")
     ] = -1
+    device: Annotated[
+        str,
+        Meta(description='The one GPU to use, as `sluice doctor` names it; "" is all there are.'),
+    ] = ""
     heartbeat_s: Annotated[Positive, Meta(description="Seconds between a worker's reports.")] = 1.0
     lost_after_s: Annotated[
         Positive, Meta(description="Seconds without a report after which a worker counts as dead.")

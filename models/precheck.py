@@ -95,12 +95,16 @@ Scalar = int | float | str
 
 @dataclass(frozen=True)
 class Header:
-    """What a sound GGUF says of itself. `values` has no arrays and no text beyond 4096 letters."""
+    """What a sound GGUF says of itself. `values` has no arrays and no text beyond 4096 letters.
+
+    `tensors` is the size of each in bytes, by name.
+    """
 
     architecture: str
     tensor_count: int
     values: dict[str, Scalar]
     size_bytes: int
+    tensors: dict[str, int] = field(default_factory=dict)
 
     def number(self, name: str, default: int = 0) -> int:
         """An integer of this model's architecture, e.g. `block_count`."""
@@ -203,8 +207,8 @@ def _check(reader: _Reader) -> Header:
     parts = reader.values.get("split.count", 0)
     if isinstance(parts, int) and parts > 1:
         _refuse(f"it is one of {parts} parts; join them with `llama-gguf-split --merge` first")
-    _check_tensors(reader, tensor_count, _alignment(reader.values))
-    return Header(architecture, tensor_count, reader.values, reader.size_bytes)
+    tensors = _check_tensors(reader, tensor_count, _alignment(reader.values))
+    return Header(architecture, tensor_count, reader.values, reader.size_bytes, tensors)
 
 
 def _count(reader: _Reader, what: str, high: int, least_bytes: int) -> int:
@@ -252,15 +256,14 @@ def _alignment(values: dict[str, Scalar]) -> int:
     return alignment
 
 
-def _check_tensors(reader: _Reader, count: int, alignment: int) -> None:
-    names: set[str] = set()
+def _check_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, int]:
+    sizes: dict[str, int] = {}
     spans: list[tuple[int, int]] = []
     for _ in range(count):
         name = reader.text("a tensor name", MAX_NAME_BYTES)
-        if name in names:
+        if name in sizes:
             _refuse(f"its tensor {name!r} comes twice")
-        names.add(name)
-        size_bytes = _tensor_bytes(reader, name)
+        size_bytes = sizes[name] = _tensor_bytes(reader, name)
         offset = reader.u64()
         if offset % alignment:
             _refuse(f"its tensor {name!r} is not aligned to {alignment} bytes")
@@ -273,6 +276,7 @@ def _check_tensors(reader: _Reader, count: int, alignment: int) -> None:
         end = offset + size_bytes
     if spans and start + end > reader.size_bytes:
         _refuse(f"its tensors need {start + end} bytes, it has {reader.size_bytes}")
+    return sizes
 
 
 def _tensor_bytes(reader: _Reader, name: str) -> int:

@@ -237,6 +237,12 @@ class Texts:
     status_speed: str
     status_waiting: str
     status_stale: str
+    alarm_gpu_not_used: str
+    alarm_gpu_partly_used: str
+    alarm_gpu_driver_missing: str
+    alarm_gpu_not_found: str
+    alarm_gpu_backend_missing: str
+    alarm_unknown: str
     state_stopped: str
     state_starting: str
     state_ready: str

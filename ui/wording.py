@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Final, Literal
 
 from appliance.errors import SluiceError
-from appliance.schema import Session
+from appliance.schema import Alarm, Session
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
 from ui.safe_text import safe_line, safe_text
@@ -207,6 +207,20 @@ def ordinal(texts: Texts, number: int) -> str:
     teen = number % 100 in (11, 12, 13)
     suffix = "th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{suffix}"
+
+
+def alarm_words(texts: Texts, alarm: Alarm) -> str:
+    """Three lines: what is wrong in the reader's language, the server's facts, its advice."""
+    titles = {
+        "gpu_not_used": texts.alarm_gpu_not_used,
+        "gpu_partly_used": texts.alarm_gpu_partly_used,
+        "gpu_driver_missing": texts.alarm_gpu_driver_missing,
+        "gpu_not_found": texts.alarm_gpu_not_found,
+        "gpu_backend_missing": texts.alarm_gpu_backend_missing,
+    }
+    title = titles.get(alarm.code, texts.alarm_unknown)
+    message, hint = safe_line(alarm.message, 400), safe_line(alarm.hint, 400)
+    return f"⚠ {title}\n  {message}\n  → {hint}"
 
 
 def child_state(texts: Texts, state: str) -> str:

@@ -1,6 +1,7 @@
 """Who works: the workers whose last report is fresh enough to count as alive."""
 
 import time
+from typing import Any
 
 import msgspec
 
@@ -9,6 +10,7 @@ from appliance.bus.client import Bus, Fields
 from appliance.schema import WorkerStatus
 
 WORKERS_MOST = 1_000
+LISTS = ("warm", "devices", "alarms")
 
 
 async def live_worker_ids(
@@ -30,12 +32,13 @@ async def live_workers(bus: Bus, lost_after_s: float) -> tuple[WorkerStatus, ...
 
 
 def status_fields(status: WorkerStatus) -> dict[str, str | int | float]:
-    """A worker's report as the fields of its hash."""
+    """A worker's report as the fields of its hash; lists are JSON."""
     fields: dict[str, str | int | float] = msgspec.to_builtins(status)
-    return fields | {"warm": " ".join(status.warm)}
+    return fields | {name: msgspec.json.encode(fields[name]).decode() for name in LISTS}
 
 
 def _status(fields: Fields) -> WorkerStatus:
-    texts = {name.decode(): value.decode() for name, value in fields.items()}
-    warm = texts.pop("warm", "").split()
-    return msgspec.convert(texts | {"warm": warm}, WorkerStatus, strict=False)
+    texts: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
+    for name in LISTS:
+        texts[name] = msgspec.json.decode(texts.get(name, "[]"))
+    return msgspec.convert(texts, WorkerStatus, strict=False)

@@ -4,6 +4,7 @@ It changes nothing and starts nothing; when an appliance runs on the data direct
 for its own view. Exit status 0 when nothing stands in the way, 69 otherwise.
 """
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -23,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, CannotBoot, SluiceError
+from appliance.fleet.devices import devices
 from appliance.fleet.workers import physical_cores
 from appliance.runtime.children import model_paths
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
@@ -74,7 +76,7 @@ def _findings(options: Options) -> Iterator[Finding]:
     yield _system()
     yield _cores()
     yield _memory()
-    yield from _gpus()
+    yield from _devices()
     try:
         data = prepare_data_directory(options.data_directory)
         settings = options.applied(load(data))
@@ -118,14 +120,36 @@ def _memory() -> Finding:
     return Finding("memory", "ok", found)
 
 
-def _gpus() -> Iterator[Finding]:
-    """Device nodes are what can be seen without loading a driver."""
+def _devices() -> Iterator[Finding]:
+    """What the inference library computes with, and GPUs that it does not see."""
+    try:
+        found = devices()
+    except SluiceError as error:
+        yield _wrong("devices", error)
+        return
+    for device in found:
+        memory = f"{device.free_bytes / GIB:.1f} of {device.total_bytes / GIB:.1f} GiB free"
+        said = f"{device.description}, {device.kind}, {device.backend} backend, {memory}"
+        yield Finding(device.name, "ok", said)
+    backends = {device.backend.lower() for device in found if device.kind != "cpu"}
+    for backend in sorted(_gpu_backends() - backends):
+        said = f"the {backend} backend is installed and sees no GPU"
+        yield Finding("GPU", "note", said, "install the GPU's driver, if there is a GPU")
     nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) + sorted(Path("/dev/dri").glob("render*"))
-    if nodes:
+    if nodes and not backends:
         names = ", ".join(node.name for node in nodes)
-        yield Finding("GPU", "ok", f"{names}; `sluice` status names the device each worker uses")
-    else:
+        mend = "add a backend with `make vulkan`, or `make cuda` for NVIDIA"
+        yield Finding("GPU", "note", f"{names} is not used; inference runs on the CPU", mend)
+    elif not backends:
         yield Finding("GPU", "ok", "none; inference runs on the CPU")
+
+
+def _gpu_backends() -> set[str]:
+    """GPU backends whose library lies beside the binding; which one starts is another question."""
+    found = importlib.util.find_spec("llama_cpp")
+    folders = found.submodule_search_locations or [] if found else []
+    installed = {path.stem for folder in folders for path in Path(folder, "lib").glob("*ggml-*")}
+    return {name for name in ("cuda", "vulkan") if f"libggml-{name}" in installed}
 
 
 def _disk(data: Path) -> Finding:
@@ -190,6 +214,8 @@ def _appliance(settings: Settings, data: Path) -> Iterator[Finding]:
         yield Finding(child.name, verdict, f"{said} {child.detail}", "see logs/")
     for worker in status.workers:
         yield Finding(worker.id, "ok", f"{worker.model} on {worker.device}")
+    for alarm in status.alarms:
+        yield Finding("alarm", "wrong", alarm.message, alarm.hint)
     indexed: Verdict = "ok" if status.faq.indexed else "note"
     said = f"{status.faq.entries} entries, {status.faq.phrasings} phrasings {status.faq.detail}"
     yield Finding("FAQ", indexed, said, "indexing goes on by itself")

@@ -9,8 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+
+from appliance.errors import Unavailable
 from appliance.supervisor.environment import current_environment
 from appliance.supervisor.guard import own_command
+from appliance.worker.offload import Device
 
 ASK_TIMEOUT_S = 20.0
 NODES = ("nvidia[0-9]*", "dri/render*", "kfd")
@@ -23,17 +27,20 @@ def gpus() -> tuple[str, ...]:
     ):
         return ()
     try:
-        asked = subprocess.run(
-            own_command("devices"),
-            capture_output=True,
-            timeout=ASK_TIMEOUT_S,
-            env=current_environment({}),
-            stdin=subprocess.DEVNULL,
-            check=True,
-        )
-        return gpu_names(asked.stdout)
+        return gpu_names(_listing())
     except (OSError, subprocess.SubprocessError, ValueError):
         return ()
+
+
+def devices() -> tuple[Device, ...]:
+    """All that computes here, the CPU too. Raises Unavailable when the library cannot say."""
+    try:
+        return msgspec.json.decode(_listing(), type=tuple[Device, ...])
+    except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
+        raise Unavailable(
+            f"the inference library does not start: {error}",
+            hint="run `sluice devices` to see what it says, and install Sluice again",
+        ) from None
 
 
 def gpu_names(listing: bytes) -> tuple[str, ...]:
@@ -42,3 +49,14 @@ def gpu_names(listing: bytes) -> tuple[str, ...]:
     if not isinstance(devices, list):
         raise ValueError("not a list of devices")
     return tuple(str(one["name"]) for one in devices if one["kind"] == "gpu")
+
+
+def _listing() -> bytes:
+    return subprocess.run(
+        own_command("devices"),
+        capture_output=True,
+        timeout=ASK_TIMEOUT_S,
+        env=current_environment({}),
+        stdin=subprocess.DEVNULL,
+        check=True,
+    ).stdout

@@ -58,7 +58,7 @@ def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerCon
         step_tokens=max(worker.step_tokens, worker.slots),
         threads=seat.threads,
         gpu_layers=worker.gpu_layers,
-        device=seat.device,
+        device=worker.device or seat.device,
         heartbeat_s=worker.heartbeat_s,
         lost_after_s=worker.lost_after_s,
         lease_s=worker.lease_s,

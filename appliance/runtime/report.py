@@ -30,16 +30,18 @@ class Report:
     started_s: float = field(default_factory=time.monotonic)
 
     async def status(self) -> Status:
+        workers = await live_workers(self.bus, self.settings.worker.lost_after_s)
         return Status(
             version=__version__,
             uptime_s=round(time.monotonic() - self.started_s, 1),
             ready=not await self.readiness(),
             children=self.tree.statuses(),
-            workers=await live_workers(self.bus, self.settings.worker.lost_after_s),
+            workers=workers,
             queue=self.limiter.status,
             faq=await self.faq(),
             sessions_following=self.replies.following,
             models=await self.loader.statuses(),
+            alarms=tuple(dict.fromkeys(alarm for worker in workers for alarm in worker.alarms)),
         )
 
     async def faq(self) -> FaqStatus:

@@ -23,10 +23,17 @@ ALLOWED = (
     "TMPDIR",
     "XDG_RUNTIME_DIR",
     "XDG_CACHE_HOME",
+    # Which GPUs may be used, and in which order they are counted:
     "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
     "HIP_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES",
     "GGML_VK_VISIBLE_DEVICES",
+    "MESA_VK_DEVICE_SELECT",
+    # Which Vulkan driver, where several are installed or one lies outside the system's folders.
+    # They name code to load, as LD_LIBRARY_PATH does, but to the Vulkan loader alone.
+    "VK_DRIVER_FILES",
+    "VK_ICD_FILENAMES",  # its older name
 )
 ALLOWED_PREFIXES = ("LC_",)
 FROZEN_PREFIXES = ("_PYI_",)  # how a child of a frozen program finds the unpacked files

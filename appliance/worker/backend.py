@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import Invalid
-from appliance.schema import Sampling
+from appliance.schema import Alarm, DeviceStatus, Sampling
 
 SEQUENCES_BOUND = 256  # llama.cpp's own
 DRAFTS_BOUND = 24  # each costs the logits of one more token: 600 kB with 150,000 tokens
@@ -77,7 +77,7 @@ class Facts:
 
     engine: Literal["llama", "fake"]
     model: str
-    device: str
+    device: str  # what computes, and how many layers it holds
     cache_stamp: str  # equal where saved cache cells mean the same: model, build and cache layout
     chat_template: str  # Jinja source from the model file
     begin_text: str  # text of the token that begins a prompt, for templates
@@ -89,6 +89,8 @@ class Facts:
     embedding_batch_tokens: int  # most tokens in one `embed` call
     embedding_batch_texts: int  # most texts in one `embed` call
     can_share: bool = True  # False: a sequence's state can neither be shared nor cut back
+    devices: tuple[DeviceStatus, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,22 +13,25 @@ from typing import Literal
 import psutil
 
 from appliance.errors import CannotBoot, Invalid, NotFound, SluiceError
+from appliance.worker import offload
 from appliance.worker.backend import Backend, Shape
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
 from appliance.worker.fake import FakeBackend
 from appliance.worker.fake_model import parse
+from appliance.worker.gpu_alarms import Seen
 from appliance.worker.jobs import Output
 from models.precheck import Header, precheck
 
 CACHE_VALUE_BYTES = 2  # float16
 WORKING_BYTES = 256 * 2**20  # compute buffers, logits and the process itself
+NVIDIA_NODE = Path("/dev/nvidia0")
 ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "roberta", "t5encoder", "modern-bert")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSettings:
-    """`gpu_layers` -1: all, when there is a GPU. `threads` 0: the physical cores.
+    """`gpu_layers` -1: as many as fit, when there is a GPU. `threads` 0: the physical cores.
 
     `embedding_model` None runs without one. `device` "" uses every GPU there is.
     `step_delay_s` slows the fake engine, which pretends to load `fake_model`.
@@ -95,22 +98,45 @@ def build_backend(
             hint="set models.chat to a chat model",
         )
     embedding = _check(settings.embedding_model) if settings.embedding_model else None
-    # Imported here: the fake engine must start without the native library.
-    from appliance.worker.llama import LlamaBackend, LlamaOptions, computes_on_gpu
+    return _build_llama(settings, settings.chat_model, chat, embedding, on_progress)
 
-    if settings.gpu_layers == 0 or not computes_on_gpu():
-        check_memory(
-            chat,
-            embedding,
-            cache_tokens=settings.shape.cache_tokens,
-            available_bytes=psutil.virtual_memory().available,
-        )
+
+def _build_llama(
+    settings: BackendSettings,
+    path: Path,
+    chat: Header,
+    embedding: Header | None,
+    on_progress: Callable[[float], None],
+) -> Backend:
+    """Plans what goes to GPUs, checks what is left for the machine's memory, and loads."""
+    # Imported here: the fake engine must start without the native library.
+    from appliance.worker.llama import LlamaBackend, LlamaOptions
+    from appliance.worker.llama_library import load_library
+
+    library = load_library()
+    gpus = offload.usable(library.devices(), settings.device)
+    cache_tokens = settings.shape.cache_tokens
+    need = offload.need(chat, embedding, cache_bytes=cache_bytes(chat, cache_tokens))
+    planned = offload.attempts(need, gpus, asked=settings.gpu_layers)
+    available = psutil.virtual_memory().available
+    needed = needed_bytes(chat, cache_tokens) + (embedding.size_bytes if embedding else 0)
+    attempts = [one for one in planned if needed - one.freed_bytes <= available]
+    if not attempts:
+        check_memory(chat, embedding, cache_tokens=cache_tokens, available_bytes=available)
     options = LlamaOptions(
-        chat_model=settings.chat_model,
+        chat_model=path,
         embedding_model=settings.embedding_model,
         threads=settings.threads or psutil.cpu_count(logical=False) or 1,
-        gpu_layers=settings.gpu_layers,
-        device=settings.device,
+        layers=len(need.layers),
+        attempts=attempts,
+        seen=Seen(
+            asked=settings.gpu_layers,
+            named=settings.device,
+            gpus=gpus,
+            silent=library.silent_backends(),
+            nvidia=NVIDIA_NODE.exists(),
+            planned=planned[0],
+        ),
     )
     return LlamaBackend(options, settings.shape, on_progress=on_progress)
 

@@ -12,19 +12,21 @@ left of such a sequence begins later than at 0: `share` looks, and then shares n
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llama_cpp import llama_cpp as binding
 
 from appliance.errors import CannotBoot
-from appliance.schema import Sampling
+from appliance.schema import DeviceStatus, Sampling
 from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
+from appliance.worker.gpu_alarms import NOTHING_ASKED, Seen, gpu_alarms
 from appliance.worker.llama_cells import TO_THE_END, copy_in, copy_out, copy_within
 from appliance.worker.llama_embedding import BATCH_TEXTS, BATCH_TOKENS, EmbeddingModel
 from appliance.worker.llama_library import Library, load_library
-from appliance.worker.llama_model import ALL_LAYERS, Batch, Model
+from appliance.worker.llama_model import Batch, Model
+from appliance.worker.offload import CPU_ONLY, Device, Offload
 from appliance.worker.sampler import SamplerChain
 from appliance.worker.stamp import cache_stamp
 
@@ -33,45 +35,53 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaOptions:
-    """What to load and with what. `gpu_layers` -1: all, when there is a GPU.
+    """What to load and with what. The first of `attempts` that loads is kept.
 
-    `device` names the one GPU to use, "" leaves that to the library.
+    `seen` is what was asked of GPUs, for the alarm when another attempt or the CPU is left.
     """
 
     chat_model: Path
     embedding_model: Path | None
     threads: int
-    gpu_layers: int = ALL_LAYERS
-    device: str = ""
+    layers: int
+    attempts: Sequence[Offload] = (CPU_ONLY,)
+    seen: Seen = NOTHING_ASKED
 
 
 class LlamaBackend:
     """Raises CannotBoot when a model cannot be loaded.
 
-    `on_progress` hears the loaded fraction of the chat model, 0 to 1. A GPU that has too little
-    memory is left alone with a warning: everything then runs on the CPU.
+    `on_progress` hears the loaded fraction of the chat model, 0 to 1. What did not load on a GPU
+    is told in `facts.alarms`.
     """
 
     def __init__(
         self, options: LlamaOptions, shape: Shape, *, on_progress: Callable[[float], None]
     ) -> None:
         self._shape = shape
-        self._device = options.device
         library = load_library()
-        gpu_layers = options.gpu_layers if computes_on_gpu() else 0
-        try:
-            self._load(library, options, gpu_layers, on_progress)
-        except CannotBoot as error:
-            if gpu_layers == 0:
-                raise
-            log.warning("not on the GPU: %s", error)
-            gpu_layers = 0
-            self._load(library, options, gpu_layers, on_progress)
+        devices = library.devices()
+        failures: list[str] = []
+        for offload in options.attempts:
+            try:
+                self._load(library, options, offload, on_progress)
+                break
+            except CannotBoot as error:
+                if offload is options.attempts[-1]:
+                    raise
+                log.warning("%d layers do not load on the GPU: %s", offload.layers, error)
+                failures.append(error.message)
         self._memory = binding.llama_get_memory(self._context)
         self._batch = Batch(shape.step_tokens)
         self._samplers: dict[int, SamplerChain] = {}
         self._outputs: dict[int, int] = {}  # by sequence: the batch's first token with its logits
-        self._facts = self._find_facts(library, options.chat_model, on_gpu=gpu_layers != 0)
+        seen = replace(options.seen, used=offload, failures=failures)
+        self._facts = self._find_facts(
+            device_statuses(devices, offload),
+            options.layers,
+            seen,
+            stamp=cache_stamp(options.chat_model, library.build, self._model.layers),
+        )
 
     @property
     def facts(self) -> Facts:
@@ -161,27 +171,25 @@ class LlamaBackend:
         self,
         library: Library,
         options: LlamaOptions,
-        gpu_layers: int,
+        offload: Offload,
         on_progress: Callable[[float], None],
     ) -> None:
         """Load everything or nothing."""
         self._embedder: EmbeddingModel | None = None
         self._model = Model(
-            library,
-            options.chat_model,
-            gpu_layers=gpu_layers,
-            device=options.device if gpu_layers else "",
-            on_progress=on_progress,
+            library, options.chat_model, shares=offload.shares, on_progress=on_progress
         )
         try:
-            self._context = self._open_context(options.threads, on_gpu=gpu_layers != 0)
+            self._context = self._open_context(options.threads, on_gpu=bool(offload.shares))
         except CannotBoot:
             self._model.free()
             raise
         if options.embedding_model is None:
             return
         try:
-            self._embedder = _load_embedder(library, options, gpu_layers)
+            self._embedder = _load_embedder(
+                library, options.embedding_model, options.threads, offload
+            )
         except CannotBoot:
             binding.llama_free(self._context)
             self._model.free()
@@ -204,17 +212,17 @@ class LlamaBackend:
         parameters.no_perf = True
         return self._model.open_context(parameters)
 
-    def _find_facts(self, library: Library, weights: Path, *, on_gpu: bool) -> Facts:
-        kinds = ("gpu", "integrated") if on_gpu else ("cpu",)
-        devices = [one for one in library.devices() if one.kind in kinds]
-        pinned = [one for one in devices if one.name == self._device]
-        device = next(iter(pinned or devices), None)
+    def _find_facts(
+        self, devices: tuple[DeviceStatus, ...], layers: int, seen: Seen, *, stamp: str
+    ) -> Facts:
         embedder = self._embedder
         return Facts(
             engine="llama",
             model=self._model.name,
-            device=device.description if device else "unknown",
-            cache_stamp=cache_stamp(weights, library.build, self._model.layers),
+            device=in_words(devices, layers),
+            devices=devices,
+            alarms=gpu_alarms(seen),
+            cache_stamp=stamp,
             chat_template=self._model.chat_template,
             begin_text=self._model.begin_text,
             end_text=self._model.end_text,
@@ -228,22 +236,39 @@ class LlamaBackend:
         )
 
 
-def computes_on_gpu() -> bool:
-    """Whether this machine has a GPU that the library can use. Raises CannotBoot."""
-    return any(device.kind != "cpu" for device in load_library().devices())
-
-
-def _load_embedder(library: Library, options: LlamaOptions, gpu_layers: int) -> EmbeddingModel:
-    assert options.embedding_model is not None
-    model = Model(
-        library,
-        options.embedding_model,
-        gpu_layers=ALL_LAYERS if gpu_layers else 0,
-        device=options.device if gpu_layers else "",
-        on_progress=lambda fraction: None,
+def device_statuses(devices: Iterable[Device], offload: Offload) -> tuple[DeviceStatus, ...]:
+    """The devices, with what each holds of the chat model."""
+    held = {share.device: share.layers for share in offload.shares}
+    return tuple(
+        DeviceStatus(
+            name=device.name,
+            description=device.description,
+            kind=device.kind,
+            backend=device.backend,
+            free_bytes=device.free_bytes,
+            total_bytes=device.total_bytes,
+            layers=held.get(device.name, 0),
+        )
+        for device in devices
     )
+
+
+def in_words(devices: Iterable[DeviceStatus], layers: int) -> str:
+    """What computes: "Vulkan0: Radeon, 12 of 19 layers", or the CPU's name."""
+    on_gpu = [
+        f"{device.name}: {device.description}, {device.layers} of {layers} layers"
+        for device in devices
+        if device.layers
+    ]
+    cpu = next((device.description for device in devices if device.kind == "cpu"), "unknown")
+    return "; ".join(on_gpu) or f"CPU: {cpu}"
+
+
+def _load_embedder(library: Library, path: Path, threads: int, offload: Offload) -> EmbeddingModel:
+    shares = (offload.embedder,) if offload.embedder else ()
+    model = Model(library, path, shares=shares)
     try:
-        return EmbeddingModel(model, threads=options.threads, on_gpu=gpu_layers != 0)
+        return EmbeddingModel(model, threads=threads, on_gpu=bool(shares))
     except CannotBoot:
         model.free()
         raise

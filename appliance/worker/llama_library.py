@@ -12,15 +12,16 @@ of them empty. And the binding's own log callback prints to standard error; ours
 import ctypes
 import functools
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from llama_cpp import llama_cpp as binding
 
 from appliance.errors import CannotBoot
+from appliance.worker.offload import Device
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +34,30 @@ _LEVELS = {
     3: logging.WARNING,
     4: logging.ERROR,
 }
+GPU_BACKENDS = ("cuda", "vulkan")  # those that the build can add, see packaging
+_OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _DEVICE_KINDS: dict[int, Literal["cpu", "gpu", "integrated"]] = {1: "gpu", 2: "integrated"}
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Something that computes. `memory_bytes` is its free memory, as the driver says."""
+class _Capabilities(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_bool)
+        for name in ("async", "host_buffer", "buffer_from_host_ptr", "events", "mmap_support")
+    )
 
-    name: str
-    description: str
-    kind: Literal["cpu", "gpu", "integrated"]
-    memory_bytes: int
+
+class _Properties(ctypes.Structure):
+    """`ggml_backend_dev_props`."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("description", ctypes.c_char_p),
+        ("memory_free", ctypes.c_size_t),
+        ("memory_total", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("device_id", ctypes.c_char_p),
+        ("caps", _Capabilities),
+    )
 
 
 class Library:
@@ -51,6 +65,7 @@ class Library:
 
     def __init__(self) -> None:
         self.complaints: deque[str] = deque(maxlen=COMPLAINTS_KEPT)
+        self.offloaded: int | None = None  # layers the newest model has on GPUs, as it says itself
         self._line = ""
         self._level = logging.DEBUG
         # The library keeps the bare pointer: this reference keeps the callback alive.
@@ -67,19 +82,29 @@ class Library:
         found = []
         for index in range(self._ggml.ggml_backend_dev_count()):
             handle = self._ggml.ggml_backend_dev_get(index)
-            free, total = ctypes.c_size_t(), ctypes.c_size_t()
-            self._ggml.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
+            about = _Properties()
+            self._ggml.ggml_backend_dev_get_props(handle, ctypes.byref(about))
+            backend = self._ggml.ggml_backend_dev_backend_reg(handle)
             found.append(
                 Device(
-                    name=self._ggml.ggml_backend_dev_name(handle).decode(errors="replace"),
-                    description=self._ggml.ggml_backend_dev_description(handle).decode(
-                        errors="replace"
-                    ),
-                    kind=_DEVICE_KINDS.get(self._ggml.ggml_backend_dev_type(handle), "cpu"),
-                    memory_bytes=free.value,
+                    name=about.name.decode(errors="replace"),
+                    description=about.description.decode(errors="replace"),
+                    kind=_DEVICE_KINDS.get(about.type, "cpu"),
+                    backend=self._ggml.ggml_backend_reg_name(backend).decode(errors="replace"),
+                    free_bytes=about.memory_free,
+                    total_bytes=about.memory_total,
+                    id=(about.device_id or b"").decode(errors="replace"),
                 )
             )
         return found
+
+    def silent_backends(self) -> tuple[str, ...]:
+        """GPU backends that are installed and did not start: their driver is missing."""
+        count = self._ggml.ggml_backend_reg_count()
+        handles = [self._ggml.ggml_backend_reg_get(index) for index in range(count)]
+        started = {self._ggml.ggml_backend_reg_name(handle).decode().lower() for handle in handles}
+        installed = {path.stem.partition("ggml-")[2] for path in backend_directory().iterdir()}
+        return tuple(name for name in GPU_BACKENDS if name in installed - started)
 
     def device_handle(self, name: str) -> int:
         """The library's own pointer to a device. Raises CannotBoot for one that is not there."""
@@ -95,17 +120,18 @@ class Library:
         return f"{binding.llama_version().decode()} {self._ggml.ggml_commit().decode()}"
 
     def _declare(self) -> None:
-        pointer, size = ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t)
+        pointer = ctypes.c_void_p
         for name, result, arguments in (
             ("ggml_commit", ctypes.c_char_p, []),
             ("ggml_backend_load_all_from_path", None, [ctypes.c_char_p]),
             ("ggml_backend_dev_count", ctypes.c_size_t, []),
             ("ggml_backend_dev_get", pointer, [ctypes.c_size_t]),
             ("ggml_backend_dev_by_name", pointer, [ctypes.c_char_p]),
-            ("ggml_backend_dev_name", ctypes.c_char_p, [pointer]),
-            ("ggml_backend_dev_description", ctypes.c_char_p, [pointer]),
-            ("ggml_backend_dev_type", ctypes.c_int, [pointer]),
-            ("ggml_backend_dev_memory", None, [pointer, size, size]),
+            ("ggml_backend_dev_get_props", None, [pointer, ctypes.POINTER(_Properties)]),
+            ("ggml_backend_dev_backend_reg", pointer, [pointer]),
+            ("ggml_backend_reg_count", ctypes.c_size_t, []),
+            ("ggml_backend_reg_get", pointer, [ctypes.c_size_t]),
+            ("ggml_backend_reg_name", ctypes.c_char_p, [pointer]),
         ):
             function = getattr(self._ggml, name)
             function.restype, function.argtypes = result, arguments
@@ -113,7 +139,7 @@ class Library:
     def _load_backends(self) -> None:
         """Load compute backends, unless the library has them built in."""
         if self._ggml.ggml_backend_dev_count() == 0:
-            self._ggml.ggml_backend_load_all_from_path(str(_backend_directory()).encode())
+            self._ggml.ggml_backend_load_all_from_path(str(backend_directory()).encode())
         if self._ggml.ggml_backend_dev_count() == 0:
             raise CannotBoot(
                 "llama.cpp has no compute backend that runs on this machine",
@@ -129,6 +155,9 @@ class Library:
         line, self._line = self._line.strip(" .\n"), ""
         if not line:
             return
+        offloaded = _OFFLOADED.search(line)
+        if offloaded:
+            self.offloaded = int(offloaded[1])
         if self._level >= logging.WARNING:
             self.complaints.append(line)
         log.log(self._level, "%s", line)
@@ -140,7 +169,7 @@ def load_library() -> Library:
     return Library()
 
 
-def _backend_directory() -> Path:
+def backend_directory() -> Path:
     """Where the run-time backends lie: beside the library, or where the wheel's build put them."""
     beside = Path(binding._base_path)
     candidates = (beside, beside.parent.parent / "bin", beside.parent.parent / "lib")

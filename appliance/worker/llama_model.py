@@ -5,7 +5,7 @@ Pointers to C objects are plain `int`s; whoever creates one frees it.
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,17 @@ from llama_cpp import llama_cpp as binding
 from appliance.errors import CannotBoot
 from appliance.worker.backend import Chunk
 from appliance.worker.llama_library import Library, progress_callback
+from appliance.worker.offload import Share
 
-ALL_LAYERS = -1
+MOST_DEVICES = 128  # numbers that `tensor_split` has room for; llama.cpp reads one per device
 PIECE_BYTES = 256  # tokens are shorter, but the library says when one is not
 TEMPLATE_NAME = None  # the model's default template
 
 
 class Model:
-    """Weights and vocabulary of one file, with `gpu_layers` layers on a GPU (-1 for all).
+    """Weights and vocabulary of one file; its last layers are on GPUs as `shares` say.
 
-    With a `device` only this GPU is used. Raises CannotBoot, also for one that is not there.
+    Raises CannotBoot, also for a GPU that is not there or took fewer layers.
     """
 
     def __init__(
@@ -32,23 +33,33 @@ class Model:
         library: Library,
         path: Path,
         *,
-        gpu_layers: int,
-        on_progress: Callable[[float], None],
-        device: str = "",
+        shares: Sequence[Share] = (),
+        on_progress: Callable[[float], None] = lambda fraction: None,
     ) -> None:
         parameters = binding.llama_model_default_params()
-        if device:  # a list that ends with a null pointer; it must live until loading is done
-            chosen = (ctypes.c_void_p * 2)(library.device_handle(device), None)
-            parameters.devices = ctypes.cast(chosen, ctypes.c_void_p)
-        parameters.n_gpu_layers = gpu_layers
+        # Lists that must live until loading is done. The devices end with a null pointer; when
+        # that is all, GPUs are left alone. The split says how many layers each one holds.
+        handles = [library.device_handle(share.device) for share in shares]
+        devices = (ctypes.c_void_p * (len(shares) + 1))(*handles, None)
+        split = (ctypes.c_float * MOST_DEVICES)(*(share.layers for share in shares))
+        parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
+        parameters.tensor_split = split
+        wanted = parameters.n_gpu_layers = sum(share.layers for share in shares)
         callback = progress_callback(on_progress)
         parameters.progress_callback = callback
         library.complaints.clear()
+        library.offloaded = None
         self._pointer = binding.llama_model_load_from_file(str(path).encode(), parameters)
         if not self._pointer:
             raise CannotBoot(
                 f"the model {path} cannot be loaded: {'; '.join(library.complaints) or 'unknown'}",
                 hint="check the file with `sluice models verify`, or choose another model",
+            )
+        if library.offloaded is not None and library.offloaded < wanted:
+            self.free()
+            raise CannotBoot(
+                f"llama.cpp put {library.offloaded} layers of {path.name} on the GPU, not {wanted}",
+                hint="lower worker.gpu_layers",
             )
         self._vocabulary = binding.llama_model_get_vocab(self._pointer)
         self.name = self.metadata("general.name") or path.stem

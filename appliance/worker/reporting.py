@@ -53,6 +53,8 @@ class Reporting:
                 pid=os.getpid(),
                 pool=self._config.pool,
                 state="draining" if draining else "ready",
+                devices=facts.devices,
+                alarms=facts.alarms,
             )
         )
         name = keys.worker(self._worker_id)

@@ -125,7 +125,7 @@ def model() -> ModelEmbedder:
     from appliance.worker.llama_library import load_library
     from appliance.worker.llama_model import Model
 
-    weights = Model(load_library(), path, gpu_layers=0, on_progress=lambda fraction: None)
+    weights = Model(load_library(), path)
     loaded = EmbeddingModel(weights, threads=1, on_gpu=False)
     return ModelEmbedder(lambda text, kind: loaded.embed([loaded.tokens(text, kind)])[0])
 

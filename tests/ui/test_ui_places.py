@@ -5,7 +5,7 @@ import pytest
 from stub_api import StubApi, problem
 from ui_driver import running
 
-from appliance.schema import ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
+from appliance.schema import Alarm, ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
 from ui.keys import ours
 from ui.screens import status
 from ui.screens.chat import ChatScreen
@@ -68,6 +68,22 @@ async def test_status_shows_processes_workers_queue_and_index(api: StubApi) -> N
         await sluice.sees("out of memory", "w0", "2/8", "31.4", "chat-0.5b")
         await sluice.sees("Queue: 3 waiting (at most 64), 2 of 8 running")
         await sluice.sees("FAQ: 128 entries, 512 phrasings, index not up to date (rebuilding)")
+
+
+@pytest.mark.parametrize(
+    ("language", "title"), [("en", "The GPU's driver is missing"), ("zh", "缺少 GPU 驱动程序")]
+)
+async def test_an_alarm_stands_above_everything_else(
+    api: StubApi, language: str, title: str
+) -> None:
+    alarm = Alarm(code="gpu_driver_missing", message="no \x1b[31mdriver", hint="install it")
+    api.status = msgspec.structs.replace(busy_status(), alarms=(alarm,))
+    async with running(api, language=language) as sluice:
+        await sluice.press("f4")
+        await sluice.sees(title, "no driver", "install it")
+        api.status = busy_status()
+        await sluice.press("r")
+        await sluice.until(lambda: not sluice.app.screen.query_one(".status-alarms").display)
 
 
 async def test_status_is_not_read_before_it_is_seen_and_again_on_request(api: StubApi) -> None:

@@ -1,6 +1,6 @@
 """What only real models can show: sampling options, and the tokens of texts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,10 @@ from appliance.errors import CannotBoot
 from appliance.schema import Sampling
 from appliance.worker import llama
 from appliance.worker.backend import Backend, Chunk, Outcome
+from appliance.worker.gpu_alarms import Seen
 from appliance.worker.llama_library import Library
 from appliance.worker.llama_model import Model
+from appliance.worker.offload import CPU_ONLY, FITTED, Device, Offload, Share
 
 pytestmark = pytest.mark.model
 
@@ -66,19 +68,30 @@ def test_a_gpu_without_enough_memory_is_left_for_the_cpu(
             library: Library,
             path: Path,
             *,
-            gpu_layers: int,
-            on_progress: Callable[[float], None],
+            shares: Sequence[Share] = (),
+            on_progress: Callable[[float], None] = lambda fraction: None,
         ) -> None:
-            if gpu_layers:
+            if shares:
                 raise CannotBoot("out of memory")
-            super().__init__(library, path, gpu_layers=gpu_layers, on_progress=on_progress)
+            super().__init__(library, path, on_progress=on_progress)
 
-    monkeypatch.setattr(llama, "computes_on_gpu", lambda: True)
     monkeypatch.setattr(llama, "Model", TooLarge)
+    gpu = Device(
+        name="GPU0", description="", kind="gpu", backend="x", free_bytes=10**9, total_bytes=10**9
+    )
+    attempts = [Offload(shares=(Share("GPU0", layers),)) for layers in (19, 9)]
     options = llama.LlamaOptions(
-        chat_model=model_path("gemma-3-270m*.gguf"), embedding_model=None, threads=1
+        chat_model=model_path("gemma-3-270m*.gguf"),
+        embedding_model=None,
+        threads=1,
+        layers=19,
+        attempts=[*attempts, CPU_ONLY],
+        seen=Seen(asked=FITTED, gpus=[gpu], planned=attempts[0]),
     )
     backend = llama.LlamaBackend(options, SMALL, on_progress=lambda fraction: None)
-    assert "not on the GPU: out of memory" in caplog.text
-    assert backend.facts.device not in ("", "unknown")
+    assert "19 layers do not load on the GPU: out of memory" in caplog.text
+    assert "9 layers do not load on the GPU: out of memory" in caplog.text
+    assert backend.facts.device.startswith("CPU: ")
+    assert [alarm.code for alarm in backend.facts.alarms] == ["gpu_not_used"]
+    assert "out of memory" in backend.facts.alarms[0].message
     backend.shut_down()

@@ -19,7 +19,7 @@ from ui.safe_text import safe_line
 from ui.screens.frame import CallFailed, SluiceScreen
 from ui.texts import Texts
 from ui.widgets.plain import Plain
-from ui.wording import child_state, duration, error_words, memory
+from ui.wording import alarm_words, child_state, duration, error_words, memory
 
 REFRESH_S: Final = 1.0
 
@@ -35,6 +35,7 @@ class StatusScreen(SluiceScreen):
         self._client = client
         self._timer: Timer | None = None
         self._summary = Plain(texts.status_waiting, classes="status-line")
+        self._alarms = Plain(classes="status-alarms")
         self._queue = Plain(classes="status-line")
         self._faq = Plain(classes="status-line")
         self._children: DataTable[Text] = _table("children")
@@ -44,6 +45,7 @@ class StatusScreen(SluiceScreen):
         texts = self.texts
         with VerticalScroll(id="status"):
             yield self._summary
+            yield self._alarms
             yield self._queue
             yield self._faq
             yield Plain(texts.status_children, classes="status-title")
@@ -75,6 +77,7 @@ class StatusScreen(SluiceScreen):
             texts.status_engine,
         ):
             self._workers.add_column(Text(name))
+        self._alarms.display = False
         self._timer = self.set_interval(REFRESH_S, self.action_refresh_status)
 
     def on_screen_resume(self) -> None:
@@ -114,6 +117,8 @@ class StatusScreen(SluiceScreen):
                 following=status.sessions_following,
             )
         )
+        self._alarms.display = bool(status.alarms)
+        self._alarms.update("\n".join(alarm_words(texts, alarm) for alarm in status.alarms))
         queue = texts.status_queue_line.format(
             waiting=status.queue.waiting,
             bound=status.queue.bound,
@@ -160,7 +165,7 @@ class StatusScreen(SluiceScreen):
             Text(f"{worker.tokens_per_s:.1f}", justify="right"),
             _cell(worker.model, 40),
             _cell(worker.embedding_model, 30),
-            _cell(worker.device, 30),
+            _cell(worker.device, 60),
             _number(worker.context_tokens),
             _cell(worker.engine, 30),
         )
