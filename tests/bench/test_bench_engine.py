@@ -107,6 +107,16 @@ def test_prompts_depend_on_the_seed_alone(name: str) -> None:
     assert len(once.conversations) >= once.users
 
 
+def test_workloads_are_chosen_by_name_kind_and_users() -> None:
+    assert workloads.chosen("", None) == workloads.names()
+    assert workloads.chosen("shared, raw-1", None) == ["raw-1", "shared-8", "shared-16"]
+    assert workloads.chosen("", 8) == ["raw-8", "shared-8"]
+    with pytest.raises(workloads.UnknownWorkload, match="there is no workload fqa"):
+        workloads.chosen("raw,fqa", None)
+    with pytest.raises(workloads.UnknownWorkload, match="no workload has 3 users"):
+        workloads.chosen("", 3)
+
+
 @pytest.mark.parametrize("name", ["raw-1", "raw-16", "neighbour"])
 def test_raw_prompts_share_almost_no_prefix(name: str) -> None:
     workload = workloads.make(name, 3, workloads.WHOLE)

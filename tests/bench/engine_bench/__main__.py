@@ -15,30 +15,29 @@ from engine_bench.build import BuildError, llama_server
 from engine_bench.load import AskError
 from engine_bench.measures import Round
 from engine_bench.peers import ROOT, Machine, StartError, default_threads
+from engine_bench.workloads import UnknownWorkload
 
 OUTPUT = ROOT / "build" / "bench-engine"
 BUSY_PERCENT = 10.0
-QUICK_WORKLOADS = ["raw-1", "raw-4", "shared-8"]
+QUICK_WORKLOADS = "raw-1,raw-4,shared-8"
 
 
 def main() -> int:
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # servers are stopped then too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped then too
     try:
         return _run(arguments)
     except KeyboardInterrupt:
         say("stopped; finished rounds are kept")
         return 130
-    except (BuildError, StartError, AskError, TimeoutError) as error:
+    except (BuildError, StartError, AskError, UnknownWorkload, TimeoutError) as error:
         say(f"{type(error).__name__}: {error or 'a turn took too long'}")
         return 1
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    names = _chosen(arguments.only, arguments.users, quick=arguments.quick)
-    if not names:
-        say(f"nothing to measure: --only takes some of {', '.join(workloads.names())}")
-        return 2
+    wanted = arguments.only or (QUICK_WORKLOADS if arguments.quick else "")
+    names = workloads.chosen(wanted, arguments.users)
     machine = Machine(
         llama_server=llama_server(say),
         models=platformdirs.user_cache_path("sluice", appauthor=False) / "models",
@@ -83,26 +82,13 @@ def _measure(name: str, arguments: argparse.Namespace, machine: Machine, kept: P
         report.save(kept, report.load(kept).replaced(name, result, machine=_machine()))
 
 
-def _chosen(only: str, users: int | None, *, quick: bool) -> list[str]:
-    """Workload names: those whose kind or name was asked for, or all of them."""
-    wanted = [word.strip() for word in only.split(",") if word.strip()]
-    if quick and not wanted:
-        wanted = QUICK_WORKLOADS
-    return [
-        name
-        for name in workloads.names()
-        if (not wanted or name in wanted or name.partition("-")[0] in wanted)
-        and (users is None or name.endswith(f"-{users}") or "-" not in name)
-    ]
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-engine", description=__doc__)
     parser.add_argument("--pairs", type=_positive, default=5, help="rounds per workload")
     parser.add_argument(
         "--only", default="", help="raw, shared, chat, faq, neighbour, or raw-8 ..."
     )
-    parser.add_argument("--users", type=_positive, help="of raw and shared, only this many users")
+    parser.add_argument("--users", type=_positive, help="only raw and shared with this many users")
     parser.add_argument("--threads", type=_positive, help="compute threads; default: the cores")
     parser.add_argument("--passive", action="store_true", help="the third thread setting always")
     parser.add_argument("--quick", action="store_true", help="one small round of a few workloads")
@@ -111,10 +97,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
 
 
 def say(line: str) -> None:

@@ -86,9 +86,33 @@ def names() -> list[str]:
     return list(_makers())
 
 
+def chosen(wanted: str, users: int | None) -> list[str]:
+    """Workloads by comma-separated names or kinds ("" is all), of those with users only `users`.
+
+    Raises UnknownWorkload when a word names none, or nothing is left.
+    """
+    words = [word.strip() for word in wanted.split(",") if word.strip()]
+    kinds = {name: name.partition("-") for name in names()}
+    for word in words:
+        if word not in kinds and word not in {kind for kind, _, _ in kinds.values()}:
+            raise UnknownWorkload(f"there is no workload {word}; there are {', '.join(kinds)}")
+    found = [
+        name
+        for name, (kind, _, number) in kinds.items()
+        if (not words or name in words or kind in words) and users in (None, int(number or "0"))
+    ]
+    if not found:
+        raise UnknownWorkload(f"no workload has {users} users; there are {', '.join(kinds)}")
+    return found
+
+
 def make(name: str, seed: int, size: Size) -> Workload:
     """A workload by name; equal seeds make equal prompts. Raises KeyError for an unknown name."""
     return _makers()[name](random.Random(f"{name} {seed}"), size)
+
+
+class UnknownWorkload(Exception):
+    """A name that is no workload; the text lists those there are."""
 
 
 Maker = Callable[[random.Random, Size], Workload]
