@@ -182,7 +182,11 @@ def test_the_official_openai_client_works_both_ways(openai_client: openai.OpenAI
         if chunk.choices:
             pieces += chunk.choices[0].delta.content or ""
     assert pieces == text
-    assert usage == whole.usage
+    assert usage is not None
+    assert usage.prompt_tokens == whole.usage.prompt_tokens
+    assert usage.completion_tokens == whole.usage.completion_tokens
+    assert usage.prompt_tokens_details is not None
+    assert usage.prompt_tokens_details.cached_tokens, "the second asking finds the first one's"
     vectors = client.embeddings.create(model=model, input=["one", "二"])
     assert [item.index for item in vectors.data] == [0, 1]
     assert sum(x * x for x in vectors.data[1].embedding) == pytest.approx(1.0, abs=1e-3)
