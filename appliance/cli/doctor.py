@@ -132,11 +132,12 @@ def _devices() -> Iterator[Finding]:
         said = f"{device.description}, {device.kind}, {device.backend} backend, {memory}"
         yield Finding(device.name, "ok", said)
     backends = {device.backend.lower() for device in found if device.kind != "cpu"}
-    for backend in sorted(_gpu_backends() - backends):
-        said = f"the {backend} backend is installed and sees no GPU"
-        yield Finding("GPU", "note", said, "install the GPU's driver, if there is a GPU")
     nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) + sorted(Path("/dev/dri").glob("render*"))
-    if nodes and not backends:
+    silent = sorted(_gpu_backends() - backends)
+    if silent:
+        said = f"the backend for {' and '.join(silent)} is installed and sees no GPU"
+        yield Finding("GPU", "note", said, "install the GPU's driver, if there is a GPU")
+    elif nodes and not backends:
         names = ", ".join(node.name for node in nodes)
         mend = "add a backend with `make vulkan`, or `make cuda` for NVIDIA"
         yield Finding("GPU", "note", f"{names} is not used; inference runs on the CPU", mend)

@@ -1,0 +1,45 @@
+"""What the doctor says of GPUs."""
+
+import pytest
+
+from appliance.cli import doctor
+from appliance.errors import Unavailable
+from appliance.worker.offload import Device
+
+pytestmark = pytest.mark.unit
+
+CPU = Device(name="CPU", description="x", kind="cpu", backend="CPU", free_bytes=1, total_bytes=2)
+GPU = Device(
+    name="Vulkan0",
+    description="Radeon",
+    kind="gpu",
+    backend="Vulkan",
+    free_bytes=6 << 30,
+    total_bytes=8 << 30,
+)
+
+
+def said(monkeypatch: pytest.MonkeyPatch, *found: Device, installed: set[str]) -> list[str]:
+    monkeypatch.setattr(doctor, "devices", lambda: found)
+    monkeypatch.setattr(doctor, "_gpu_backends", lambda: installed)
+    return [f"{one.subject} {one.verdict} {one.found}" for one in doctor._devices()]
+
+
+def test_each_device_is_named_with_kind_backend_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = said(monkeypatch, GPU, CPU, installed={"vulkan"})
+    assert lines[0] == "Vulkan0 ok Radeon, gpu, Vulkan backend, 6.0 of 8.0 GiB free"
+    assert len(lines) == 2
+
+
+def test_a_backend_that_sees_nothing_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = said(monkeypatch, CPU, installed={"vulkan"})
+    assert lines[1] == "GPU note the backend for vulkan is installed and sees no GPU"
+    assert len(lines) == 2
+
+
+def test_a_library_that_does_not_start_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> tuple[Device, ...]:
+        raise Unavailable("no", hint="mend it")
+
+    monkeypatch.setattr(doctor, "devices", broken)
+    assert [(one.verdict, one.mend) for one in doctor._devices()] == [("wrong", "mend it")]
