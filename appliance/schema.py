@@ -472,6 +472,7 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     pid: int
     pool: str = "main"
     state: str = "ready"
+    threads: int = 0
     warm: tuple[str, ...] = ()
     """Sessions in the worker's cache, the last used first."""
     devices: tuple[DeviceStatus, ...] = ()

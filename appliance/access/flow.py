@@ -35,7 +35,8 @@ from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
 from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError, Unavailable
-from appliance.fleet.loader import Loader, Wish
+from appliance.fleet.loader import Loader
+from appliance.fleet.record import Wish
 from appliance.knowledge.retrieval import Retrieval
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Asked, Sent, Turns

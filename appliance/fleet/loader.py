@@ -14,7 +14,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psutil
 
@@ -22,22 +22,30 @@ from appliance import keys
 from appliance.bus import scripts
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
-from appliance.errors import Conflict, Overloaded, SluiceError, Unavailable, WaitedOut
+from appliance.errors import Conflict, Overloaded, SluiceError, WaitedOut
 from appliance.fleet.loading import (
     Action,
     Drain,
     Load,
     Refuse,
     Room,
-    State,
     Unload,
     View,
     decide,
     next_due_s,
 )
 from appliance.fleet.plan import shares
+from appliance.fleet.record import (
+    ChatPool,
+    Model,
+    Waiter,
+    Wish,
+    chat_status,
+    needed_bytes,
+    not_loaded,
+)
 from appliance.fleet.shelf import Shelf, Weights
-from appliance.schema import ChildStatus, Failed, ModelState, ModelStatus
+from appliance.schema import ChildStatus, Failed, ModelStatus
 from appliance.settings import Settings
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.tree import Tree
@@ -53,68 +61,12 @@ Told = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """A request and the model it wants, "" for the chat model."""
-
-    request_id: str
-    uid: str
-    model: str
-    deadline_s: float  # on the monotonic clock
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChatPool:
-    """The workers of the chat model, which are always there. `threads` are for all workers."""
-
-    workers: tuple[str, ...]
-    threads: int
-    memory_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Hooks:
     """How the loader reaches the other parts."""
 
     child: Callable[[Weights, int, int], ChildSpec]  # weights, number, threads
     busy: Callable[[str], int]  # requests in this pool
     pool_opened: Callable[[str], None]
-
-
-@dataclass(eq=False)
-class _Waiter:
-    since_s: float
-    uid: str
-    gone: bool = False
-    refusal: Refuse | None = None
-
-
-@dataclass(eq=False)
-class _Model:
-    name: str
-    needed_bytes: int = 0
-    state: State = "on_disk"
-    percent: int = 0
-    failure: str = ""
-    failed_at_s: float = 0.0
-    asked_at_s: float | None = None  # by the operator, without a request
-    used_at_s: float = 0.0
-    holds: int = 0
-    child: str = ""
-    waiters: dict[str, _Waiter] = field(default_factory=dict)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def pool(self) -> str:
-        return keys.pool(self.name)
-
-    @property
-    def is_loaded(self) -> bool:
-        return self.state == "loaded"
-
-    def tell(self) -> None:
-        """Wakes everybody who waits for news of this model."""
-        self.changed.set()
-        self.changed = asyncio.Event()
 
 
 class Loader:
@@ -136,7 +88,8 @@ class Loader:
         self._hooks = hooks
         self._settings = settings
         self._chat = chat
-        self._models: dict[str, _Model] = {}
+        self._retry_s = settings.models.retry_after_s
+        self._models: dict[str, Model] = {}
         self._wake = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
 
@@ -211,11 +164,14 @@ class Loader:
     async def statuses(self) -> tuple[ModelStatus, ...]:
         """Every model one may ask for, the chat model first."""
         listing = await asyncio.to_thread(self._shelf.listing)
-        needed = await asyncio.to_thread(self._needed, listing)
-        return tuple(
-            self._default_status(weights, memory) if not number else self._status(weights, memory)
-            for number, (weights, memory) in enumerate(zip(listing, needed, strict=True))
-        )
+        needed = await asyncio.to_thread(needed_bytes, self._shelf, listing)
+        rows = zip(listing, needed, strict=True)
+        found = [
+            self._models.get(weights.name, Model(weights.name)).status(weights, memory)
+            for weights, memory in rows
+        ]
+        workers = [one for one in self._tree.statuses() if one.name in self._chat.workers]
+        return (chat_status(found[0], workers), *found[1:])
 
     # -- what becomes of workers
 
@@ -245,9 +201,13 @@ class Loader:
         """Decides and acts until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            is_shared = False
             while True:
                 self._wake.clear()
                 try:
+                    if not is_shared:  # an earlier life may have left other shares
+                        await self._share_threads(list(self._chat.workers))
+                        is_shared = True
                     for action in decide(self._views(), self._room(), now_s=time.monotonic()):
                         await self._perform(action)
                     pause_s = self._pause_s(await self._end_stranded())
@@ -260,27 +220,27 @@ class Loader:
 
     # Below: helpers in call order.
 
-    async def _known(self, name: str, *, again: bool = False) -> _Model:
+    async def _known(self, name: str, *, again: bool = False) -> Model:
         """The model's record, fit to be waited for. Raises Unavailable while it is not."""
         weights = await asyncio.to_thread(self._shelf.find, name)
         try:
-            needed_bytes = await asyncio.to_thread(self._shelf.needed_bytes, weights)
+            memory_bytes = await asyncio.to_thread(self._shelf.needed_bytes, weights)
         except SluiceError as error:
-            raise _not_loaded(error.message, self._settings) from error
-        one = self._models.setdefault(name, _Model(name))
-        one.needed_bytes = needed_bytes
+            raise not_loaded(error.message, retry_after_s=self._retry_s) from error
+        one = self._models.setdefault(name, Model(name))
+        one.needed_bytes = memory_bytes
         if one.state == "failed":
-            over = time.monotonic() - one.failed_at_s >= self._settings.models.retry_after_s
+            over = time.monotonic() - one.failed_at_s >= self._retry_s
             if one.child or not (over or again):
-                raise _not_loaded(one.failure, self._settings)
+                raise not_loaded(one.failure, retry_after_s=self._retry_s)
             one.state, one.failure = "on_disk", ""
         return one
 
-    async def _entered(self, one: _Model, wish: Wish, told: Told) -> bool:
+    async def _entered(self, one: Model, wish: Wish, told: Told) -> bool:
         if one.is_loaded:
             return True
         self._require_place(wish.uid)
-        waiter = _Waiter(time.monotonic(), wish.uid)
+        waiter = Waiter(time.monotonic(), wish.uid)
         one.waiters[wish.request_id] = waiter
         self._wake.set()
         try:
@@ -289,9 +249,13 @@ class Loader:
                     if waiter.gone:
                         return False
                     if waiter.refusal is not None:
-                        raise _refused(waiter.refusal, self._settings)
+                        raise not_loaded(
+                            waiter.refusal.message,
+                            reason=waiter.refusal.reason,
+                            retry_after_s=self._retry_s,
+                        )
                     if one.state == "failed":
-                        raise _not_loaded(one.failure, self._settings)
+                        raise not_loaded(one.failure, retry_after_s=self._retry_s)
                     changed = one.changed
                     await told(one.percent)
                     await changed.wait()
@@ -311,67 +275,12 @@ class Loader:
         if waiting.count(uid) >= limits.queue_bound_per_user:
             raise Overloaded("you have too many requests waiting", reason="user_queue_full")
 
-    def _needed(self, listing: list[Weights]) -> list[int]:
-        needed = []
-        for weights in listing:
-            try:
-                needed.append(self._shelf.needed_bytes(weights) if weights.path else 0)
-            except (SluiceError, OSError):
-                needed.append(0)
-        return needed
-
-    def _default_status(self, weights: Weights, memory_bytes: int) -> ModelStatus:
-        workers = [one for one in self._tree.statuses() if one.name in self._chat.workers]
-        state: ModelState = "failed"
-        if any(one.state == "ready" for one in workers):
-            state = "loaded"
-        elif any(one.state in ("starting", "backing_off", "stopped") for one in workers):
-            state = "loading"
-        return ModelStatus(
-            name=weights.name,
-            state=state,
-            default=True,
-            percent=max((one.percent for one in workers), default=0),
-            size_bytes=weights.size_bytes,
-            memory_bytes=memory_bytes,
-            detail=next((one.detail for one in workers if one.state == "failed"), ""),
-        )
-
-    def _status(self, weights: Weights, memory_bytes: int) -> ModelStatus:
-        one = self._models.get(weights.name, _Model(weights.name))
-        return ModelStatus(
-            name=weights.name,
-            state=one.state if weights.path else "absent",
-            percent=one.percent if one.state == "loading" else 0,
-            size_bytes=weights.size_bytes,
-            memory_bytes=memory_bytes,
-            detail=one.failure if weights.path else weights.missing,
-        )
-
-    def _users(self, one: _Model) -> int:
+    def _users(self, one: Model) -> int:
         return one.holds + self._hooks.busy(one.pool)
 
     def _views(self) -> list[View]:
         now_s = time.monotonic()
-        views = []
-        for one in self._models.values():
-            users = self._users(one)
-            if users:
-                one.used_at_s = now_s
-            since = [waiter.since_s for waiter in one.waiters.values() if not waiter.gone]
-            if one.asked_at_s is not None:
-                since.append(one.asked_at_s)
-            views.append(
-                View(
-                    name=one.name,
-                    state=one.state,
-                    needed_bytes=one.needed_bytes,
-                    users=users,
-                    wanted_since_s=min(since, default=None),
-                    used_at_s=one.used_at_s,
-                )
-            )
-        return views
+        return [one.view(users=self._users(one), now_s=now_s) for one in self._models.values()]
 
     def _room(self) -> Room:
         models = self._settings.models
@@ -403,7 +312,7 @@ class Loader:
                     waiter.refusal = action
                 one.tell()
 
-    async def _load(self, one: _Model) -> None:
+    async def _load(self, one: Model) -> None:
         try:
             weights = await asyncio.to_thread(self._shelf.find, one.name)
         except SluiceError as error:
@@ -426,12 +335,12 @@ class Loader:
         await self._bus.hset(keys.THREADS, mapping=dict(zip(workers, split, strict=True)))
         return split[-1]
 
-    def _unload(self, one: _Model) -> None:
+    def _unload(self, one: Model) -> None:
         log.info("unloading the model %s", one.name)
         one.state = "unloading"
         self._remove(one)
 
-    def _failed(self, one: _Model, why: str) -> None:
+    def _failed(self, one: Model, why: str) -> None:
         log.error("the model %s failed: %s", one.name, why)
         one.state, one.failure = "failed", why[:FAILURE_CHARS] or "it stopped"
         one.failed_at_s, one.asked_at_s = time.monotonic(), None
@@ -439,11 +348,11 @@ class Loader:
         if one.child:
             self._remove(one)
 
-    def _remove(self, one: _Model) -> None:
+    def _remove(self, one: Model) -> None:
         assert self._group is not None, "models come and go while the loop runs"
         self._group.create_task(self._removed(one), name=f"unload {one.name}")
 
-    async def _removed(self, one: _Model) -> None:
+    async def _removed(self, one: Model) -> None:
         timeout_s = self._settings.supervision.stop_timeout_s
         with contextlib.suppress(SluiceError):  # the whole appliance is stopping
             await self._tree.remove(one.child, timeout_s)
@@ -480,21 +389,3 @@ class Loader:
         if waits_for_ends:
             return min(BEAT_S, max(0.0, due_s))
         return None if due_s == float("inf") else max(BEAT_S, due_s)
-
-
-def _not_loaded(why: str, settings: Settings) -> Unavailable:
-    return Unavailable(
-        why,
-        hint="choose another model, or ask the operator",
-        reason="load_failed",
-        retry_after_s=settings.models.retry_after_s,
-    )
-
-
-def _refused(refusal: Refuse, settings: Settings) -> Unavailable:
-    return Unavailable(
-        refusal.message,
-        hint="choose another model, or ask the operator",
-        reason=refusal.reason,
-        retry_after_s=settings.models.retry_after_s,
-    )

@@ -9,8 +9,8 @@ import psutil
 from appliance import keys
 from appliance.errors import CannotBoot, NotFound
 from appliance.fleet.devices import gpus
-from appliance.fleet.loader import ChatPool
 from appliance.fleet.plan import Machine, Seat, seats
+from appliance.fleet.record import ChatPool
 from appliance.fleet.shelf import Shelf, Weights
 from appliance.fleet.workers import (
     Serving,

@@ -174,5 +174,8 @@ class Backend(Protocol):
     def embed(self, texts: list[list[int]]) -> Vectors:
         """L2-normalised vectors, one row per text. Raises Unavailable when it cannot."""
 
+    def use_threads(self, threads: int) -> None:
+        """Compute with this many CPU threads from the next step on."""
+
     def shut_down(self) -> None:
         """Free the models. Nothing may be called afterwards."""

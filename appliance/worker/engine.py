@@ -59,6 +59,11 @@ class _Cancel:
     request_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    count: int
+
+
 class _Stop:
     pass
 
@@ -69,7 +74,7 @@ class _Arrival:
     at_s: float
 
 
-_Message = Generation | EmbedJob | _Cancel | _Stop
+_Message = Generation | EmbedJob | _Cancel | _Threads | _Stop
 
 
 class Engine:
@@ -129,6 +134,10 @@ class Engine:
         """End a request at the next step; an unknown or ended one is left alone."""
         self._mailbox.put(_Cancel(request_id))
 
+    def use_threads(self, count: int) -> None:
+        """Compute with this many CPU threads from the next step on."""
+        self._mailbox.put(_Threads(count))
+
     def stop(self) -> None:
         """End the thread after the current step. Open requests get no output any more."""
         self._mailbox.put(_Stop())
@@ -170,7 +179,7 @@ class Engine:
             return True
         return False
 
-    def _take(self, message: Generation | EmbedJob | _Cancel) -> None:
+    def _take(self, message: Generation | EmbedJob | _Cancel | _Threads) -> None:
         match message:
             case Generation(request_id=request_id):
                 if request_id in self._arrived or request_id in self._sequences:
@@ -180,6 +189,8 @@ class Engine:
                     self._arrived[request_id] = _Arrival(message, self._clock())
             case EmbedJob():
                 self._embeddings.add(message)
+            case _Threads(count=count):
+                self._backend.use_threads(count)
             case _Cancel(request_id=request_id):
                 self._end_early(request_id, "cancelled")
 

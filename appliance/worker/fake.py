@@ -83,6 +83,7 @@ class FakeBackend:
     def __init__(self, shape: Shape | None = None, *, step_delay_s: float = 0.0) -> None:
         self._shape = shape or Shape()
         self._step_delay_s = step_delay_s
+        self.threads = 1
         self._held: dict[int, list[_Cell]] = {}  # each sequence's cells by position
         self._outputs: dict[int, int] = {}  # how many the last step kept of a sequence
         self.used_cells = 0
@@ -192,6 +193,9 @@ class FakeBackend:
         return np.stack(
             [_vector(b"".join(map(_bytes_of, tokens)).decode(errors="ignore")) for tokens in texts]
         )
+
+    def use_threads(self, threads: int) -> None:
+        self.threads = threads
 
     def shut_down(self) -> None:
         self._held.clear()

@@ -159,6 +159,11 @@ class LlamaBackend:
         assert self._embedder is not None, "the engine asks facts.embedding_size first"
         return self._embedder.embed(texts)
 
+    def use_threads(self, threads: int) -> None:
+        binding.llama_set_n_threads(self._context, threads, threads)
+        if self._embedder is not None:
+            self._embedder.use_threads(threads)
+
     def shut_down(self) -> None:
         for sequence in list(self._samplers):
             self.close(sequence)

@@ -62,6 +62,9 @@ class EmbeddingModel:
             raise Unavailable(f"the embedding model failed with code {code}")
         return np.stack([self._vector(n) for n in range(len(texts))])
 
+    def use_threads(self, threads: int) -> None:
+        binding.llama_set_n_threads(self._context, threads, threads)
+
     def free(self) -> None:
         binding.llama_free(self._context)
         self.model.free()

@@ -24,6 +24,7 @@ class Reporting:
         self._config = config
         self._engine = engine
         self._worker_id = worker_id
+        self._threads = config.threads
 
     async def arrive(self) -> None:
         """The first report, and the news of it."""
@@ -52,6 +53,7 @@ class Reporting:
                 embedding_size=facts.embedding_size,
                 pid=os.getpid(),
                 pool=self._config.pool,
+                threads=self._threads,
                 state="draining" if draining else "ready",
                 devices=facts.devices,
                 alarms=facts.alarms,
@@ -63,6 +65,17 @@ class Reporting:
         pipeline.expire(name, max(1, round(self._config.lost_after_s)))
         pipeline.zadd(keys.WORKERS, {self._worker_id: time.time_ns() // 1_000_000})
         await pipeline.execute()
+
+    async def follow_threads(self) -> None:
+        """Takes up this worker's share of the threads, which changes as models come and go.
+
+        It is read at each heartbeat instead of being told once: a worker that was away, or has
+        just been started again with an old configuration, comes to it all the same.
+        """
+        found = await self._bus.hget(keys.THREADS, self._config.name)
+        if found is not None and int(found) != self._threads:
+            self._threads = int(found)
+            self._engine.use_threads(self._threads)
 
     async def renew(self, held: list[Job]) -> list[Job]:
         """Prolongs the leases of all that is held, in one round trip; returns what was lost.

@@ -385,4 +385,5 @@ class Server:
             await self._reporting.store_status(
                 busy=len(self._jobs), draining=self._stopping.is_set()
             )
+            await self._reporting.follow_threads()
             await asyncio.sleep(self._config.heartbeat_s)

@@ -190,3 +190,31 @@ async def test_commands_name_an_existing_child_of_a_running_tree(tmp_path: Path)
 async def test_a_tree_without_children_runs_and_stops() -> None:
     async with running() as tree:
         assert tree.statuses() == ()
+
+
+async def test_a_child_may_be_added_and_removed_while_the_others_run(tmp_path: Path) -> None:
+    async with running(spec_of(tmp_path, "store")) as tree:
+        await tree.wait_ready("store", 20.0)
+        tree.add(spec_of(tmp_path, "extra", needs=("store",)))
+        with pytest.raises(Conflict):
+            tree.add(spec_of(tmp_path, "extra"))
+        with pytest.raises(NotFound):
+            tree.add(spec_of(tmp_path, "lost", needs=("nobody",)))
+        assert (await tree.wait_ready("extra", 20.0)).state == "ready"
+        with pytest.raises(Conflict):
+            await tree.remove("store", 5.0)
+        await tree.remove("extra", 5.0)
+        assert [status.name for status in tree.statuses()] == ["store"]
+        tree.add(spec_of(tmp_path, "extra", needs=("store",)))
+        await tree.wait_ready("extra", 20.0)
+    assert events(tmp_path) == ["+store", "+extra", "-extra", "+extra", "-extra", "-store"]
+
+
+async def test_a_child_that_failed_can_be_removed(tmp_path: Path) -> None:
+    async with running(spec_of(tmp_path, "store")) as tree:
+        await tree.wait_ready("store", 20.0)
+        tree.add(spec_of(tmp_path, "extra", UNBOOTABLE))
+        assert (await tree.wait_ready("extra", 20.0)).state == "failed"
+        await tree.remove("extra", 5.0)
+        with pytest.raises(NotFound):
+            await tree.wait_ready("extra", 1.0)

@@ -13,6 +13,7 @@ from appliance.schema import (
     Done,
     Event,
     Failed,
+    Loading,
     Match,
     Received,
     Refused,
@@ -42,6 +43,7 @@ REFUSED = Refused(reason="full", message="the queue is full", retry_after_s=12)
 ENDS: list[Event] = [DONE, FAILED, REFUSED, Cancelled(reason="asked")]
 events = st.one_of(
     st.just(Received(request_id="r", session_id="s", created_at_ms=5)),
+    st.builds(Loading, model=st.text(max_size=9), percent=st.integers(0, 100)),
     st.builds(Waiting, place=st.integers(1, 9), eta_s=st.none() | st.floats(0, 99)),
     st.just(Admitted(waited_ms=4)),
     st.just(Retrieved(matches=(MATCH,))),
@@ -65,7 +67,10 @@ def test_the_stages_follow_each_other() -> None:
     received = Received(request_id="r", session_id="s", created_at_ms=5)
     assert fold().phase == "sent"
     assert fold(received).phase == "received"
-    waiting = fold(received, Waiting(place=3, eta_s=12.0))
+    news = Loading(model="big", percent=40)
+    loading = fold(received, news)
+    assert (loading.phase, loading.model, loading.percent) == ("loading", "big", 40)
+    waiting = fold(received, news, Waiting(place=3, eta_s=12.0))
     assert (waiting.phase, waiting.place, waiting.eta_s) == ("waiting", 3, 12.0)
     moved = advance(waiting, Waiting(place=1, eta_s=None))
     assert (moved.place, moved.eta_s) == (1, None)

@@ -35,6 +35,12 @@ TURN = LiveTurn(id="r", question="?", created_at_ms=0)
 MATCH = Match(id="e", question="q", phrasing="p", answer="a", category="", language="", score=1.0)
 
 
+def test_loading_tells_the_model_and_how_far_it_is() -> None:
+    loading = replace(TURN, phase="loading", model="big", percent=40)
+    assert stages(ENGLISH, loading) == Stages(("received",), "Loading the model big, 40 %")
+    assert stages(CHINESE, loading).now == "正在加载模型 big，40 %"
+
+
 def test_waiting_tells_place_and_time() -> None:
     waiting = replace(TURN, phase="waiting", place=3, eta_s=12.2)
     assert stages(ENGLISH, waiting) == Stages(("received",), "You are 3rd, about 12 s")

@@ -9,12 +9,13 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from conftest import Event, Running, start, text_of
+from conftest import Event, Running, Start, start, text_of
 
 pytestmark = pytest.mark.integration
 
@@ -86,6 +87,7 @@ def test_a_model_is_loaded_when_asked_for_and_tells_how_far_it_is(appliance: Run
     assert found["fake-b"]["state"] == "loaded"
     assert found["fake"]["state"] == "loaded"
     assert found["fake"]["default"] is True
+    assert {worker["state"] for worker in appliance.status()["workers"]} == {"ready"}
     pools = {worker["model"]: worker["pool"] for worker in appliance.status()["workers"]}
     assert pools == {"fake": "main", "fake-b": "model-fake-b"}
 
@@ -234,3 +236,22 @@ def test_the_openai_client_chooses_a_model(openai_client: openai.OpenAI) -> None
         openai_client.chat.completions.create(
             model="llama-9000", messages=[{"role": "user", "content": "x"}]
         )
+
+
+def test_after_a_crash_the_model_is_loaded_again_for_what_was_unfinished(
+    launch: Start, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "settings.toml").write_text(SETTINGS, encoding="utf-8")
+    running = launch(tmp_path, "--engine", "fake")
+    running_id = running.ask("#tokens=100 #slow=10 on", session(running, "fake-c"), faq=False)
+    follower = running.follow(running_id)
+    assert next(event for event in follower if event.event == "delta")
+    waiting_id = running.ask("later", session(running, "fake-b"), faq=False)
+    assert next(event for event in running.follow(waiting_id) if event.event == "loading")
+    running.process.kill()
+    running.process.wait()
+    again = launch(tmp_path, "--engine", "fake")
+    for request_id, model in ((running_id, "fake-c"), (waiting_id, "fake-b")):
+        ended = list(again.follow(request_id))[-1]
+        assert (ended.event, ended.data["model"]) == ("done", model)

@@ -278,6 +278,17 @@ def test_an_engine_that_is_stuck_in_its_first_step_shows_work_and_no_progress() 
     assert engine.status.last_step_at_s > stuck.last_step_at_s
 
 
+def test_the_backend_computes_with_the_threads_it_is_given() -> None:
+    backend = FakeBackend(SMALL)
+    engine = Engine(backend, emit=lambda outputs: None, on_fatal=print)
+    engine.use_threads(3)
+    engine.embed(EmbedJob(job_id="e", texts=("one",), kind="query"))
+    engine.start()
+    engine.stop()
+    assert engine.join(DEADLINE_S)
+    assert backend.threads == 3
+
+
 def _idle_engine(bounds: Bounds) -> Engine:
     """An engine that was never started."""
 

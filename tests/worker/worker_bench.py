@@ -108,6 +108,9 @@ class Watched:
         self.embedded.append(texts)
         return self.inner.embed(texts)
 
+    def use_threads(self, threads: int) -> None:
+        self.inner.use_threads(threads)
+
     def shut_down(self) -> None:
         self.inner.shut_down()
 
