@@ -22,6 +22,9 @@ MAX_TAGS = 64
 MAX_PHRASINGS = 64
 MAX_ANSWER_CHARS = 16_000
 MAX_QUESTION_CHARS = 2_000
+MAX_GRAMMAR_CHARS = 32_000
+MAX_LOGIT_BIASES = 300
+MAX_TOP_LOGPROBS = 20
 
 Uid = Annotated[str, Meta(pattern=UID_PATTERN)]
 Identifier = Annotated[str, Meta(pattern=ID_PATTERN)]
@@ -35,6 +38,12 @@ Question = Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS)]
 Answer = Annotated[str, Meta(min_length=1, max_length=MAX_ANSWER_CHARS)]
 Category = Annotated[str, Meta(max_length=100)]
 Language = Annotated[str, Meta(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?$")]
+
+GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
+TokenNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
+LogitBias = Annotated[
+    dict[TokenNumber, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=MAX_LOGIT_BIASES)
+]
 
 RequestState = Literal[
     "waiting", "loading", "queued", "running", "done", "failed", "refused", "cancelled"
@@ -53,7 +62,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 # --- sampling -----------------------------------------------------------------------------
 
 
-class Sampling(Record, frozen=True, kw_only=True):
+class SamplingDefaults(Record, frozen=True, kw_only=True):
     """How tokens are chosen. `temperature` 0 is greedy; `seed` None draws one."""
 
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.1
@@ -66,6 +75,25 @@ class Sampling(Record, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=131_072)] = 512
     stop: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
+
+
+class TokenBias(Record, frozen=True, kw_only=True, array_like=True):
+    """`bias` is added to the logit of a token before it can be chosen."""
+
+    token: int
+    bias: float
+
+
+class Sampling(SamplingDefaults, frozen=True, kw_only=True):
+    """The same with what only a request can ask for.
+
+    `grammar` is GBNF, "" for none. `logprobs` is how many alternatives to name beside each token,
+    None for no log-probabilities at all.
+    """
+
+    grammar: str = ""
+    logit_bias: tuple[TokenBias, ...] = ()
+    logprobs: int | None = None
 
 
 # --- people and sessions ------------------------------------------------------------------
@@ -192,6 +220,11 @@ class MessagePost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    logit_bias: LogitBias | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    grammar: GrammarText | None = None
+    json_schema: dict[str, Any] | None = None
     faq: bool = True
     deadline_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
 
@@ -295,8 +328,30 @@ class Retrieved(Record, frozen=True, kw_only=True):
     degraded: str = ""
 
 
-class Delta(Record, frozen=True, kw_only=True):
+class Likely(Record, frozen=True, kw_only=True, array_like=True):
+    """A token that could have been chosen; its bytes may end inside a character."""
+
+    token: bytes
+    logprob: float
+
+
+class TokenLogprob(Record, frozen=True, kw_only=True, array_like=True):
+    """A chosen token, with the natural logarithm of the probability the model itself gave it.
+
+    That is the model's distribution, before penalties, bias, truncation and grammar. `top` has
+    the most likely tokens, most likely first. All are short arrays in JSON, bytes as base64.
+    """
+
+    token: bytes
+    logprob: float
+    top: tuple[Likely, ...] = ()
+
+
+class Delta(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """New text. `logprobs`, where asked for, are those of the tokens whose text it begins."""
+
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Done(Record, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import platformdirs
 from msgspec import Meta
 
 from appliance.errors import Invalid
-from appliance.schema import Sampling
+from appliance.schema import SamplingDefaults
 
 APP_NAME = "sluice"
 FILE_NAME = "settings.toml"
@@ -242,8 +242,8 @@ class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         604_800
     )
     defaults: Annotated[
-        Sampling, Meta(description="How tokens are chosen when a request does not say.")
-    ] = Sampling()
+        SamplingDefaults, Meta(description="How tokens are chosen when a request does not say.")
+    ] = SamplingDefaults()
 
 
 class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

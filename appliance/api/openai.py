@@ -23,8 +23,8 @@ from appliance import keys
 from appliance.access.flow import deadline_at_ms
 from appliance.api.problems import error_body
 from appliance.api.requests import KEEP_ALIVE, NO_BUFFERING
+from appliance.api.sampling import sampling
 from appliance.api.services import Services
-from appliance.api.sessions import sampling
 from appliance.bus.replies import StreamEvent
 from appliance.errors import Invalid, Overloaded, SluiceError, Unavailable, WaitedOut
 from appliance.people.sessions import now_ms

@@ -6,6 +6,7 @@ from litestar import Router, delete, get, patch, post
 from appliance import keys
 from appliance.access.flow import deadline_at_ms
 from appliance.api.lists import Cursor, IdPath, Limit, UidPath
+from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
 from appliance.people.sessions import now_ms
 from appliance.schema import (
@@ -14,7 +15,6 @@ from appliance.schema import (
     MessagePost,
     Page,
     Request,
-    Sampling,
     Session,
     SessionPatch,
     SessionPost,
@@ -85,7 +85,13 @@ async def post_message(services: Services, session_id: IdPath, data: MessagePost
         uid=session.uid,
         session_id=session.id,
         text=data.text,
-        sampling=sampling(services.settings.requests.defaults, data),
+        sampling=sampling(
+            services.settings.requests.defaults,
+            data,
+            grammar=wanted_grammar(data.grammar, json_schema=data.json_schema),
+            logit_bias=data.logit_bias,
+            logprobs=wanted_logprobs(data.logprobs, data.top_logprobs),
+        ),
         created_at_ms=now_ms(),
         deadline_at_ms=deadline_at_ms(services.settings, data.deadline_s),
         faq=data.faq,
@@ -98,16 +104,6 @@ async def post_message(services: Services, session_id: IdPath, data: MessagePost
         session_id=session.id,
         events=f"/api/requests/{request.id}/events",
     )
-
-
-def sampling(defaults: Sampling, given: msgspec.Struct) -> Sampling:
-    """The defaults with every field that the caller gave."""
-    fields = {
-        name: getattr(given, name)
-        for name in Sampling.__struct_fields__
-        if getattr(given, name, None) is not None
-    }
-    return msgspec.structs.replace(defaults, **fields)
 
 
 router = Router(

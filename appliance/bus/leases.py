@@ -189,11 +189,11 @@ def append(
     *,
     lease_ms: int,
     before: int,
-    texts: Sequence[str],
+    deltas: Sequence[Delta],
     tokens_before: int = 0,
     tokens: Sequence[int] = (),
 ) -> Call:
-    """An APPEND: pieces of text, and the tokens that made them.
+    """An APPEND: pieces of the answer, and the tokens that made them.
 
     `before` and `tokens_before` count what this request has had so far over all attempts, so
     a call that is sent again changes nothing.
@@ -207,7 +207,7 @@ def append(
             before,
             tokens_before,
             packed(tokens),
-            *(msgspec.json.encode(Delta(text=text)) for text in texts),
+            *(msgspec.json.encode(delta) for delta in deltas),
         ),
     )
 

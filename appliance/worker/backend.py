@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import Invalid
-from appliance.schema import Alarm, DeviceStatus, Sampling
+from appliance.schema import Alarm, DeviceStatus, Sampling, TokenLogprob
 
 SEQUENCES_BOUND = 256  # llama.cpp's own
 DRAFTS_BOUND = 24  # each costs the logits of one more token: 600 kB with 150,000 tokens
@@ -135,7 +135,10 @@ class Backend(Protocol):
         """Whether a model that picks this token has finished its answer."""
 
     def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
-        """Start sampling for a sequence; `answered` are answer tokens already given (a resume)."""
+        """Start sampling for a sequence; `answered` are answer tokens already given (a resume).
+
+        Raises Invalid when the request's grammar cannot be followed.
+        """
 
     def decode(self, chunks: list[Chunk]) -> Outcome:
         """Run one step: at most `step_tokens` tokens, each sequence at most once."""
@@ -144,7 +147,11 @@ class Backend(Protocol):
         """Choose the token after the `row`-th of the sequence's outputs in the last step.
 
         Rows are sampled in order from 0; each choice becomes part of the sampler's state.
+        Raises Invalid when the request's grammar allows no token.
         """
+
+    def logprobs(self, sequence: int) -> TokenLogprob | None:
+        """Of the token sampled last, None when the request did not ask for them."""
 
     def close(self, sequence: int) -> None:
         """Forget a sequence's sampler, not its cells; harmless when it is not open."""

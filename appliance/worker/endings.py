@@ -6,6 +6,8 @@ from appliance.schema import Cancelled, Done, Event, Failed, PromptTokensDetails
 from appliance.worker import jobs
 from appliance.worker.held import Job
 
+ASKED_TOO_MUCH = ("context_overflow", "grammar")  # reasons that the caller can mend
+
 
 def ending(job: Job, output: jobs.Finished | jobs.Stopped | jobs.Rejected, model: str) -> Event:
     match output:
@@ -26,7 +28,7 @@ def ending(job: Job, output: jobs.Finished | jobs.Stopped | jobs.Rejected, model
                 hint="ask for less, or raise requests.deadline_s",
             )
         case jobs.Rejected(reason=reason, message=message, hint=hint):
-            code = "invalid" if reason == "context_overflow" else "internal"
+            code = "invalid" if reason in ASKED_TOO_MUCH else "internal"
             return Failed(code=code, reason=reason, message=message, hint=hint)
 
 

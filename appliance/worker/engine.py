@@ -234,29 +234,32 @@ class Engine:
         )
 
     def _schedule(self) -> list[Span]:
-        refused = []
+        refused: dict[str, Invalid] = {}
         for action in self._scheduler.advance():
             match action:
                 case Start(request_id=request_id, sequence=number):
-                    if not self._open(self._sequences[request_id], number):
-                        refused.append(request_id)
+                    if error := self._open(self._sequences[request_id], number):
+                        refused[request_id] = error
                 case Adopt():
                     self._adopt(action)
                 case Cut():
                     self._cut([action])
-        for request_id in refused:
-            self._reject(request_id, "engine_error", "the model refused the request")
+        for request_id, error in refused.items():
+            self._reject(request_id, error.reason, error.message, hint=error.hint)
         return self._scheduler.plan(self._backend.shape.step_tokens, {})
 
-    def _open(self, sequence: Sequence, number: int) -> bool:
+    def _open(self, sequence: Sequence, number: int) -> Invalid | None:
+        """Start sampling; what is returned is why it cannot be."""
         sampling = sequence.generation.sampling
         seed = secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed
         try:
             self._backend.open(number, sampling, seed=seed, answered=sequence.answered)
+        except Invalid as error:
+            return error
         except Exception:
             log.exception("request %s cannot be started", sequence.request_id)
-            return False
-        return True
+            return Invalid("the model refused the request", reason="engine_error")
+        return None
 
     def _adopt(self, adopt: Adopt) -> None:
         self._backend.truncate(adopt.sequence, 0)
@@ -310,6 +313,9 @@ class Engine:
             sequence = self._sequences[span.request_id]
             try:
                 self._sample_span(span, sequence, now_s)
+            except Invalid as error:
+                self._reject(span.request_id, error.reason, error.message, hint=error.hint)
+                continue
             except Exception:
                 log.exception("request %s: sampling failed", span.request_id)
                 self._reject(span.request_id, "engine_error", "the model failed to sample")
@@ -323,6 +329,8 @@ class Engine:
         for row in range(1 + span.drafts):
             token = self._backend.sample(span.sequence, row)
             self._gauge.sampled += 1
+            logprob = self._backend.logprobs(span.sequence)
+            sequence.logprobs.add(logprob, self._backend.piece(token))
             self._say(sequence, self._advance(sequence, token, now_s))
             if sequence.finish_reason or row == span.drafts or token != sequence.drafts[row]:
                 break
@@ -372,8 +380,14 @@ class Engine:
 
     def _say(self, sequence: Sequence, text: str) -> None:
         if text:
-            tokens = sequence.take_untold()
-            self._outputs.append(Piece(request_id=sequence.request_id, text=text, tokens=tokens))
+            self._outputs.append(
+                Piece(
+                    request_id=sequence.request_id,
+                    text=text,
+                    tokens=sequence.take_untold(),
+                    logprobs=sequence.logprobs.show(text),
+                )
+            )
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self._outputs.append(sequence.finished(reason, self._clock()))

@@ -10,6 +10,10 @@ stopped. The answer is the first FAQ entry's where the message quotes entries, e
 A token is up to three bytes of UTF-8, the first of a text two, so Chinese characters are always
 cut in two. Control tokens are those of ChatML, and only `special` tokenising makes them.
 
+Under a grammar it says the same when that fits, else the shortest text the grammar makes. Each
+token has the log-probability CERTAIN; the alternatives beside it are made up. A logit bias and
+the other ways of choosing change nothing.
+
 Words in the question steer it, for tests and demonstrations:
     #tokens=200   the answer has 200 tokens
     #slow=20      every step that this request takes part in lasts 20 ms longer
@@ -32,13 +36,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from appliance.schema import Sampling
+from appliance.grammar.automaton import Automaton
+from appliance.grammar.gbnf import parse
+from appliance.grammar.shortest import shortest
+from appliance.schema import Likely, Sampling, TokenLogprob
 from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
 
 EXIT_STATUS_DIE = 9
 EMBEDDING_SIZE = 384
 EMBEDDING_TEXT_TOKENS = 512
 SIMILARITY_FLOOR = 0.7  # e5 models give unrelated texts about this much; thresholds expect it
+
+CERTAIN = -0.125
+UNLIKELY = -2.5
 
 _CONTROL = {"<|im_start|>": 1, "<|im_end|>": 2, "<|endoftext|>": 3}
 _START, _END, _END_OF_TEXT = _CONTROL.values()
@@ -87,6 +97,8 @@ class FakeBackend:
         self._held: dict[int, list[_Cell]] = {}  # each sequence's cells by position
         self._outputs: dict[int, int] = {}  # how many the last step kept of a sequence
         self.used_cells = 0
+        self._sampling: dict[int, Sampling] = {}
+        self._sampled: dict[int, bytes] = {}  # what the token sampled last writes
 
     @property
     def shape(self) -> Shape:
@@ -128,7 +140,9 @@ class FakeBackend:
         return token in (_END, _END_OF_TEXT)
 
     def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
-        pass
+        if sampling.grammar:
+            _fitting(b"", sampling.grammar)  # refused here if it cannot be followed
+        self._sampling[sequence] = sampling
 
     def decode(self, chunks: list[Chunk]) -> Outcome:
         self._outputs = {}
@@ -150,12 +164,27 @@ class FakeBackend:
 
     def sample(self, sequence: int, row: int = 0) -> int:
         message, said = _read(self._tokens(sequence, self._outputs[sequence] - 1 - row))
-        answer = _script(message).answer
+        answer, grammar = _script(message).answer, self._sampling[sequence].grammar
+        if grammar:
+            answer = _fitting(answer, grammar)
         rest = answer[len(said) : len(said) + _width_at(len(said))]
+        self._sampled[sequence] = rest
         return _token_of(rest) if rest else _END
+
+    def logprobs(self, sequence: int) -> TokenLogprob | None:
+        wanted, said = self._sampling[sequence].logprobs, self._sampled[sequence]
+        if wanted is None:
+            return None
+        others = [
+            Likely(token=b"%d" % number, logprob=UNLIKELY - number) for number in range(1, wanted)
+        ]
+        top = [Likely(token=said, logprob=CERTAIN), *others]
+        return TokenLogprob(token=said, logprob=CERTAIN, top=tuple(top[:wanted]))
 
     def close(self, sequence: int) -> None:
         self._outputs.pop(sequence, None)
+        self._sampling.pop(sequence, None)
+        self._sampled.pop(sequence, None)
 
     def share(self, source: int, target: int, tokens: int) -> bool:
         if self._held.get(target) or tokens > len(self._held[source]):
@@ -287,6 +316,17 @@ def _script(message: str) -> _Script:
         die_at=numbers.get("die", -1),
         hang_at=numbers.get("hang", -1),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _fitting(answer: bytes, grammar: str) -> bytes:
+    """The answer if the grammar allows it, else the shortest text that the grammar makes."""
+    rules = parse(grammar)
+    automaton = Automaton(rules)
+    end = automaton.advance(automaton.start, answer)
+    if end is not None and automaton.may_end(end):
+        return answer
+    return shortest(rules).encode()
 
 
 def _lengthened(answer: str, tokens: int) -> bytes:

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from appliance.schema import ChatMessage, Sampling
+from appliance.schema import ChatMessage, Sampling, TokenLogprob
 from appliance.worker.backend import TextKind, Vectors
 
 FinishReason = Literal["stop", "length"]
@@ -55,11 +55,13 @@ class Piece:
 
     `tokens` are those sampled since the piece before. What of them is not in the text yet is
     held back, and comes out of them again when another worker goes on from here.
+    `logprobs`, where asked for, are those of the tokens whose text begins in it.
     """
 
     request_id: str
     text: str
     tokens: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ class Stopped(_Ended):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """No answer, or no more of it. `reason`: context_overflow, no_room or engine_error."""
+    """No answer, or no more of it. `reason`: context_overflow, grammar, no_room or engine_error."""
 
     request_id: str
     reason: str

@@ -19,7 +19,8 @@ from pathlib import Path
 from llama_cpp import llama_cpp as binding
 
 from appliance.errors import CannotBoot
-from appliance.schema import DeviceStatus, Sampling
+from appliance.grammar.automaton import GrammarCache
+from appliance.schema import DeviceStatus, Sampling, TokenLogprob
 from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
 from appliance.worker.gpu_alarms import NOTHING_ASKED, Seen, gpu_alarms
 from appliance.worker.llama_cells import TO_THE_END, copy_in, copy_out, copy_within
@@ -29,6 +30,7 @@ from appliance.worker.llama_model import Batch, Model
 from appliance.worker.offload import CPU_ONLY, Device, Offload
 from appliance.worker.sampler import SamplerChain
 from appliance.worker.stamp import cache_stamp
+from appliance.worker.vocabulary import read_vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,10 @@ class LlamaBackend:
                 failures.append(error.message)
         self._memory = binding.llama_get_memory(self._context)
         self._batch = Batch(shape.step_tokens)
+        self._vocabulary = read_vocabulary(
+            self._model.vocabulary_size, self._model.piece, self._model.is_end
+        )
+        self._grammars = GrammarCache()
         self._samplers: dict[int, SamplerChain] = {}
         self._outputs: dict[int, int] = {}  # by sequence: the batch's first token with its logits
         seen = replace(options.seen, used=offload, failures=failures)
@@ -108,9 +114,10 @@ class LlamaBackend:
         self.close(sequence)
         self._samplers[sequence] = SamplerChain(
             sampling,
-            vocabulary_size=self._model.vocabulary_size,
+            vocabulary=self._vocabulary,
             seed=seed,
             answered=answered,
+            automaton=self._grammars.get(sampling.grammar) if sampling.grammar else None,
         )
 
     def decode(self, chunks: list[Chunk]) -> Outcome:
@@ -130,6 +137,9 @@ class LlamaBackend:
 
     def sample(self, sequence: int, row: int = 0) -> int:
         return self._samplers[sequence].sample(self._context, self._outputs[sequence] + row)
+
+    def logprobs(self, sequence: int) -> TokenLogprob | None:
+        return self._samplers[sequence].logprobs
 
     def close(self, sequence: int) -> None:
         sampler = self._samplers.pop(sequence, None)

@@ -8,6 +8,7 @@ string, or no room for another token, whichever comes first.
 from dataclasses import dataclass
 
 from appliance.worker.jobs import Finished, FinishReason, Generation, Stopped, StopReason
+from appliance.worker.logprobs import LogprobQueue
 from appliance.worker.text import TextStream
 
 
@@ -39,8 +40,12 @@ class Sequence:
         self._prompt_tokens = prepared.prompt_tokens
         self._resumed_tokens = len(prepared.tokens) - prepared.prompt_tokens
         self._stream = TextStream(prepared.stops)
+        self.logprobs = LogprobQueue()
         for piece in prepared.resumed_pieces:  # its text was given; what was held back is held
             self._stream.feed(piece)
+            self.logprobs.add(None, piece)
+        if prepared.resumed_pieces:
+            self.logprobs.show(generation.resume_text)
         self._told_tokens = len(prepared.tokens)
         self._texts = [generation.resume_text]
         self._arrived_at_s = arrived_at_s

@@ -27,7 +27,7 @@ from appliance.bus.client import AWAY, Bus, Fields, Row, connect, connect_blocki
 from appliance.bus.notices import Notice, notify
 from appliance.bus.script import Call, run_all
 from appliance.bus.texts import emitted_text
-from appliance.schema import TERMINAL_STATES, Cancelled, Event, Usage, Work
+from appliance.schema import TERMINAL_STATES, Cancelled, Delta, Event, Usage, Work
 from appliance.worker import jobs
 from appliance.worker.config import WorkerConfig
 from appliance.worker.embeds import Embedding
@@ -274,6 +274,7 @@ class Server:
                         request_id=output.request_id,
                         text=before.text + output.text,
                         tokens=before.tokens + output.tokens,
+                        logprobs=before.logprobs + output.logprobs,
                     )
                     if before
                     else output
@@ -293,7 +294,7 @@ class Server:
             job.held,
             lease_ms=self._config.lease_ms,
             before=job.emitted,
-            texts=(piece.text,),
+            deltas=(Delta(text=piece.text, logprobs=piece.logprobs),),
             tokens_before=job.tokens,
             tokens=piece.tokens if job.keeps_tokens else (),
         )

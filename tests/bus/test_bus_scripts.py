@@ -79,7 +79,13 @@ async def take(bus: Bus, request_id: str, worker: str, lease_ms: int = 60_000) -
 
 
 async def append(bus: Bus, request_id: str, held: str, before: int, *texts: str) -> int:
-    call = leases.append(request_id, held, lease_ms=60_000, before=before, texts=texts)
+    call = leases.append(
+        request_id,
+        held,
+        lease_ms=60_000,
+        before=before,
+        deltas=[Delta(text=text) for text in texts],
+    )
     (written,) = await run_all(bus, [call])
     return int(written)
 
@@ -261,7 +267,7 @@ async def test_after_its_end_a_lease_is_worth_nothing_even_if_nobody_took_over(b
 async def test_each_write_and_each_heartbeat_prolongs_the_lease(bus: Bus) -> None:
     request_id, held = await running(bus)
     before = int(await bus.hget(keys.request(request_id), "until") or 0)
-    call = leases.append(request_id, held, lease_ms=120_000, before=0, texts=["a"])
+    call = leases.append(request_id, held, lease_ms=120_000, before=0, deltas=[Delta(text="a")])
     assert await run_all(bus, [call]) == [1]
     written = int(await bus.hget(keys.request(request_id), "until") or 0)
     assert written > before
@@ -289,7 +295,7 @@ async def test_the_tokens_behind_the_text_are_kept_until_the_end(bus: Bus) -> No
                 held,
                 lease_ms=60_000,
                 before=before // 2,
-                texts=["x"],
+                deltas=[Delta(text="x")],
                 tokens_before=before,
                 tokens=tokens,
             )
@@ -305,7 +311,8 @@ async def test_a_store_that_forgot_its_scripts_is_told_them_again(bus: Bus) -> N
     client: Any = bus
     await client.script_flush()
     calls = [
-        leases.append(request_id, held, lease_ms=60_000, before=n, texts=[str(n)]) for n in range(3)
+        leases.append(request_id, held, lease_ms=60_000, before=n, deltas=[Delta(text=str(n))])
+        for n in range(3)
     ]
     assert await run_all(bus, calls) == [1, 1, 1]
     assert await emitted_text(bus, request_id) == "012"

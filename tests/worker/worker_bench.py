@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from appliance.schema import ChatMessage, Sampling
+from appliance.schema import ChatMessage, Sampling, TokenLogprob
 from appliance.worker.backend import Backend, Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.jobs import (
@@ -85,6 +85,9 @@ class Watched:
 
     def sample(self, sequence: int, row: int = 0) -> int:
         return self.inner.sample(sequence, row)
+
+    def logprobs(self, sequence: int) -> TokenLogprob | None:
+        return self.inner.logprobs(sequence)
 
     def close(self, sequence: int) -> None:
         self.inner.close(sequence)
