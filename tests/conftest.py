@@ -6,12 +6,17 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from appliance.bus.client import Bus, connect
 from appliance.supervisor.valkey import find_binary
 
 START_TIMEOUT_S = 10.0
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("sluice", deadline=None)
+hypothesis.settings.load_profile("sluice")
 
 
 @pytest.fixture(scope="session")
