@@ -9,108 +9,45 @@ aliases of the settings mean the chat model, any other name is answered with 404
 import base64
 import hashlib
 import re
-import time
-from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from litestar import Response, Router, get, post
 from litestar.response import Stream
-from msgspec import Meta
 
 from appliance import keys
 from appliance.access.flow import deadline_at_ms
+from appliance.api.choices import Choices, total_usage
+from appliance.api.openai_bodies import (
+    ChatBody,
+    EmbeddingsBody,
+    TextPart,
+    check_supported,
+    wanted_schema,
+)
 from appliance.api.problems import error_body
 from appliance.api.requests import KEEP_ALIVE, NO_BUFFERING
-from appliance.api.sampling import sampling
+from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
-from appliance.bus.replies import StreamEvent
-from appliance.errors import Invalid, Overloaded, SluiceError, Unavailable, WaitedOut
+from appliance.errors import Invalid, SluiceError
 from appliance.people.sessions import now_ms
 from appliance.schema import (
     DEFAULT_UID,
-    EVENTS,
-    MAX_PROMPT_MESSAGES,
-    MAX_TEXT_CHARS,
     UID_PATTERN,
-    Cancelled,
     ChatMessage,
     Delta,
     Done,
-    Failed,
+    Likely,
+    Loading,
     Record,
-    Refused,
     Request,
+    TokenLogprob,
+    Waiting,
 )
 
-Content = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
-
-
-class TextPart(msgspec.Struct, frozen=True, kw_only=True):
-    type: Literal["text"]
-    text: Content
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Content | Annotated[tuple[TextPart, ...], Meta(max_length=64)]
-
-
-class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
-    include_usage: bool = False
-
-
-class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True):
-    type: str = "text"
-
-
-class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/chat/completions`."""
-
-    messages: Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_PROMPT_MESSAGES)]
-    model: Annotated[str, Meta(max_length=200)] = ""
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=1000)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    repeat_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
-    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=131_072)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1, le=131_072)] | None = None
-    stop: (
-        Annotated[str, Meta(min_length=1, max_length=200)]
-        | Annotated[
-            tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=16)
-        ]
-        | None
-    ) = None
-    n: Annotated[int, Meta(ge=1, le=128)] | None = None
-    user: Annotated[str, Meta(max_length=256)] | None = None
-    faq: bool = True
-    response_format: ResponseFormat | None = None
-    logprobs: bool | None = None
-    logit_bias: dict[str, float] | None = None
-    tools: tuple[Any, ...] | None = None  # Any: refused whole, so its shape does not matter
-
-
-class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/embeddings`."""
-
-    input: (
-        Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
-        | Annotated[
-            tuple[Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)], ...],
-            Meta(min_length=1, max_length=256),
-        ]
-    )
-    model: Annotated[str, Meta(max_length=200)] = ""
-    encoding_format: Literal["float", "base64"] | None = None
-    user: Annotated[str, Meta(max_length=256)] | None = None
+SEEDS = 2**32 - 1
 
 
 class Model(Record, frozen=True, kw_only=True):
@@ -142,19 +79,21 @@ async def list_models(services: Services) -> Models:
 @post("/chat/completions", status_code=200)
 async def chat_completions(services: Services, data: ChatBody) -> Response[Any] | Stream:
     """Answers the messages; with `stream` as server-sent `chat.completion.chunk` objects."""
-    _check_supported(data)
+    check_supported(data)
     model = await services.loader.resolve(data.model)
-    request = msgspec.structs.replace(_request(services, data), model=model)
-    await services.flow.accept(request)
-    events = await services.flow.follow(request.id)
-    first = await _first_sign(events)
-    if data.stream:
-        return Stream(
-            _chunks(services, request, first, events, data),
-            media_type="text/event-stream",
-            headers=NO_BUFFERING,
-        )
-    return await _whole(request, first, events)
+    requests = _requests(services, data, model)
+    choices = Choices(services.flow)
+    try:
+        await choices.begin(requests)
+        if data.stream:
+            chunks = _chunks(requests, choices, data, model or services.loader.default)
+            return Stream(chunks, media_type="text/event-stream", headers=NO_BUFFERING)
+        whole = await _whole(requests, choices)
+    except BaseException:
+        await choices.close()
+        raise
+    await choices.close()
+    return whole
 
 
 @post("/embeddings", status_code=200)
@@ -178,20 +117,8 @@ async def create_embeddings(services: Services, data: EmbeddingsBody) -> Respons
     )
 
 
-def _check_supported(data: ChatBody) -> None:
-    wanted = {
-        "n above 1": (data.n or 1) > 1,
-        "tools": bool(data.tools),
-        "logprobs": bool(data.logprobs),
-        "logit_bias": bool(data.logit_bias),
-        "response_format": data.response_format and data.response_format.type != "text",
-    }
-    for name, used in wanted.items():
-        if used:
-            raise Invalid(f"{name} is not supported", hint="leave it out", reason="unsupported")
-
-
-def _request(services: Services, data: ChatBody) -> Request:
+def _requests(services: Services, data: ChatBody, model: str) -> list[Request]:
+    """One request per choice. With a seed, choice number i is drawn with seed + i."""
     messages = tuple(
         ChatMessage(
             role="system" if message.role == "developer" else message.role,
@@ -202,8 +129,14 @@ def _request(services: Services, data: ChatBody) -> Request:
     last = messages[-1]
     if last.role != "user":
         raise Invalid("the last message must be the user's", hint="append a user message")
-    chosen = sampling(services.settings.requests.defaults, _plain(data))
-    return Request(
+    chosen = sampling(
+        services.settings.requests.defaults,
+        _plain(data),
+        grammar=wanted_grammar(data.grammar, json_schema=wanted_schema(data.response_format)),
+        logit_bias=data.logit_bias,
+        logprobs=wanted_logprobs(data.logprobs, data.top_logprobs),
+    )
+    first = Request(
         id=keys.new_request_id(),
         uid=_uid(data.user),
         text=last.content,
@@ -212,7 +145,17 @@ def _request(services: Services, data: ChatBody) -> Request:
         created_at_ms=now_ms(),
         deadline_at_ms=deadline_at_ms(services.settings, None),
         faq=data.faq,
+        model=model,
     )
+    return [first, *(_choice(first, index) for index in range(1, data.n or 1))]
+
+
+def _choice(first: Request, index: int) -> Request:
+    seed = first.sampling.seed
+    chosen = msgspec.structs.replace(
+        first.sampling, seed=None if seed is None else (seed + index) % SEEDS
+    )
+    return msgspec.structs.replace(first, id=keys.new_request_id(), sampling=chosen)
 
 
 def _plain(data: ChatBody) -> ChatBody:
@@ -237,111 +180,88 @@ def _uid(user: str | None) -> str:
     return f"u{hashlib.sha256(user.encode()).hexdigest()[:32]}"
 
 
-async def _first_sign(events: AsyncGenerator[StreamEvent, None]) -> StreamEvent:
-    """The first event that shows how the request fares, so a refusal has its HTTP status."""
-    async for event in events:
-        if event.event != "received":
-            _raise_if_failed(event)
-            return event
-    raise Unavailable("the reply ended before it began", hint="try again")
-
-
-def _decoded(event: StreamEvent) -> Any:
-    return msgspec.json.decode(event.data, type=EVENTS[event.event])
-
-
-def _raise_if_failed(event: StreamEvent) -> None:
-    outcome = _decoded(event)
-    match outcome:
-        case Refused(reason=reason, message=message, retry_after_s=retry_after_s):
-            kind: dict[str, type[SluiceError]] = {
-                "deadline": WaitedOut,
-                "no_worker": Unavailable,
-                "no_room": Unavailable,
-                "load_failed": Unavailable,
-            }
-            raise kind.get(reason, Overloaded)(
-                message, hint="try again later", reason=reason, retry_after_s=retry_after_s
-            )
-        case Failed(code=code, reason=reason, message=message, hint=hint):
-            failure = {"invalid": Invalid, "unavailable": Unavailable}.get(code, SluiceError)
-            raise failure(message, hint=hint, reason=reason)
-        case Cancelled(reason=reason):
-            raise Unavailable("the request was cancelled", reason=reason, hint="ask again")
-
-
-async def _whole(
-    request: Request,
-    first: StreamEvent,
-    events: AsyncGenerator[StreamEvent, None],
-) -> Response[Any]:
-    parts: list[str] = []
-    event: StreamEvent | None = first
-    while event is not None:
-        _raise_if_failed(event)
-        outcome = _decoded(event)
-        if isinstance(outcome, Delta):
-            parts.append(outcome.text)
-        elif isinstance(outcome, Done):
-            message = {"role": "assistant", "content": "".join(parts), "refusal": None}
-            choice = {
-                "index": 0,
-                "message": message,
-                "finish_reason": outcome.finish_reason,
-                "logprobs": None,
-            }
-            body = _object(request, outcome.model, "chat.completion", [choice])
-            return Response(body | {"usage": msgspec.to_builtins(outcome.usage)})
-        event = await anext(events, None)
-    raise Unavailable("the reply ended too early", hint="ask again")
+async def _whole(requests: Sequence[Request], choices: Choices) -> Response[Any]:
+    wants_logprobs = requests[0].sampling.logprobs is not None
+    deltas: list[list[Delta]] = [[] for _ in requests]
+    ends: dict[int, Done] = {}
+    async for one in choices.events():
+        if isinstance(one.event, Delta):
+            deltas[one.index].append(one.event)
+        elif isinstance(one.event, Done):
+            ends[one.index] = one.event
+    rows = []
+    for index, said in enumerate(deltas):
+        content = "".join(delta.text for delta in said)
+        tokens = [one for delta in said for one in delta.logprobs]
+        row = {
+            "index": index,
+            "message": {"role": "assistant", "content": content, "refusal": None},
+            "finish_reason": ends[index].finish_reason,
+            "logprobs": _logprobs(tokens) if wants_logprobs else None,
+        }
+        rows.append(row)
+    usage = total_usage([ends[index].usage for index in range(len(requests))])
+    body = _object(requests[0], ends[0].model, "chat.completion", rows)
+    return Response(body | {"usage": msgspec.to_builtins(usage)})
 
 
 async def _chunks(
-    services: Services,
-    request: Request,
-    first: StreamEvent,
-    events: AsyncGenerator[StreamEvent, None],
-    data: ChatBody,
+    requests: Sequence[Request], choices: Choices, data: ChatBody, model: str
 ) -> AsyncGenerator[bytes, None]:
-    """OpenAI's stream. A caller who goes away cancels the request."""
-    model, ended = request.model or services.loader.default, False
+    """OpenAI's stream. A caller who goes away cancels all choices."""
+    ends: dict[int, Done] = {}
 
-    def chunk(delta: dict[str, str], finish_reason: str | None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-        return _line(_object(request, model, "chat.completion.chunk", [choice]))
+    def chunk(index: int, delta: dict[str, str], **more: Any) -> bytes:
+        row = {"index": index, "delta": delta, "finish_reason": None, "logprobs": None} | more
+        return _line(_object(requests[0], model, "chat.completion.chunk", [row]))
 
     try:
-        yield chunk({"role": "assistant", "content": ""}, None)
-        event: StreamEvent | None = first
-        while event is not None:
-            ended = event.terminal
-            outcome = _decoded(event)
-            if isinstance(outcome, Delta):
-                yield chunk({"content": outcome.text}, None)
-            elif isinstance(outcome, Done):
-                yield chunk({}, outcome.finish_reason)
-                if data.stream_options and data.stream_options.include_usage:
-                    tail = _object(request, outcome.model, "chat.completion.chunk", [])
-                    yield _line(tail | {"usage": msgspec.to_builtins(outcome.usage)})
-                yield b"data: [DONE]\n\n"
-            elif event.event in ("loading", "waiting"):
+        for index in range(len(requests)):
+            yield chunk(index, {"role": "assistant", "content": ""})
+        async for one in choices.events():
+            if isinstance(one.event, Delta):
+                logprobs = _logprobs(one.event.logprobs) if one.event.logprobs else None
+                yield chunk(one.index, {"content": one.event.text}, logprobs=logprobs)
+            elif isinstance(one.event, Done):
+                ends[one.index] = one.event
+                yield chunk(one.index, {}, finish_reason=one.event.finish_reason)
+            elif isinstance(one.event, Loading | Waiting):
                 yield KEEP_ALIVE
-            else:
-                _raise_if_failed(event)
-            event = None if ended else await anext(events, None)
+        if data.stream_options and data.stream_options.include_usage:
+            usage = total_usage([ends[index].usage for index in range(len(requests))])
+            tail = _object(requests[0], ends[0].model, "chat.completion.chunk", [])
+            yield _line(tail | {"usage": msgspec.to_builtins(usage)})
+        yield b"data: [DONE]\n\n"
     except SluiceError as error:
         yield _line(error_body(error))
     finally:
-        await events.aclose()
-        if not ended:
-            services.flow.abandon(request.id)
+        await choices.close()
+
+
+def _logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+    return {
+        "content": [
+            _logprob(one) | {"top_logprobs": [_logprob(other) for other in one.top]}
+            for one in tokens
+        ],
+        "refusal": None,
+    }
+
+
+def _logprob(one: TokenLogprob | Likely) -> dict[str, Any]:
+    """`bytes` is exact where a token ends inside a character and `token` cannot be."""
+    return {
+        "token": one.token.decode(errors="replace"),
+        "logprob": one.logprob,
+        "bytes": list(one.token),
+    }
 
 
 def _object(request: Request, model: str, kind: str, choices: list[Any]) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{request.id}",
         "object": kind,
-        "created": int(time.time()),
+        "created": request.created_at_ms // 1000,
         "model": model,
         "system_fingerprint": None,
         "choices": choices,
