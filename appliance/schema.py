@@ -77,6 +77,13 @@ class SamplingDefaults(Record, frozen=True, kw_only=True):
     stop: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
 
 
+class Adapter(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A LoRA adapter over the chat model; `scale` 1 is as it was trained, 0 is without it."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=4096)]
+    scale: Annotated[float, Meta(ge=-10, le=10)] = 1.0
+
+
 class TokenBias(Record, frozen=True, kw_only=True, array_like=True):
     """`bias` is added to the logit of a token before it can be chosen."""
 
@@ -530,6 +537,8 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     threads: int = 0
     warm: tuple[str, ...] = ()
     """Sessions in the worker's cache, the last used first."""
+    adapters: str = ""
+    """LoRA adapters in force: file name x scale, comma-separated."""
     devices: tuple[DeviceStatus, ...] = ()
     alarms: tuple[Alarm, ...] = ()
 

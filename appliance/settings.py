@@ -16,7 +16,7 @@ import platformdirs
 from msgspec import Meta
 
 from appliance.errors import Invalid
-from appliance.schema import SamplingDefaults
+from appliance.schema import Adapter, SamplingDefaults
 
 APP_NAME = "sluice"
 FILE_NAME = "settings.toml"
@@ -74,6 +74,14 @@ class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embedding: Annotated[
         str, Meta(description='Embedding model: a name or a path; "" is the starter.')
     ] = ""
+    lora: Annotated[
+        tuple[Adapter, ...],
+        Meta(
+            max_length=16,
+            description="LoRA adapters (GGUF) laid over the chat model: "
+            '[{ path = "/path/to/adapter.gguf", scale = 1.0 }].',
+        ),
+    ] = ()
     more: Annotated[
         tuple[str, ...],
         Meta(

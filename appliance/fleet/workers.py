@@ -9,6 +9,7 @@ import msgspec
 import psutil
 
 from appliance.fleet.plan import Seat
+from appliance.schema import Adapter
 from appliance.settings import Settings
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.guard import own_command
@@ -38,6 +39,7 @@ class Serving:
     name: str
     chat: str
     embedding: str = ""
+    adapters: tuple[Adapter, ...] = ()
 
 
 def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerConfig:
@@ -51,6 +53,7 @@ def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerCon
         model_name=serving.name,
         chat_model=serving.chat,
         embedding_model=serving.embedding if seat.embeds else "",
+        adapters=serving.adapters,
         slots=worker.slots,
         warm_sequences=worker.warm_sequences,
         context_tokens=worker.context_tokens,

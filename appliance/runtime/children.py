@@ -108,7 +108,14 @@ def family(settings: Settings, data: Path) -> Family:
 def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
     """One configuration per worker of the chat model. Raises CannotBoot, see `fleet.plan`."""
     chat, embedding = model_paths(settings)
-    name = Shelf(settings, chat).default
+    serving = Serving(
+        redis_url=redis_url,
+        pool=keys.MAIN,
+        name=Shelf(settings, chat).default,
+        chat=chat,
+        embedding=embedding,
+        adapters=settings.models.lora,
+    )
     worker = settings.worker
     fake = worker.engine == "fake"
     machine = Machine(
@@ -122,11 +129,7 @@ def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
         weights_bytes = Path(chat).stat().st_size
         copy_bytes = memory_bytes(Path(chat), cache_tokens=cache_tokens(settings)) - weights_bytes
     return [
-        worker_config(
-            settings,
-            seat,
-            Serving(redis_url=redis_url, pool=keys.MAIN, name=name, chat=chat, embedding=embedding),
-        )
+        worker_config(settings, seat, serving)
         for seat in seats(
             machine, count=worker.count, weights_bytes=weights_bytes, copy_bytes=copy_bytes
         )

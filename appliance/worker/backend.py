@@ -91,6 +91,7 @@ class Facts:
     can_share: bool = True  # False: a sequence's state can neither be shared nor cut back
     devices: tuple[DeviceStatus, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    adapters: str = ""  # LoRA adapters in force: file name x scale
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Literal
 import psutil
 
 from appliance.errors import CannotBoot, Invalid, NotFound, SluiceError
+from appliance.schema import Adapter
 from appliance.worker import offload
 from appliance.worker.backend import Backend, Shape
 from appliance.worker.config import WorkerConfig
@@ -40,6 +41,7 @@ class BackendSettings:
     engine: Literal["llama", "fake"]
     chat_model: Path | None = None
     embedding_model: Path | None = None
+    adapters: tuple[Adapter, ...] = ()
     shape: Shape = field(default_factory=Shape)
     threads: int = 0
     gpu_layers: int = -1
@@ -66,6 +68,7 @@ def build_engine(
         fake_model=config.chat_model if config.engine == "fake" else "",
         chat_model=Path(config.chat_model) if config.chat_model else None,
         embedding_model=Path(config.embedding_model) if config.embedding_model else None,
+        adapters=config.adapters,
         shape=_shape(config),
         threads=config.threads,
         gpu_layers=config.gpu_layers,
@@ -118,7 +121,8 @@ def _build_llama(
     cache_tokens = settings.shape.cache_tokens
     need = offload.need(chat, embedding, cache_bytes=cache_bytes(chat, cache_tokens))
     planned = offload.attempts(need, gpus, asked=settings.gpu_layers)
-    available = psutil.virtual_memory().available
+    adapters_bytes = sum(_check_adapter(one, chat) for one in settings.adapters)
+    available = psutil.virtual_memory().available - adapters_bytes
     needed = needed_bytes(chat, cache_tokens) + (embedding.size_bytes if embedding else 0)
     attempts = [one for one in planned if needed - one.freed_bytes <= available]
     if not attempts:
@@ -126,6 +130,7 @@ def _build_llama(
     options = LlamaOptions(
         chat_model=path,
         embedding_model=settings.embedding_model,
+        adapters=settings.adapters,
         threads=settings.threads or psutil.cpu_count(logical=False) or 1,
         layers=len(need.layers),
         attempts=attempts,
@@ -214,6 +219,26 @@ def _check(path: Path) -> Header:
         ) from None
     except SluiceError as error:
         raise CannotBoot(error.message, hint=error.hint) from None
+
+
+def _check_adapter(adapter: Adapter, chat: Header) -> int:
+    """Size in bytes of an adapter made for this kind of model. Raises CannotBoot for any other."""
+    path = Path(adapter.path).expanduser()
+    hint = "correct models.lora in the settings"
+    if not path.is_file():
+        raise CannotBoot(f"there is no adapter at {path}", hint=hint)
+    header = _check(path)
+    if header.values.get("general.type") != "adapter":
+        raise CannotBoot(f"{path} is a model, not an adapter", hint=hint)
+    if header.values.get("adapter.type") != "lora":
+        raise CannotBoot(f"{path} is no LoRA adapter", hint=hint)
+    if header.architecture != chat.architecture:
+        raise CannotBoot(
+            f"{path} is made for {header.architecture} models, "
+            f"the chat model is {chat.architecture}",
+            hint=hint,
+        )
+    return header.size_bytes
 
 
 def _gigabytes(size_bytes: int) -> str:

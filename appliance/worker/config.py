@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from appliance.schema import Adapter
+
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes are those of `settings.Worker`; `name` is the first part of the worker's id.
@@ -19,6 +21,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     chat_model: str
     embedding_model: str
+    adapters: tuple[Adapter, ...] = ()
     slots: int
     warm_sequences: int
     context_tokens: int

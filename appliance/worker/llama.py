@@ -20,9 +20,10 @@ from llama_cpp import llama_cpp as binding
 
 from appliance.errors import CannotBoot
 from appliance.grammar.automaton import GrammarCache
-from appliance.schema import DeviceStatus, Sampling, TokenLogprob
+from appliance.schema import Adapter, DeviceStatus, Sampling, TokenLogprob
 from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
 from appliance.worker.gpu_alarms import NOTHING_ASKED, Seen, gpu_alarms
+from appliance.worker.llama_adapters import lay_over, place
 from appliance.worker.llama_cells import TO_THE_END, copy_in, copy_out, copy_within
 from appliance.worker.llama_embedding import BATCH_TEXTS, BATCH_TOKENS, EmbeddingModel
 from appliance.worker.llama_library import Library, load_library
@@ -44,6 +45,7 @@ class LlamaOptions:
 
     chat_model: Path
     embedding_model: Path | None
+    adapters: tuple[Adapter, ...] = ()
     threads: int
     layers: int
     attempts: Sequence[Offload] = (CPU_ONLY,)
@@ -86,7 +88,12 @@ class LlamaBackend:
             device_statuses(devices, offload),
             options.layers,
             seen,
-            stamp=cache_stamp(options.chat_model, library.build, self._model.layers),
+            stamp=cache_stamp(
+                options.chat_model,
+                *(library.build, self._model.layers),
+                *((cache_stamp(place(one)), one.scale) for one in options.adapters),
+            ),
+            adapters=", ".join(f"{place(one).name} x {one.scale:g}" for one in options.adapters),
         )
 
     @property
@@ -199,12 +206,12 @@ class LlamaBackend:
         except CannotBoot:
             self._model.free()
             raise
-        if options.embedding_model is None:
-            return
         try:
-            self._embedder = _load_embedder(
-                library, options.embedding_model, options.threads, offload
-            )
+            lay_over(library, self._model.pointer, self._context, options.adapters)
+            if options.embedding_model is not None:
+                self._embedder = _load_embedder(
+                    library, options.embedding_model, options.threads, offload
+                )
         except CannotBoot:
             binding.llama_free(self._context)
             self._model.free()
@@ -228,7 +235,13 @@ class LlamaBackend:
         return self._model.open_context(parameters)
 
     def _find_facts(
-        self, devices: tuple[DeviceStatus, ...], layers: int, seen: Seen, *, stamp: str
+        self,
+        devices: tuple[DeviceStatus, ...],
+        layers: int,
+        seen: Seen,
+        *,
+        stamp: str,
+        adapters: str,
     ) -> Facts:
         embedder = self._embedder
         return Facts(
@@ -238,6 +251,7 @@ class LlamaBackend:
             devices=devices,
             alarms=gpu_alarms(seen),
             cache_stamp=stamp,
+            adapters=adapters,
             chat_template=self._model.chat_template,
             begin_text=self._model.begin_text,
             end_text=self._model.end_text,

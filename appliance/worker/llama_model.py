@@ -49,8 +49,8 @@ class Model:
         parameters.progress_callback = callback
         library.complaints.clear()
         library.offloaded = None
-        self._pointer = binding.llama_model_load_from_file(str(path).encode(), parameters)
-        if not self._pointer:
+        self.pointer = binding.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self.pointer:
             raise CannotBoot(
                 f"the model {path} cannot be loaded: {'; '.join(library.complaints) or 'unknown'}",
                 hint="check the file with `sluice models verify`, or choose another model",
@@ -61,21 +61,21 @@ class Model:
                 f"llama.cpp put {library.offloaded} layers of {path.name} on the GPU, not {wanted}",
                 hint="lower worker.gpu_layers",
             )
-        self._vocabulary = binding.llama_model_get_vocab(self._pointer)
+        self._vocabulary = binding.llama_model_get_vocab(self.pointer)
         self.name = self.metadata("general.name") or path.stem
         self.vocabulary_size = int(binding.llama_vocab_n_tokens(self._vocabulary))
-        self.embedding_size = int(binding.llama_model_n_embd(self._pointer))
+        self.embedding_size = int(binding.llama_model_n_embd(self.pointer))
         self.can_share = not (
-            binding.llama_model_is_recurrent(self._pointer)
-            or binding.llama_model_is_hybrid(self._pointer)
+            binding.llama_model_is_recurrent(self.pointer)
+            or binding.llama_model_is_hybrid(self.pointer)
         )
-        self.trained_tokens = int(binding.llama_model_n_ctx_train(self._pointer))
-        self.layers = int(binding.llama_model_n_layer(self._pointer))
-        self.window_tokens = int(binding.llama_model_n_swa(self._pointer))  # 0: sees everything
+        self.trained_tokens = int(binding.llama_model_n_ctx_train(self.pointer))
+        self.layers = int(binding.llama_model_n_layer(self.pointer))
+        self.window_tokens = int(binding.llama_model_n_swa(self.pointer))  # 0: sees everything
 
     @property
     def chat_template(self) -> str:
-        source = binding.llama_model_chat_template(self._pointer, TEMPLATE_NAME)
+        source = binding.llama_model_chat_template(self.pointer, TEMPLATE_NAME)
         return source.decode(errors="replace") if source else ""
 
     @property
@@ -95,7 +95,7 @@ class Model:
     def metadata(self, key: str) -> str:
         """A value of the model file's metadata as text, "" when it has none."""
         room = ctypes.create_string_buffer(256)
-        length = binding.llama_model_meta_val_str(self._pointer, key.encode(), room, len(room))
+        length = binding.llama_model_meta_val_str(self.pointer, key.encode(), room, len(room))
         return room.value.decode(errors="replace") if length >= 0 else ""
 
     def tokenize(self, text: str, *, special: bool, ends: bool = False) -> list[int]:
@@ -129,7 +129,7 @@ class Model:
 
     def open_context(self, parameters: Any) -> int:
         """A context of this model (`parameters` is the library's own struct)."""
-        context = binding.llama_init_from_model(self._pointer, parameters)
+        context = binding.llama_init_from_model(self.pointer, parameters)
         if not context:
             raise CannotBoot(
                 f"there is not enough memory for the context of {self.name}",
@@ -138,7 +138,7 @@ class Model:
         return int(context)
 
     def free(self) -> None:
-        binding.llama_model_free(self._pointer)
+        binding.llama_model_free(self.pointer)
 
     def _token_text(self, token: int) -> str:
         if token < 0:

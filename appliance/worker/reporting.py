@@ -46,6 +46,7 @@ class Reporting:
                 model=self._config.model_name or facts.model,
                 embedding_model=facts.embedding_model,
                 device=facts.device,
+                adapters=facts.adapters,
                 slots=self._config.slots,
                 busy=busy,
                 context_tokens=self._config.context_tokens,
