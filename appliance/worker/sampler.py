@@ -15,6 +15,7 @@ nothing are never chosen there.
 """
 
 import ctypes
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,7 +30,7 @@ from appliance.worker.vocabulary import Vocabulary
 PENALTY_WINDOW_TOKENS = 256
 KEEP_AT_LEAST = 1  # candidates that top-p and min-p always leave
 ALLOWED_TOKENS = 256  # without top-k, a draw under a grammar is among this many
-LIKELY_CHUNK = 512  # tokens tried under a grammar before all others are sorted too
+LIKELY_TOKENS = 2_000  # tried first under a grammar; the others only when none of these fits
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
@@ -147,11 +148,11 @@ class SamplerChain:
         possible[self._vocabulary.ends] = self._automaton.may_end(self._position)
         wanted = (self._sampling.top_k or ALLOWED_TOKENS) if self._draws else 1
         found: list[int] = []
-        for token in _by_likelihood(shaped, np.flatnonzero(possible)):
-            if self._follow(token) is not None:
-                found.append(token)
-                if len(found) == wanted:
-                    break
+        for tokens in _by_likelihood(shaped, np.flatnonzero(possible)):
+            fitting = (token for token in tokens if self._follow(token) is not None)
+            found = list(itertools.islice(fitting, wanted))
+            if found:
+                break
         if not found:
             raise Invalid(
                 "the grammar allows nothing here that the model can write",
@@ -206,13 +207,13 @@ def _position(
     return position
 
 
-def _by_likelihood(logits: NDArray[np.float32], tokens: NDArray[np.intp]) -> Iterator[int]:
-    """The tokens, most likely first; the first few without sorting all."""
-    if len(tokens) > LIKELY_CHUNK:
-        split = np.argpartition(-logits[tokens], LIKELY_CHUNK)
-        likely, tokens = tokens[split[:LIKELY_CHUNK]], tokens[split[LIKELY_CHUNK:]]
-        yield from likely[np.argsort(-logits[likely])].tolist()
-    yield from tokens[np.argsort(-logits[tokens])].tolist()
+def _by_likelihood(logits: NDArray[np.float32], tokens: NDArray[np.intp]) -> Iterator[list[int]]:
+    """The likely tokens, then all others, each most likely first."""
+    if len(tokens) > LIKELY_TOKENS:
+        split = np.argpartition(-logits[tokens], LIKELY_TOKENS)
+        likely, tokens = tokens[split[:LIKELY_TOKENS]], tokens[split[LIKELY_TOKENS:]]
+        yield likely[np.argsort(-logits[likely])].tolist()
+    yield tokens[np.argsort(-logits[tokens])].tolist()
 
 
 def _candidates(tokens: NDArray[np.int32], logits: NDArray[np.float32]) -> NDArray[np.void]:
