@@ -162,6 +162,10 @@ def _cuda() -> dict[str, str]:
     compiler = shutil.which("nvcc")
     if compiler is None:
         sys.exit("the CUDA backend needs nvcc: install NVIDIA's CUDA toolkit and put it on PATH")
+    probe = [compiler, "-E", "-x", "cu", "-"]
+    text = "#include <cublas_v2.h>\n"
+    if subprocess.run(probe, input=text, text=True, capture_output=True).returncode:
+        sys.exit(f"{compiler} finds no cuBLAS: install the toolkit's libcublas-dev package")
     return {"CMAKE_CUDA_COMPILER": compiler} | _architectures()
 
 
