@@ -519,6 +519,10 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     """What a worker says of itself, refreshed every heartbeat in `worker:{id}`.
 
     `state` is ready, or draining when it takes nothing new.
+
+    `python_share` is the part of the engine's busy time outside the model's library. `used_cells`
+    of the cache hold running requests and `idle_sequences` ended ones. Of `drafted` tokens `confirmed` were
+    right.
     """
 
     id: str
@@ -541,6 +545,12 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     """LoRA adapters in force: file name x scale, comma-separated."""
     devices: tuple[DeviceStatus, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    python_share: float = 0.0
+    cache_tokens: int = 0
+    used_cells: int = 0
+    idle_sequences: int = 0
+    drafted: int = 0
+    confirmed: int = 0
 
 
 class QueueStatus(Record, frozen=True, kw_only=True):

@@ -174,6 +174,23 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "without computing them again, after a restart too; 0 keeps none.",
         ),
     ] = 2_000_000_000
+    gap_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="While answers run, prompts are computed in portions that make no answer "
+            "wait longer than this for its next token.",
+        ),
+    ] = 500
+    draft_tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="Most tokens of an answer guessed from its prompt and verified in one "
+            "step; 0 guesses never. Guessing stops by itself where it does not pay.",
+        ),
+    ] = 16
     threads: Annotated[
         int, Meta(ge=0, description="CPU threads over all workers; 0 is the physical cores.")
     ] = 0

@@ -56,6 +56,8 @@ def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerCon
         adapters=serving.adapters,
         slots=worker.slots,
         warm_sequences=worker.warm_sequences,
+        gap_ms=worker.gap_ms,
+        draft_tokens=worker.draft_tokens,
         context_tokens=worker.context_tokens,
         cache_tokens=cache_tokens(settings),
         step_tokens=max(worker.step_tokens, worker.slots),

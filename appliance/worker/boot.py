@@ -17,7 +17,7 @@ from appliance.schema import Adapter
 from appliance.worker import offload
 from appliance.worker.backend import Backend, Shape
 from appliance.worker.config import WorkerConfig
-from appliance.worker.engine import Engine
+from appliance.worker.engine import Bounds, Engine
 from appliance.worker.fake import FakeBackend
 from appliance.worker.fake_model import parse
 from appliance.worker.gpu_alarms import Seen
@@ -75,7 +75,8 @@ def build_engine(
         device=config.device,
     )
     backend = build_backend(settings, on_progress=_Percentage(progress).hear)
-    return Engine(backend, emit=emit, on_fatal=on_fatal)
+    bounds = Bounds(drafts_per_request=config.draft_tokens, gap_s=config.gap_ms / 1000)
+    return Engine(backend, emit=emit, on_fatal=on_fatal, bounds=bounds)
 
 
 def build_backend(

@@ -24,6 +24,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     adapters: tuple[Adapter, ...] = ()
     slots: int
     warm_sequences: int
+    gap_ms: int
+    draft_tokens: int
     context_tokens: int
     cache_tokens: int
     step_tokens: int

@@ -1,10 +1,11 @@
 """The engine thread: many answers at once from one model.
 
-The loop receives (and blocks only when idle), schedules, decodes, samples, embeds and emits.
-One thread owns the backend, the scheduler and every sequence; other threads only put messages
-into its mailbox. What a step brought is emitted once, after the step, in one list; what the
-receiver does with it happens on another thread. Which cells of the cache a request may use, and
-what stays warm when it ends, the scheduler decides; the engine carries it out on the backend.
+The loop receives (and blocks only when idle), schedules, drafts, decodes, samples, embeds and
+emits. Prompts are made on a thread beside it (`preparation`). One thread owns the backend, the
+scheduler and every sequence; other threads only put messages into its mailbox. What a step
+brought is emitted once, after the step, in one list; what the receiver does with it happens on
+another thread. Which cells of the cache a request may use, and what stays warm when it ends, the
+scheduler decides; the engine carries it out on the backend.
 
 A failing request never takes others with it, and a failing step takes only the requests in it.
 Steps that fail again and again mean the model is broken: then the engine gives up and says so.
@@ -19,8 +20,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.errors import Invalid, Overloaded, TooLarge
+from appliance.errors import Invalid, Overloaded
 from appliance.worker.backend import Backend, Chunk, Outcome
+from appliance.worker.draft import NO_GUESS, Drafter, Lookup
 from appliance.worker.embedding import EmbeddingQueue
 from appliance.worker.gauge import Gauge
 from appliance.worker.jobs import (
@@ -33,6 +35,7 @@ from appliance.worker.jobs import (
     StopReason,
 )
 from appliance.worker.prefix import Owner
+from appliance.worker.preparation import Preparation, Ready, Unfit
 from appliance.worker.prompts import PromptMaker
 from appliance.worker.schedule import Adopt, Cut, Scheduler, Span, Start
 from appliance.worker.sequence import Prepared, Sequence
@@ -40,7 +43,9 @@ from appliance.worker.sequence import Prepared, Sequence
 log = logging.getLogger(__name__)
 
 FAILED_STEPS_BOUND = 3  # this many failing steps in a row are a broken model
-NOT_PREPARED = Prepared(tokens=[], prompt_tokens=0, public_tokens=0, stops=())
+PREPARING_AT_MOST_S = 1.0  # an engine without other work looks up this often while it waits
+NOT_PREPARED = Prepared(tokens=[], prompt_tokens=0, public_tokens=0, stops=(), lookup=Lookup(()))
+PROMPT_AT_LEAST = 32  # tokens of prompts in a step, however long it takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,8 @@ class Bounds:
     embed_jobs: int = 256  # embedding jobs open at once
     embed_texts: int = 4096  # texts in one embedding job
     embed_step_tokens: int = 128  # embedding tokens per step while answers run
-    prepared_per_step: int = 4  # prompts tokenised between two steps
+    drafts_per_request: int = 16  # guessed tokens of one request in one step; 0 guesses never
+    gap_s: float = 0.5  # between two tokens of an answer while prompts are computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class _Arrival:
     at_s: float
 
 
-_Message = Generation | EmbedJob | _Cancel | _Threads | _Stop
+_Message = Generation | Ready | Unfit | EmbedJob | _Cancel | _Threads | _Stop
 
 
 class Engine:
@@ -98,7 +104,6 @@ class Engine:
         self._on_fatal = on_fatal
         self._bounds = bounds or Bounds()
         self._clock = clock
-        self._prompts = PromptMaker(backend)
         self._scheduler = Scheduler(backend.shape, can_share=backend.facts.can_share)
         self._embeddings = EmbeddingQueue(backend)
         self._arrived: dict[str, _Arrival] = {}
@@ -107,13 +112,16 @@ class Engine:
         self._failed_steps = 0
         self._gauge = Gauge(clock())
         self._mailbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._preparation = Preparation(PromptMaker(backend), self._mailbox.put)
+        self._drafter = Drafter(self._bounds.drafts_per_request if backend.facts.can_share else 0)
         self._request_places = threading.Semaphore(self._bounds.requests)
         self._embed_places = threading.Semaphore(self._bounds.embed_jobs)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self.status = self._gauge.status(busy=0, waiting=0, embedding=0)
+        self.status = self._gauge.status()
         self.facts = backend.facts
 
     def start(self) -> None:
+        self._preparation.start()
         self._thread.start()
 
     def submit(self, generation: Generation) -> None:
@@ -121,6 +129,7 @@ class Engine:
         if not self._request_places.acquire(blocking=False):
             raise Overloaded("the worker's queue is full", retry_after_s=1.0)
         self._mailbox.put(generation)
+        self._preparation.put(generation)
 
     def embed(self, job: EmbedJob) -> None:
         """Take an embedding job. Raises Overloaded, and Invalid when it is empty or too large."""
@@ -153,33 +162,48 @@ class Engine:
         try:
             while self._receive():
                 self._end_overdue()
-                self._prepare_arrivals()
                 spans = self._schedule()
-                if spans and self._decode(spans):
-                    self._sample([span for span in spans if span.last])
+                if spans:
+                    self._step(spans)
                 self._embed_some(answering=bool(spans))
                 self._tell()
             self._drop_all()
         except Exception as error:
             log.exception("the engine gives up")
             self._on_fatal(error)
+        finally:
+            self._preparation.stop()
 
     def _receive(self) -> bool:
-        """Take all messages; wait for one only when there is nothing to do. False is the end."""
-        idle = not (self._arrived or self._sequences or self._embeddings)
+        """Take all messages; wait for one only when there is nothing to do. False is the end.
+
+        While nothing runs, prompts that are being made are waited for: what came together starts
+        together.
+        """
+        block = not (self._sequences or self._embeddings)
+        if self._arrived and not (self._scheduler.running or self._embeddings):
+            block = True
         try:
-            message = self._mailbox.get(block=idle)
-            if idle:
+            message = self._mailbox.get(block, self._patience_s() if block else None)
+            if block:
                 self._gauge.woke(self._clock())
             while not isinstance(message, _Stop):
                 self._take(message)
-                message = self._mailbox.get(block=False)
+                block = bool(self._arrived) and not (self._scheduler.running or self._embeddings)
+                message = self._mailbox.get(block, self._patience_s() if block else None)
         except queue.Empty:
             self._report()
             return True
         return False
 
-    def _take(self, message: Generation | EmbedJob | _Cancel | _Threads) -> None:
+    def _patience_s(self) -> float | None:
+        """How long to wait for a message: no longer than to the end of a prompt's deadline."""
+        if not self._arrived:
+            return None
+        deadline_s = min(one.generation.deadline_at_s for one in self._arrived.values())
+        return min(max(deadline_s - self._clock(), 0.0), PREPARING_AT_MOST_S)
+
+    def _take(self, message: Generation | Ready | Unfit | EmbedJob | _Cancel | _Threads) -> None:
         match message:
             case Generation(request_id=request_id):
                 if request_id in self._arrived or request_id in self._sequences:
@@ -187,12 +211,26 @@ class Engine:
                     self._request_places.release()
                 else:
                     self._arrived[request_id] = _Arrival(message, self._clock())
+            case Ready() | Unfit():
+                self._take_prepared(message)
             case EmbedJob():
                 self._embeddings.add(message)
             case _Threads(count=count):
                 self._backend.use_threads(count)
             case _Cancel(request_id=request_id):
                 self._end_early(request_id, "cancelled")
+
+    def _take_prepared(self, message: Ready | Unfit) -> None:
+        request_id = message.generation.request_id
+        arrival = self._arrived.get(request_id)
+        if arrival is None or arrival.generation is not message.generation:
+            return  # it was ended while its prompt was made, or submitted twice
+        del self._arrived[request_id]
+        if isinstance(message, Ready):
+            at_s = arrival.at_s
+            self._queue(Sequence(message.generation, message.prepared, arrived_at_s=at_s))
+        else:
+            self._reject(request_id, message.reason, message.message, hint=message.hint)
 
     def _end_overdue(self) -> None:
         now_s = self._clock()
@@ -201,19 +239,6 @@ class Engine:
         for generation in (*waiting, *running):
             if generation.deadline_at_s <= now_s:
                 self._end_early(generation.request_id, "deadline")
-
-    def _prepare_arrivals(self) -> None:
-        for request_id in list(self._arrived)[: self._bounds.prepared_per_step]:
-            arrival = self._arrived.pop(request_id)
-            try:
-                prepared = self._prompts.prepare(arrival.generation)
-            except TooLarge as error:
-                self._reject(request_id, error.reason, error.message, hint=error.hint)
-            except Exception:
-                log.exception("request %s: its prompt cannot be made", request_id)
-                self._reject(request_id, "engine_error", "the prompt could not be prepared")
-            else:
-                self._queue(Sequence(arrival.generation, prepared, arrived_at_s=arrival.at_s))
 
     def _queue(self, sequence: Sequence) -> None:
         self._sequences[sequence.request_id] = sequence
@@ -246,7 +271,29 @@ class Engine:
                     self._cut([action])
         for request_id, error in refused.items():
             self._reject(request_id, error.reason, error.message, hint=error.hint)
-        return self._scheduler.plan(self._backend.shape.step_tokens, {})
+        return self._scheduler.plan(self._budget(), self._draft())
+
+    def _budget(self) -> int:
+        """Tokens for the next step: as many as the answers that run can wait for."""
+        most = self._backend.shape.step_tokens
+        decoding = len(self._scheduler.decoding)
+        if not decoding:
+            return most
+        fitting = self._gauge.all_steps.fitting(self._bounds.gap_s)
+        return most if fitting is None else max(fitting, decoding + PROMPT_AT_LEAST)
+
+    def _draft(self) -> dict[str, int]:
+        """Guess what answers say next; returns how many tokens of each guess to compute."""
+        if not self._drafter.most:
+            return {}
+        decoding = [self._sequences[one] for one in self._scheduler.decoding]
+        guesses = self._drafter.draft(
+            {sequence.request_id: sequence.lookup for sequence in decoding},
+            step_s=self._gauge.small_steps.predict,
+        )
+        for sequence in decoding:
+            sequence.guess = guesses.get(sequence.request_id, NO_GUESS)
+        return {request_id: len(guess.tokens) for request_id, guess in guesses.items()}
 
     def _open(self, sequence: Sequence, number: int) -> Invalid | None:
         """Start sampling; what is returned is why it cannot be."""
@@ -272,6 +319,13 @@ class Engine:
         for cut in cuts:
             self._backend.truncate(cut.sequence, cut.length)
 
+    def _step(self, spans: list[Span]) -> None:
+        since_s = time.perf_counter()
+        if self._decode(spans):
+            self._sample(spans)
+            tokens = sum(span.count for span in spans)
+            self._gauge.computed(tokens, time.perf_counter() - since_s)
+
     def _decode(self, spans: list[Span]) -> bool:
         """Run a step. False when it failed, and then it has fewer requests next time."""
         chunks = [self._chunk(span) for span in spans]
@@ -294,25 +348,30 @@ class Engine:
         return False
 
     def _outcome(self, chunks: list[Chunk]) -> Outcome:
+        since_s = time.perf_counter()
         try:
             return self._backend.decode(chunks)
         except Exception:
             log.exception("a step failed")
             return Outcome.BROKEN
+        finally:
+            self._gauge.native(since_s)
 
     def _chunk(self, span: Span) -> Chunk:
         sequence = self._sequences[span.request_id]
         tokens = sequence.tokens[span.start : span.start + span.count]
         if span.drafts:
-            tokens += sequence.drafts[: span.drafts]
+            tokens += sequence.guess.tokens[: span.drafts]
         return Chunk(span.sequence, tokens, span.start, int(span.last) + span.drafts)
 
     def _sample(self, spans: list[Span]) -> None:
         now_s = self._clock()
         for span in spans:
+            if not span.last:
+                continue
             sequence = self._sequences[span.request_id]
             try:
-                self._sample_span(span, sequence, now_s)
+                self._say(sequence, self._sample_span(span, sequence, now_s))
             except Invalid as error:
                 self._reject(span.request_id, error.reason, error.message, hint=error.hint)
                 continue
@@ -323,19 +382,28 @@ class Engine:
             if sequence.finish_reason:
                 self._finish(sequence, sequence.finish_reason)
 
-    def _sample_span(self, span: Span, sequence: Sequence, now_s: float) -> None:
-        """Sample row by row, as long as what was drafted is what was chosen."""
-        confirmed = 0
+    def _sample_span(self, span: Span, sequence: Sequence, now_s: float) -> str:
+        """Sample token by token, as long as what was guessed is what was chosen."""
+        texts, confirmed = [], 0
         for row in range(1 + span.drafts):
+            since_s = time.perf_counter()
             token = self._backend.sample(span.sequence, row)
+            self._gauge.native(since_s)
             self._gauge.sampled += 1
             logprob = self._backend.logprobs(span.sequence)
             sequence.logprobs.add(logprob, self._backend.piece(token))
-            self._say(sequence, self._advance(sequence, token, now_s))
-            if sequence.finish_reason or row == span.drafts or token != sequence.drafts[row]:
+            texts.append(self._advance(sequence, token, now_s))
+            if row == span.drafts or token != sequence.guess.tokens[row]:
                 break
             confirmed += 1
-        self._cut(self._scheduler.confirmed(span, confirmed))
+            if sequence.finish_reason:
+                break
+        if span.drafts:
+            self._drafter.learn(
+                sequence.lookup, sequence.guess, drafted=span.drafts, confirmed=confirmed
+            )
+            self._cut(self._scheduler.confirmed(span, confirmed))
+        return "".join(texts)
 
     def _advance(self, sequence: Sequence, token: int, now_s: float) -> str:
         if self._backend.is_end(token):
@@ -349,9 +417,12 @@ class Engine:
         if not self._embeddings:
             return
         whole_batch = self.facts.embedding_batch_tokens
-        for output in self._embeddings.step(
+        since_s = time.perf_counter()
+        outputs = self._embeddings.step(
             self._bounds.embed_step_tokens if answering else whole_batch
-        ):
+        )
+        self._gauge.native(since_s)
+        for output in outputs:
             self._outputs.append(output)
             self._embed_places.release()
 
@@ -368,6 +439,10 @@ class Engine:
             busy=self._scheduler.running,
             waiting=self._scheduler.waiting + len(self._arrived),
             embedding=len(self._embeddings),
+            used_cells=self._scheduler.tree.used_cells,
+            idle_sequences=len(self._scheduler.tree.idle),
+            drafted=self._drafter.drafted,
+            confirmed=self._drafter.confirmed,
         )
 
     def _drop_all(self) -> None:

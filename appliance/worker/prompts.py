@@ -2,6 +2,7 @@
 
 from appliance.errors import TooLarge
 from appliance.worker.backend import Backend
+from appliance.worker.draft import Lookup
 from appliance.worker.jobs import Generation
 from appliance.worker.sequence import Prepared
 from appliance.worker.template import ChatTemplate, prompt_tokens
@@ -10,7 +11,7 @@ CHARS_PER_TOKEN = 16  # no text has more in earnest; a longer prompt is refused 
 
 
 class PromptMaker:
-    """Prepares generations for one backend, on the engine thread: about 1 ms per 1,000 tokens."""
+    """Prepares generations for one backend, on any one thread: about 1 ms per 1,000 tokens."""
 
     def __init__(self, backend: Backend) -> None:
         facts = backend.facts
@@ -35,10 +36,12 @@ class PromptMaker:
         )
         if len(prompt.tokens) >= room:
             raise self._too_large()
+        tokens = prompt.tokens + resumed
         return Prepared(
-            tokens=prompt.tokens + resumed,
+            tokens=tokens,
             prompt_tokens=len(prompt.tokens),
             public_tokens=prompt.public,
+            lookup=Lookup(tokens),
             stops=(*generation.sampling.stop, *self._template.stops),
             resumed_pieces=tuple(self._backend.piece(token) for token in generation.resume_tokens),
         )

@@ -58,6 +58,12 @@ class Reporting:
                 state="draining" if draining else "ready",
                 devices=facts.devices,
                 alarms=facts.alarms,
+                python_share=round(status.python_share, 4),
+                cache_tokens=self._config.cache_tokens,
+                used_cells=status.used_cells,
+                idle_sequences=status.idle_sequences,
+                drafted=status.drafted,
+                confirmed=status.confirmed,
             )
         )
         name = keys.worker(self._worker_id)

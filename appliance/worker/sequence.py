@@ -7,6 +7,7 @@ string, or no room for another token, whichever comes first.
 
 from dataclasses import dataclass
 
+from appliance.worker.draft import NO_GUESS, Lookup
 from appliance.worker.jobs import Finished, FinishReason, Generation, Stopped, StopReason
 from appliance.worker.logprobs import LogprobQueue
 from appliance.worker.text import TextStream
@@ -24,6 +25,7 @@ class Prepared:
     prompt_tokens: int
     public_tokens: int
     stops: tuple[str, ...]
+    lookup: Lookup
     resumed_pieces: tuple[bytes, ...] = ()
 
 
@@ -34,7 +36,8 @@ class Sequence:
         self.generation = generation
         self.tokens = list(prepared.tokens)
         self.cached_tokens = 0  # those that did not have to be computed
-        self.drafts: list[int] = []  # guesses of what follows, in the step under way
+        self.lookup = prepared.lookup
+        self.guess = NO_GUESS  # what may follow, in the step under way
         self.public_tokens = prepared.public_tokens
         self.finish_reason: FinishReason | None = None
         self._prompt_tokens = prepared.prompt_tokens
@@ -79,6 +82,7 @@ class Sequence:
         """Take a sampled token. Returns the text that is certain now; may set `finish_reason`."""
         self._mark_first_token(now_s)
         self.tokens.append(token)
+        self.lookup.extend(token)
         text = self._stream.feed(piece)
         if self._stream.stopped:
             self.finish_reason = "stop"

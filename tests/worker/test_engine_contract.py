@@ -1,14 +1,15 @@
 """What every backend owes under the engine: the fake, a ChatML model, and a base model.
 
-Real models compute a token's logits with other roundings when other sequences are in the step,
-so where two tokens are nearly equal a greedy answer may part from the one made alone. Questions
-here have one likely answer, and where parting is possible a common beginning is compared.
+Real models compute a token's logits with other roundings when other tokens are in the step, so
+where two tokens are nearly equal a greedy answer may part from the one made alone: `near_ties`
+shows then that it was a tie.
 """
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from near_ties import assert_equal_up_to_a_tie
 from worker_bench import (
     GREEDY,
     SMALL,
@@ -44,13 +45,9 @@ def test_answers_stream_side_by_side(kind: Kind) -> None:
 
 
 def test_a_greedy_answer_is_the_same_alone_and_among_others(kind: Kind) -> None:
-    alone = run_jobs(kind.backend, ask("a", COUNT)).finished("a").text
-    run = run_jobs(kind.backend, ask("b", CHINESE), ask("a", COUNT), ask("c", CAPITAL))
-    among = run.finished("a").text
-    if kind.exact:
-        assert among == alone
-    else:
-        assert len(common_prefix(among, alone)) >= min(8, len(alone))
+    alone = run_jobs(kind.backend, ask("a", COUNT))
+    among = run_jobs(kind.backend, ask("b", CHINESE), ask("a", COUNT), ask("c", CAPITAL))
+    assert_equal_up_to_a_tie(kind, ask("a", COUNT), among, alone)
 
 
 def test_the_same_seed_gives_the_same_answer(kind: Kind) -> None:
@@ -151,8 +148,11 @@ def test_a_long_prompt_is_cut_into_steps_and_stops_no_answer(kind: Kind) -> None
             brought.append("long")
             engine.submit(ask("long", "word " * 120, Sampling(temperature=0, max_tokens=1)))
 
-    long_answer = Sampling(temperature=0, max_tokens=16)
-    run = run_jobs(watched, ask("a", COUNT, long_answer), expect=2, on_step=bring_the_long_one)
+    # the fake takes its time, for the long prompt is made on another thread meanwhile
+    running = ask("a", f"#slow=20 {COUNT}" if kind.exact else COUNT)
+    run = run_jobs(
+        watched, running, expect=2, on_step=bring_the_long_one, bounds=Bounds(drafts_per_request=0)
+    )
     assert run.finished("long").prompt_tokens > 3 * SMALL.step_tokens
     [runner] = {chunk.sequence for chunk in watched.steps[0]}
     shared = [step for step in watched.steps if len(step) == 2]
@@ -181,6 +181,31 @@ def test_a_conversation_longer_than_the_context_is_refused_and_the_next_is_answe
     assert run.finished("a").text
 
 
+def test_guessing_what_is_quoted_changes_no_answer_and_saves_steps(kind: Kind) -> None:
+    quoted = f"Repeat exactly, twice: {CAPITAL} {CAPITAL}"
+    if kind.exact:
+        quoted = f"[1] Question: q\nAnswer: {CAPITAL} {CAPITAL}\nMy question: #slow=2 what?"
+    job = ask("a", quoted, Sampling(temperature=0, max_tokens=24))
+    plain, guessing = Watched(kind.backend), Watched(kind.backend)
+    without = run_jobs(plain, job, bounds=Bounds(drafts_per_request=0))
+    run = run_jobs(guessing, job)
+    assert "".join(run.pieces("a")) == run.finished("a").text
+    assert_equal_up_to_a_tie(kind, job, run, without)
+    if kind.name != "gemma":  # a base model need not quote
+        assert len(guessing.steps) < len(plain.steps)
+    assert max(chunk.outputs for step in guessing.steps for chunk in step) > 1
+
+
+def test_guessing_changes_no_draw(kind: Kind) -> None:
+    """With a seed the very same tokens are drawn, for a refused guess consumes no randomness."""
+    sampling = Sampling(temperature=0.7, seed=7, max_tokens=16)
+    quoted = f"Repeat exactly: {CAPITAL} {CAPITAL}"
+    job = ask("a", quoted, sampling)
+    without = run_jobs(kind.backend, job, bounds=Bounds(drafts_per_request=0)).finished("a")
+    text = run_jobs(kind.backend, job).finished("a").text
+    assert len(common_prefix(text, without.text)) >= min(8, len(without.text))
+
+
 SECRET = "My secret is that the red key lies under the third flower pot behind the old shed."
 
 
@@ -202,7 +227,8 @@ def test_a_second_turn_computes_only_what_is_new(kind: Kind) -> None:
             )
 
     brought: list[int] = []
-    run = run_jobs(watched, first, expect=2, on_step=go_on)
+    bounds = Bounds(drafts_per_request=0)
+    run = run_jobs(watched, first, expect=2, on_step=go_on, bounds=bounds)
     end = run.finished("second")
     assert run.finished("first").cached_tokens == 0
     assert end.cached_tokens >= run.finished("first").prompt_tokens - 3
@@ -244,7 +270,8 @@ def test_a_public_beginning_is_computed_once_for_everybody(kind: Kind) -> None:
 
     alone = run_jobs(kind.backend, request(3)).finished("r3")
     watched = Watched(kind.backend)
-    run = run_jobs(watched, *(request(n) for n in range(4)))
+    bounds = Bounds(drafts_per_request=0)
+    run = run_jobs(watched, *(request(n) for n in range(4)), bounds=bounds)
     public = len(kind.backend.tokenize(rules, special=False))
     for n in range(1, 4):
         cached = run.finished(f"r{n}").cached_tokens
@@ -333,7 +360,7 @@ def test_an_import_is_embedded_a_little_per_step_while_an_answer_streams(
         ask("a", COUNT),
         EmbedJob(job_id="import", texts=texts, kind="passage"),
         EmbedJob(job_id="question", texts=("When does the canteen open?",), kind="query"),
-        bounds=Bounds(embed_step_tokens=48),
+        bounds=Bounds(embed_step_tokens=48, drafts_per_request=0),
     )
     assert len(run.embedded("import")) == len(texts)
     during = [n for n, out in enumerate(run.emitted) if any(isinstance(o, Piece) for o in out)]
