@@ -521,8 +521,8 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     `state` is ready, or draining when it takes nothing new.
 
     `python_share` is the part of the engine's busy time outside the model's library. `used_cells`
-    of the cache hold running requests and `idle_sequences` ended ones. Of `drafted` tokens `confirmed` were
-    right.
+    of the cache are occupied, partly by `idle_sequences` that have ended. Of `drafted` tokens
+    `confirmed` were right.
     """
 
     id: str

@@ -68,10 +68,10 @@ class Lookup:
     def extend(self, token: int) -> None:
         """The sequence has one more token."""
         tokens = self._tokens
-        if len(tokens) > KEY_TOKENS:
-            # The newest pair is left out, or it would be found as its own match.
-            places = self._places.setdefault((tokens[-3], tokens[-2]), [])
-            places.append(len(tokens) - 1)
+        if len(tokens) >= KEY_TOKENS:
+            # The pair that this token makes is entered with the next one, so it never finds itself.
+            places = self._places.setdefault((tokens[-2], tokens[-1]), [])
+            places.append(len(tokens))
             if len(places) > PLACES_KEPT:
                 del places[0]
         tokens.append(token)
@@ -79,7 +79,7 @@ class Lookup:
     def guess(self, most: int) -> Guess:
         """What followed the longest earlier match of the last tokens, the latest of equals."""
         tokens = self._tokens
-        if len(tokens) < KEY_TOKENS + 1 or most < 1:
+        if len(tokens) <= KEY_TOKENS or most < 1:
             return NO_GUESS
         best = place = 0
         for candidate in reversed(self._places.get((tokens[-2], tokens[-1]), ())):
