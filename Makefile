@@ -2,6 +2,7 @@
 # make test   set up what is missing, then run every test
 # make check  format, lint, types, import contracts and unit tests
 # make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
+# make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -50,6 +51,11 @@ cuda: $(VENV)/.ready
 # Without a GPU the drivers' software device stands in, which is hidden unless it is named.
 test-gpu: vulkan models
 	$(BIN)/pytest -m gpu
+
+# Goes on where it was stopped; the page and its charts are made again from all runs so far.
+bench-scheduling: $(VENV)/.ready
+	@test -n "$(TRACES)" || { echo "name the folder of the traces: make $@ TRACES=FOLDER" >&2; exit 2; }
+	nice -n 19 $(BIN)/sluice simulate --compare "$(TRACES)" --output appliance/simulator/results
 
 # The exact versions of everything, with hashes; run after changing pyproject.toml.
 lock: $(VENV)/.ready

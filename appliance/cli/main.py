@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance import __version__
+from appliance.cli.simulate import add_simulate
 from appliance.errors import EXIT_INTERNAL, EXIT_OK, SluiceError
 from appliance.runtime.options import Options
 from appliance.settings import load, models_directory
@@ -85,6 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     limiter.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
     _add_data(limiter)
     limiter.set_defaults(run=_limiter)
+
+    simulated = commands.add_parser("simulate", help="replay a trace on simulated workers")
+    add_simulate(simulated)
     return parser
 
 

@@ -321,7 +321,8 @@ class Limiter:
         others = len(self._about) - (ask.uid in self._about)
         if free > self.rules.kept_slots or not others or self.capacity < 2 * self.rules.kept_slots:
             return True
-        fair = max(1, self.capacity // (others + 1))
+        # With many users about a fair share is less than a slot; holding one is no flood.
+        fair = max(min(2, self.capacity // 2), self.capacity // (others + 1))
         return ask.priority == "person" and held < fair
 
     def _news(self, now_s: float) -> list[Action]:
