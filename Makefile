@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check bench-engine models vulkan cuda test-gpu lock clean
+.PHONY: run test check bench-engine bench-scheduling models vulkan cuda test-gpu lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null

@@ -78,10 +78,10 @@ class Board:
     def first_token(self, job: Job, now_s: float) -> None:
         self.fleet.first_token(job, now_s)
 
-    def ended(self, job: Job, output_tokens: int, now_s: float) -> None:
+    def ended(self, job: Job, now_s: float) -> None:
         """It left its slot, for whatever reason."""
         del self._running[job.id]
-        self.fleet.ended(job, output_tokens, now_s)
+        self.fleet.ended(job, now_s)
 
     def cancelled(self, job_id: int | str) -> bool:
         """Takes a waiting job out; False when it runs or is unknown."""

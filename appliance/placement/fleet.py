@@ -90,7 +90,6 @@ class Fleet:
         self.news_s = np.zeros(size)
         # Added to every estimate: nobody can be given work while this is infinite.
         self.penalty_s = np.zeros(size)
-        self.mean_output_tokens = 128.0
 
     # --- what policies ask ----------------------------------------------------------------
 
@@ -109,7 +108,8 @@ class Fleet:
         if over.max(initial=0) > 0:
             speed = self.speed
             step_s = speed.step_s + speed.output_s * self.running
-            hold_s = self.mean_output_tokens * step_s * self.pace
+            tokens = self.output_tokens / np.maximum(1, self.running + self.bound)
+            hold_s = tokens * step_s * self.pace
             wait_s = wait_s + np.maximum(0, over) * hold_s / self.slots
         return wait_s
 
@@ -206,13 +206,12 @@ class Fleet:
         self.backlog_s[worker] -= placed.input_s
         placed.prefilled = True
 
-    def ended(self, job: Job, output_tokens: int, now_s: float) -> None:
+    def ended(self, job: Job, now_s: float) -> None:
         """It left its slot."""
         placed = self._placed.pop(job.id)
         self.running[placed.worker] -= 1
         self._heard(placed.worker, now_s)
         self._unload(placed)
-        self.mean_output_tokens += 0.02 * (output_tokens - self.mean_output_tokens)
 
     def stored(self, blocks: tuple[int, ...], worker: int) -> None:
         """A worker tells what it has in its KV cache now."""

@@ -6,7 +6,6 @@ PolicyName: TypeAlias = Literal[
     "hybrid",
     "pull",
     "cost",
-    "affinity",
     "round_robin",
     "weighted_round_robin",
     "least_connections",

@@ -4,7 +4,7 @@
 `pull` names which of the first waiting jobs a worker with room takes, or None: none yet.
 `ready` says whether a worker would take one more.
 
-Baselines for the comparison: round robin, smooth weighted round robin (nginx), least
+`Cost` is a global scheduler by price alone. Baselines for the comparison: round robin, smooth weighted round robin (nginx), least
 connections, and a router like SGLang's (cache aware: shortest queue when the load is uneven,
 longest match when it is long enough, else the worker with the least cached). Ties are broken at
 random.
@@ -97,19 +97,13 @@ class LeastConnections(_Oldest):
 
 
 class Cost(_Oldest):
-    """The cheapest worker by expected time to the first token.
+    """The worker expected to give the first token soonest, what it holds of the prompt counted."""
 
-    With `affinity` a match in a worker's KV cache makes its prefill cheaper there; without, all
-    prompts are priced in full.
-    """
-
-    def __init__(self, choices: random.Random, *, affinity: bool) -> None:
+    def __init__(self, choices: random.Random) -> None:
         self._choices = choices
-        self._affinity = affinity
 
     def place(self, job: Job, fleet: Fleet, now_s: float) -> int | None:
-        matches = fleet.matches(job) if self._affinity else []
-        return _least(fleet.prices_s(job, matches), self._choices)
+        return _least(fleet.prices_s(job, fleet.matches(job)), self._choices)
 
 
 class SglangLike(_Oldest):
@@ -154,8 +148,9 @@ class Hybrid:
 
     A worker has room while the prompts ahead of it take at most `ahead_steps` full steps: a
     prompt is bound as late as possible, yet no step runs half empty. Of the first `window`
-    waiting jobs a worker takes the one with the most waiting time squared per second of prompt it
-    does not hold: short and known prompts go first, and the power of time leaves nobody behind.
+    waiting jobs a worker takes the one with the most waiting time, to a power above one, per
+    second of prompt it does not hold: short and known prompts go first, and the power of time
+    leaves nobody behind (after "highest response ratio next", Brinch Hansen 1971).
     Constants are in full steps, so that they mean the same on fast and slow machines.
     """
 
@@ -165,10 +160,10 @@ class Hybrid:
         *,
         window: int = 16,
         saving_least: float = 0.1,
-        ahead_steps: float = 1.75,
+        ahead_steps: float = 2.0,
         wait_steps: float = 1.5,
         prompt_steps: float = 5.0,
-        power: float = 2.0,
+        power: float = 1.5,
     ) -> None:
         self._choices = choices
         self.window = window
@@ -227,8 +222,8 @@ def make_policy(name: PolicyName, choices: random.Random) -> Policy:
             return Hybrid(choices)
         case "pull":
             return Pull()
-        case "cost" | "affinity":
-            return Cost(choices, affinity=name == "affinity")
+        case "cost":
+            return Cost(choices)
         case "round_robin":
             return RoundRobin()
         case "weighted_round_robin":

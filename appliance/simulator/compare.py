@@ -8,7 +8,6 @@ Seeds below 1000 are reported; parameters were tuned on seeds from 1000 on only.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import msgspec
 
@@ -28,6 +27,14 @@ TRACES = {
     "azure-code": "azure_llm_2023/AzureLLMInferenceTrace_code.csv",
 }
 VTC_TRACE = "vtc_lmsys_trace/lmsys_real_trace.csv"
+COMPARED: tuple[PolicyName, ...] = (
+    "hybrid",
+    "cost",
+    "sglang",
+    "pull",
+    "least_connections",
+    "round_robin",
+)
 LOADS = (0.5, 0.8, 0.95)
 SMALL, LARGE = (2, 4, 8), 1000
 LARGE_REQUESTS = 50_000
@@ -89,7 +96,7 @@ class Plan:
     loads: tuple[float, ...] = LOADS
     seeds: int = 10
     requests_per_worker: int = 500
-    policies: tuple[PolicyName, ...] = get_args(PolicyName)
+    policies: tuple[PolicyName, ...] = COMPARED
     fairness: bool = True
 
 

@@ -11,20 +11,18 @@ from appliance.simulator.compare import FairnessRun, FloodRun, Outcome, Placemen
 PAGE_NAME = "RESULTS.md"
 ORDER: tuple[PolicyName, ...] = (
     "hybrid",
-    "affinity",
+    "cost",
     "sglang",
     "pull",
-    "cost",
     "least_connections",
     "weighted_round_robin",
     "round_robin",
 )
 TITLES: dict[PolicyName, str] = {
     "hybrid": "hybrid",
-    "affinity": "cost + affinity",
     "sglang": "SGLang-like",
     "pull": "pull",
-    "cost": "cost",
+    "cost": "cost + affinity",
     "least_connections": "least connections",
     "weighted_round_robin": "weighted round robin",
     "round_robin": "round robin",

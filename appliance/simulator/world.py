@@ -193,7 +193,7 @@ class World:
                 self.record.first_token(request.number, request.arrival, happening.at_s, cached)
                 self._board.first_token(job, happening.at_s)
                 continue
-            self._board.ended(job, request.arrival.output_tokens, happening.at_s)
+            self._board.ended(job, happening.at_s)
             self.record.ended(request.number, request.arrival, happening.at_s)
             del self._open[request.number]
             if self._limiter is not None:

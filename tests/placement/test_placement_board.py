@@ -22,7 +22,6 @@ NAMES: list[PolicyName] = [
     "hybrid",
     "pull",
     "cost",
-    "affinity",
     "round_robin",
     "weighted_round_robin",
     "least_connections",
@@ -67,7 +66,7 @@ def test_a_prefix_does_not_bind_to_a_worker_that_is_far_behind() -> None:
 
 
 def test_a_prefix_counts_as_held_from_the_placement_on_so_a_burst_stays_together() -> None:
-    made = board("affinity", slots=64)
+    made = board("cost", slots=64)
     blocks = tuple(range(100))
     first = made.arrived(job(0, tokens=51_300, blocks=blocks), 0.0)
     assert first is not None
@@ -98,7 +97,7 @@ def test_the_waiting_work_of_a_stalled_worker_moves_and_it_gets_nothing_new() ->
 
 
 def board_least(made: Board) -> int | None:
-    return make_policy("affinity", random.Random(1)).place(job(99), made.fleet, 31.0)
+    return make_policy("cost", random.Random(1)).place(job(99), made.fleet, 31.0)
 
 
 def test_a_draining_worker_ends_what_it_runs_and_its_waiting_work_goes_first_elsewhere() -> None:
@@ -111,18 +110,18 @@ def test_a_draining_worker_ends_what_it_runs_and_its_waiting_work_goes_first_els
     assert made.arrived(job(9), 0.0) == 1
     assert made.own(0) == 0
     assert made.shared == 1
-    made.ended(ran, 5, 1.0)
+    made.ended(ran, 1.0)
     assert made.take(0, 1.0, fits) is None
 
 
 def test_a_slow_worker_is_given_less_by_policies_that_price() -> None:
-    made = board("affinity", slots=64)
+    made = board("cost", slots=64)
     for number in range(8):
         slow = job(number)
         made.fleet.placed(slow, 0, number)
         made.fleet.started(slow, float(number))
         made.fleet.first_token(slow, number + 5.0)
-        made.fleet.ended(slow, 1, number + 5.0)
+        made.fleet.ended(slow, number + 5.0)
     assert made.fleet.pace[0] > 2
     assert {made.arrived(job(50 + n), 10.0) for n in range(4)} == {1, 2}
 
@@ -177,7 +176,7 @@ class AnyHistory(RuleBasedStateMachine):
     def ends(self, data: st.DataObject) -> None:
         if self.running:
             number = data.draw(st.sampled_from(sorted(self.running)))
-            self.made.ended(self.running.pop(number)[0], 10, self.now_s)
+            self.made.ended(self.running.pop(number)[0], self.now_s)
 
     @rule(data=st.data())
     def is_cancelled(self, data: st.DataObject) -> None:
@@ -245,7 +244,7 @@ class AnyHistory(RuleBasedStateMachine):
                 taken, _ = self.running.pop(number)
                 if number not in self.first:
                     self.made.first_token(taken, self.now_s)
-                self.made.ended(taken, 10, self.now_s)
+                self.made.ended(taken, self.now_s)
             for worker in range(WORKERS):
                 self.takes(worker, True)
         assert not self.waiting

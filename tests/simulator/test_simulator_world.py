@@ -173,7 +173,6 @@ POLICIES: list[PolicyName] = [
     "hybrid",
     "pull",
     "cost",
-    "affinity",
     "round_robin",
     "weighted_round_robin",
     "least_connections",
