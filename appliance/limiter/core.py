@@ -5,13 +5,14 @@ tokens in its user's budgets when it arrives, waits in a line that is fair by se
 a slot under a lease while it runs, and is settled by what it really used (or refunded) at its
 end. What cannot start before its deadline is refused on arrival, not after the wait.
 
-The last free slot is kept for a person who holds less than a fair share, as long as more than
-one user is about: a flooder may fill all others, never that one. Background work is last for
-every slot and never takes the last one while people are about.
+The last free slots (one, or a small share of many) are kept for people who hold much less than
+the largest holder, as long as more than one user is about: a flooder may fill all others, never
+those. Background work is last for every slot and never takes the kept ones while people are about.
 
 Times are monotonic seconds; the caller owns the clock. A clock that steps back changes nothing.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -38,7 +39,7 @@ USERS_ABOUT = 4096
 
 @dataclass(frozen=True)
 class Rules:
-    """The limiter's settings. `kept_slots` apply from twice as many slots on."""
+    """The limiter's settings. `kept_share` of all slots, at least one of two, is kept free."""
 
     tiers: dict[str, Tier] = field(default_factory=lambda: {"standard": Tier()})
     waiting: int = 512
@@ -46,7 +47,7 @@ class Rules:
     age_s: float = 120.0
     patience_s: float = 60.0
     shortest_first: bool = False
-    kept_slots: int = 1
+    kept_share: float = 0.02
     lease_s: float = float("inf")
     news_interval_s: float = 1.0
     no_worker_after_s: float = 60.0
@@ -319,10 +320,12 @@ class Limiter:
             return False
         free = self.capacity - len(self._running)
         others = len(self._about) - (ask.uid in self._about)
-        if free > self.rules.kept_slots or not others or self.capacity < 2 * self.rules.kept_slots:
+        kept = math.ceil(self.rules.kept_share * self.capacity)
+        if free > kept or not others or self.capacity < 2 * kept:
             return True
-        # With many users about a fair share is less than a slot; holding one is no flood.
-        fair = max(min(2, self.capacity // 2), self.capacity // (others + 1))
+        # Kept from whoever holds more than half of what the largest holder does. An equal share
+        # would be too strict: most users never claim theirs. Holding one or two is no flood.
+        fair = max(min(2, self.capacity // 2), max(self._held.values(), default=0) / 2)
         return ask.priority == "person" and held < fair
 
     def _news(self, now_s: float) -> list[Action]:

@@ -4,10 +4,10 @@
 `pull` names which of the first waiting jobs a worker with room takes, or None: none yet.
 `ready` says whether a worker would take one more.
 
-`Cost` is a global scheduler by price alone. Baselines for the comparison: round robin, smooth weighted round robin (nginx), least
-connections, and a router like SGLang's (cache aware: shortest queue when the load is uneven,
-longest match when it is long enough, else the worker with the least cached). Ties are broken at
-random.
+`Cost` is a global scheduler by price alone. The rest are baselines for the comparison: round
+robin, smooth weighted round robin (nginx), least connections, and a router like SGLang's (cache
+aware: shortest queue when the load is uneven, longest match when it is long enough, else the
+worker with the least cached). Ties are broken at random.
 """
 
 import random

@@ -98,7 +98,7 @@ def test_the_user_served_least_is_next() -> None:
 
 def test_shares_follow_the_weights_of_the_tiers() -> None:
     tiers = {"standard": Tier(), "double": Tier(weight=2.0)}
-    made = limiter(Rules(tiers=tiers, half_life_s=float("inf"), kept_slots=0))
+    made = limiter(Rules(tiers=tiers, half_life_s=float("inf"), kept_share=0.0))
     made.arrived(ask("start", "z"), 0.0)
     for number in range(30):
         made.arrived(ask(f"a{number}", "a"), 0.0)
@@ -121,7 +121,7 @@ def test_a_user_who_was_away_has_earned_nothing() -> None:
 
 
 def test_background_goes_last_until_it_has_waited_long_enough() -> None:
-    made = limiter(Rules(age_s=100.0, kept_slots=0))
+    made = limiter(Rules(age_s=100.0, kept_share=0.0))
     made.arrived(ask("running"), 0.0)
     made.arrived(ask("task", "system", priority="background"), 0.0)
     made.arrived(ask("person"), 1.0)
@@ -242,7 +242,7 @@ def test_the_shortest_of_ones_own_goes_first_but_the_oldest_is_not_forgotten() -
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 400)), min_size=1, max_size=25))
 def test_places_are_the_order_in_which_one_slot_serves(arrivals: list[tuple[str, int]]) -> None:
-    rules = Rules(half_life_s=float("inf"), kept_slots=0, news_interval_s=float("inf"))
+    rules = Rules(half_life_s=float("inf"), kept_share=0.0, news_interval_s=float("inf"))
     made = limiter(rules)
     made.arrived(ask("running", "z"), 0.0)
     for number, (uid, output) in enumerate(arrivals):
