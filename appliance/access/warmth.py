@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 HISTORY_TURNS = 200
 CONTROL_ENTRIES = 1_000
+STAND_IN = "?"  # for the question nobody has asked yet; the prompt is computed up to it
 
 
 class Warmth:
@@ -67,7 +68,7 @@ class Warmth:
             today=datetime.date.min,
             history_chars=self._settings.sessions.history_chars,
         )
-        unasked = ChatMessage(role="user", content="")
+        unasked = ChatMessage(role="user", content=STAND_IN)
         wanted = Warming(
             session_id=session.id, uid=session.uid, messages=(*prompt.messages[:-1], unasked)
         )

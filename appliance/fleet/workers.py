@@ -21,7 +21,7 @@ COMPUTE_ENVIRONMENT: Mapping[str, str] = {
     # machine makes an answer several times slower; without any spin a quiet machine loses a third.
     "GOMP_SPINCOUNT": "1000",
 }
-STOP_SPARE_S = 2.0  # a worker that drains is given its time, then this to leave
+STOP_SPARE_S = 8.0  # a worker that drains is given its time, then this to save its cache
 
 
 def physical_cores() -> int:

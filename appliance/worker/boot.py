@@ -15,6 +15,7 @@ import psutil
 from appliance.errors import CannotBoot, Invalid, NotFound, SluiceError
 from appliance.schema import Adapter
 from appliance.worker import offload
+from appliance.worker.archive import Archive
 from appliance.worker.backend import Backend, Shape
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Bounds, Engine
@@ -75,8 +76,15 @@ def build_engine(
         device=config.device,
     )
     backend = build_backend(settings, on_progress=_Percentage(progress).hear)
+    archive = None
+    if config.snapshot_bytes and config.snapshot_directory:
+        archive = Archive(
+            Path(config.snapshot_directory),
+            bound_bytes=config.snapshot_bytes,
+            stamp=backend.facts.cache_stamp,
+        )
     bounds = Bounds(drafts_per_request=config.draft_tokens, gap_s=config.gap_ms / 1000)
-    return Engine(backend, emit=emit, on_fatal=on_fatal, bounds=bounds)
+    return Engine(backend, emit=emit, on_fatal=on_fatal, bounds=bounds, archive=archive)
 
 
 def build_backend(

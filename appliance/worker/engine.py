@@ -17,10 +17,11 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance.errors import Invalid, Overloaded
+from appliance.worker.archive import Archive, Found
 from appliance.worker.backend import Backend, Chunk, Outcome
 from appliance.worker.draft import NO_GUESS, Drafter, Lookup
 from appliance.worker.embedding import EmbeddingQueue
@@ -34,10 +35,11 @@ from appliance.worker.jobs import (
     Rejected,
     StopReason,
 )
+from appliance.worker.keeper import IDLE_S, Keeper
 from appliance.worker.prefix import Owner
 from appliance.worker.preparation import Preparation, Ready, Unfit
 from appliance.worker.prompts import PromptMaker
-from appliance.worker.schedule import Adopt, Cut, Scheduler, Span, Start
+from appliance.worker.schedule import Adopt, Cut, Leave, Restore, Scheduler, Span, Start
 from appliance.worker.sequence import Prepared, Sequence
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ FAILED_STEPS_BOUND = 3  # this many failing steps in a row are a broken model
 PREPARING_AT_MOST_S = 1.0  # an engine without other work looks up this often while it waits
 NOT_PREPARED = Prepared(tokens=[], prompt_tokens=0, public_tokens=0, stops=(), lookup=Lookup(()))
 PROMPT_AT_LEAST = 32  # tokens of prompts in a step, however long it takes
+WARMING_STEP_TOKENS = 64  # a person who comes meanwhile waits for no more than that
+WARM_SESSIONS_TOLD = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,11 @@ class _Threads:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Forget:
+    session_id: str
+
+
 class _Stop:
     pass
 
@@ -80,7 +89,8 @@ class _Arrival:
     at_s: float
 
 
-_Message = Generation | Ready | Unfit | EmbedJob | _Cancel | _Threads | _Stop
+_Work = Generation | Ready | Unfit | Found | EmbedJob | _Cancel | _Forget | _Threads
+_Message = _Work | _Stop
 
 
 class Engine:
@@ -97,6 +107,7 @@ class Engine:
         emit: Callable[[list[Output]], None],
         on_fatal: Callable[[Exception], None],
         bounds: Bounds | None = None,
+        archive: Archive | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
@@ -105,6 +116,9 @@ class Engine:
         self._bounds = bounds or Bounds()
         self._clock = clock
         self._scheduler = Scheduler(backend.shape, can_share=backend.facts.can_share)
+        self._keeper = Keeper(backend, self._scheduler, archive)
+        self._searching: dict[str, Owner] = {}  # requests that wait for an answer of the archive
+        self._deleted: set[str] = set()  # sessions of running requests that are not kept
         self._embeddings = EmbeddingQueue(backend)
         self._arrived: dict[str, _Arrival] = {}
         self._sequences: dict[str, Sequence] = {}
@@ -118,10 +132,12 @@ class Engine:
         self._embed_places = threading.Semaphore(self._bounds.embed_jobs)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.status = self._gauge.status()
+        self.warm_sessions: tuple[str, ...] = ()  # replaced as a whole, like the status
         self.facts = backend.facts
 
     def start(self) -> None:
         self._preparation.start()
+        self._keeper.start(self._mailbox.put)
         self._thread.start()
 
     def submit(self, generation: Generation) -> None:
@@ -147,6 +163,10 @@ class Engine:
         """Compute with this many CPU threads from the next step on."""
         self._mailbox.put(_Threads(count))
 
+    def forget(self, session_id: str) -> None:
+        """Let nothing of a session stay in the cache or on disk."""
+        self._mailbox.put(_Forget(session_id))
+
     def stop(self) -> None:
         """End the thread after the current step. Open requests get no output any more."""
         self._mailbox.put(_Stop())
@@ -167,6 +187,7 @@ class Engine:
                     self._step(spans)
                 self._embed_some(answering=bool(spans))
                 self._tell()
+            self._keeper.finish()
             self._drop_all()
         except Exception as error:
             log.exception("the engine gives up")
@@ -177,33 +198,46 @@ class Engine:
     def _receive(self) -> bool:
         """Take all messages; wait for one only when there is nothing to do. False is the end.
 
-        While nothing runs, prompts that are being made are waited for: what came together starts
-        together.
+        While nothing runs, prompts that are being made or looked for on disk are waited for: what
+        came together starts together.
         """
-        block = not (self._sequences or self._embeddings)
-        if self._arrived and not (self._scheduler.running or self._embeddings):
-            block = True
+        waits = self._waits()
         try:
-            message = self._mailbox.get(block, self._patience_s() if block else None)
-            if block:
+            message = self._mailbox.get(waits, self._patience_s())
+            if waits:
                 self._gauge.woke(self._clock())
             while not isinstance(message, _Stop):
                 self._take(message)
-                block = bool(self._arrived) and not (self._scheduler.running or self._embeddings)
-                message = self._mailbox.get(block, self._patience_s() if block else None)
+                waits = self._is_more_coming and self._waits()
+                message = self._mailbox.get(waits, self._patience_s())
         except queue.Empty:
+            if waits and not self._is_more_coming:
+                self._keeper.save_idle(lambda: not self._mailbox.empty())
             self._report()
             return True
         return False
 
+    @property
+    def _is_more_coming(self) -> bool:
+        """Whether prompts are being made, or looked for on disk."""
+        return bool(self._arrived or self._searching)
+
+    def _waits(self) -> bool:
+        """Whether there is nothing to compute, or not before what is coming."""
+        if self._scheduler.running or self._embeddings:
+            return False
+        return self._is_more_coming or not self._scheduler.waiting
+
     def _patience_s(self) -> float | None:
-        """How long to wait for a message: no longer than to the end of a prompt's deadline."""
-        if not self._arrived:
-            return None
-        deadline_s = min(one.generation.deadline_at_s for one in self._arrived.values())
+        """How long to wait for a message: no longer than to a deadline of what is coming."""
+        if not self._is_more_coming:
+            return IDLE_S if self._keeper.has_unsaved else None
+        coming = [arrival.generation for arrival in self._arrived.values()]
+        coming += [self._sequences[request_id].generation for request_id in self._searching]
+        deadline_s = min(generation.deadline_at_s for generation in coming)
         return min(max(deadline_s - self._clock(), 0.0), PREPARING_AT_MOST_S)
 
-    def _take(self, message: Generation | Ready | Unfit | EmbedJob | _Cancel | _Threads) -> None:
+    def _take(self, message: _Work) -> None:
         match message:
             case Generation(request_id=request_id):
                 if request_id in self._arrived or request_id in self._sequences:
@@ -219,6 +253,11 @@ class Engine:
                 self._backend.use_threads(count)
             case _Cancel(request_id=request_id):
                 self._end_early(request_id, "cancelled")
+            case Found(request_id=request_id):
+                if request_id in self._searching:
+                    self._submit(self._sequences[request_id], saved=self._keeper.take(message))
+            case _Forget(session_id=session_id):
+                self._forget_session(session_id)
 
     def _take_prepared(self, message: Ready | Unfit) -> None:
         request_id = message.generation.request_id
@@ -254,8 +293,17 @@ class Engine:
             session=generation.session_id,
             public_tokens=sequence.public_tokens,
         )
+        self._searching[sequence.request_id] = owner
+        if not self._keeper.search(sequence, owner):
+            self._submit(sequence, saved=0)
+
+    def _submit(self, sequence: Sequence, *, saved: int) -> None:
         self._scheduler.submit(
-            sequence.request_id, sequence.tokens, owner=owner, new_tokens=sequence.new_tokens
+            sequence.request_id,
+            sequence.tokens,
+            owner=self._searching.pop(sequence.request_id),
+            new_tokens=sequence.new_tokens,
+            saved=saved,
         )
 
     def _schedule(self) -> list[Span]:
@@ -267,7 +315,9 @@ class Engine:
                         refused[request_id] = error
                 case Adopt():
                     self._adopt(action)
-                case Cut():
+                case Restore():
+                    self._restore(action)
+                case Cut() | Leave():
                     self._cut([action])
         for request_id, error in refused.items():
             self._reject(request_id, error.reason, error.message, hint=error.hint)
@@ -276,6 +326,8 @@ class Engine:
     def _budget(self) -> int:
         """Tokens for the next step: as many as the answers that run can wait for."""
         most = self._backend.shape.step_tokens
+        if all(one.generation.prefill_only for one in self._sequences.values()):
+            return WARMING_STEP_TOKENS
         decoding = len(self._scheduler.decoding)
         if not decoding:
             return most
@@ -315,9 +367,17 @@ class Engine:
         else:
             self._cut(self._scheduler.unshared(adopt))
 
-    def _cut(self, cuts: list[Cut]) -> None:
+    def _restore(self, restore: Restore) -> None:
+        tokens = self._keeper.restore(restore)
+        self._scheduler.restored(restore.request_id, tokens)
+        self._sequences[restore.request_id].cached_tokens = tokens
+
+    def _cut(self, cuts: Iterable[Cut | Leave]) -> None:
         for cut in cuts:
-            self._backend.truncate(cut.sequence, cut.length)
+            if isinstance(cut, Leave):
+                self._keeper.leave(cut)
+            else:
+                self._backend.truncate(cut.sequence, cut.length)
 
     def _step(self, spans: list[Span]) -> None:
         since_s = time.perf_counter()
@@ -384,6 +444,9 @@ class Engine:
 
     def _sample_span(self, span: Span, sequence: Sequence, now_s: float) -> str:
         """Sample token by token, as long as what was guessed is what was chosen."""
+        if sequence.generation.prefill_only:
+            sequence.finish_reason = "length"
+            return ""
         texts, confirmed = [], 0
         for row in range(1 + span.drafts):
             since_s = time.perf_counter()
@@ -444,6 +507,7 @@ class Engine:
             drafted=self._drafter.drafted,
             confirmed=self._drafter.confirmed,
         )
+        self.warm_sessions = tuple(self._scheduler.tree.sessions[:WARM_SESSIONS_TOLD])
 
     def _drop_all(self) -> None:
         """Leave an empty cache behind."""
@@ -493,9 +557,28 @@ class Engine:
 
     def _forget(self, request_id: str, *, keep: bool = False) -> None:
         """Let go of a request; with `keep` what was computed for it stays warm."""
-        self._sequences.pop(request_id, None)
+        sequence = self._sequences.pop(request_id, None)
+        self._searching.pop(request_id, None)
+        self._keeper.drop(request_id)
+        session_id = sequence.generation.session_id if sequence else ""
         number = self._scheduler.sequence(request_id)
         if number is not None:
             self._backend.close(number)
+        keep = keep and session_id not in self._deleted
         self._cut(self._scheduler.remove(request_id, keep=keep))
+        if keep and number is not None:
+            self._keeper.parked(number)
+        if session_id not in self._open_sessions():
+            self._deleted.discard(session_id)
         self._request_places.release()
+
+    def _forget_session(self, session_id: str) -> None:
+        if session_id in self._open_sessions():
+            self._deleted.add(session_id)
+        self._cut(self._scheduler.forget(session_id))
+        self._keeper.forget(session_id)
+
+    def _open_sessions(self) -> set[str]:
+        arrived = [arrival.generation for arrival in self._arrived.values()]
+        running = [sequence.generation for sequence in self._sequences.values()]
+        return {generation.session_id for generation in (*arrived, *running)}

@@ -28,6 +28,9 @@ class Generation:
 
     `scope` is whose text it is: what is computed for it is reused for the same scope only, except
     for what the messages mark as public. An empty scope reuses nothing private.
+
+    With `prefill_only` nothing is answered: the prompt is computed up to where the text of its
+    last message would begin, in small steps, and stays warm for the session.
     """
 
     request_id: str
@@ -35,6 +38,7 @@ class Generation:
     sampling: Sampling
     scope: str = ""
     session_id: str = ""
+    prefill_only: bool = False
     resume_text: str = ""
     resume_tokens: tuple[int, ...] = ()
     deadline_at_s: float = math.inf

@@ -25,7 +25,7 @@ from appliance.worker.jobs import Output
 
 log = logging.getLogger("sluice.worker")
 
-JOIN_TIMEOUT_S = 5.0
+JOIN_TIMEOUT_S = 10.0
 
 
 def main_supervised() -> int:

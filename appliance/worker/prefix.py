@@ -82,6 +82,16 @@ class PrefixTree:
         """Idle sequences, the least recently used first."""
         return list(self._idle)
 
+    @property
+    def sessions(self) -> list[str]:
+        """Sessions that have a sequence here: those of running requests, then the idle ones."""
+        running = [one for one in self._residents if one not in self._idle]
+        owners = [self.owner(one) for one in (*running, *reversed(self._idle))]
+        return list(dict.fromkeys(owner.session for owner in owners if owner.session))
+
+    def owner(self, sequence: int) -> Owner:
+        return self._residents[sequence].owner
+
     def length(self, sequence: int) -> int:
         """How many cells a sequence holds."""
         return self._residents[sequence].length

@@ -26,8 +26,11 @@ class PromptMaker:
         chars = len(generation.resume_text) + sum(len(one.content) for one in generation.messages)
         if chars > CHARS_PER_TOKEN * room:
             raise self._too_large()
+        parts = self._template.render(generation.messages)
+        if generation.prefill_only:
+            parts = parts[: max(n for n, part in enumerate(parts) if not part.trusted)]
         prompt = prompt_tokens(
-            self._template.render(generation.messages),
+            parts,
             lambda text, special: self._backend.tokenize(text, special=special),
             self._backend.facts.begin_token,
         )

@@ -53,6 +53,7 @@ class Reporting:
                 tokens_per_s=round(status.tokens_per_s, 1),
                 embedding_size=facts.embedding_size,
                 pid=os.getpid(),
+                warm=self._engine.warm_sessions,
                 pool=self._config.pool,
                 threads=self._threads,
                 state="draining" if draining else "ready",

@@ -57,7 +57,28 @@ class Cut:
     length: int = 0
 
 
-Action = Start | Adopt | Cut
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """`sequence`, which is empty, is to get the first `tokens` cells of the request's snapshot.
+
+    `Scheduler.restored` is to be told when that is done.
+    """
+
+    request_id: str
+    sequence: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leave:
+    """An idle sequence of a session is about to lose all its cells, which hold these tokens."""
+
+    sequence: int
+    owner: Owner
+    tokens: Tokens
+
+
+Action = Start | Adopt | Cut | Restore | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +103,7 @@ class _Waiting:
     tokens: Tokens
     owner: Owner
     reserve: int
+    saved: int  # tokens of these that a snapshot has
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +116,7 @@ class _Running:
     length: int  # tokens known: prompt, resumed and sampled ones
     cached: int = 0  # tokens of these that the cache holds
     fresh: bool = True  # has computed nothing yet
+    restoring: bool = False  # a snapshot is being put into its sequence
     # by earlier request that was computing its prompt: length of the common usable prefix
     common: dict[str, int] = field(default_factory=dict)
 
@@ -135,16 +158,23 @@ class Scheduler:
         return sum(one.reserve - one.cached for one in self._running.values())
 
     def submit(
-        self, request_id: str, tokens: Sequence[int] | Tokens, *, owner: Owner, new_tokens: int
+        self,
+        request_id: str,
+        tokens: Sequence[int] | Tokens,
+        *,
+        owner: Owner,
+        new_tokens: int,
+        saved: int = 0,
     ) -> None:
         """Queue a request with these known tokens that may add up to `new_tokens`.
 
-        Answers are cut where the request's context ends.
+        Of the first `saved` tokens there is a snapshot. Answers are cut where the request's
+        context ends.
         """
         assert 0 < len(tokens) < self._shape.context_tokens, "the caller rejects what does not fit"
         reserve = min(len(tokens) + new_tokens, self._shape.context_tokens)
         known = np.asarray(tokens, dtype=np.int32)
-        self._waiting.append(_Waiting(request_id, known, owner, reserve))
+        self._waiting.append(_Waiting(request_id, known, owner, reserve, saved))
 
     def advance(self) -> list[Action]:
         """Admit what fits and share what can be shared: to be carried out in this order."""
@@ -152,12 +182,14 @@ class Scheduler:
         while self._waiting and len(self._running) < self._shape.slots:
             head = self._waiting[0]
             match = self._match(head.tokens, head.owner)
+            if match and head.saved >= match.tokens + SHARED_AT_LEAST:
+                match = None  # the snapshot has more
             if not self._fits(head, match):
                 break
             self._waiting.popleft()
             self._admit(head, match, actions)
         for one in self._running.values():
-            if one.fresh and one.common and not self._held(one):
+            if one.fresh and one.common and not one.restoring and not self._held(one):
                 match = self._match(one.tokens, one.owner)
                 if match and match.tokens >= one.cached + SHARED_AT_LEAST:
                     self._adopt(one, match, actions)
@@ -198,6 +230,13 @@ class Scheduler:
         one.cached += span.count
         one.fresh = False
 
+    def restored(self, request_id: str, tokens: int) -> None:
+        """A snapshot gave a request its first cells; none when it could not be used."""
+        one = self._running[request_id]
+        one.restoring = False
+        self.tree.extend(one.sequence, one.tokens[:tokens].tolist())
+        one.cached = tokens
+
     def sampled(self, request_id: str) -> None:
         """A running request has one more known token."""
         one = self._running[request_id]
@@ -237,20 +276,34 @@ class Scheduler:
         one = self._running.get(request_id)
         return one.sequence if one else None
 
-    def remove(self, request_id: str, *, keep: bool) -> list[Cut]:
+    def remove(self, request_id: str, *, keep: bool) -> list[Cut | Leave]:
         """Forget a request wherever it is; with `keep` its cells stay warm for another."""
         one = self._running.pop(request_id, None)
         if one is None:
             self._waiting = deque(w for w in self._waiting if w.request_id != request_id)
             return []
         if keep and self._can_share:
-            return [Cut(sequence) for sequence in self.tree.park(one.sequence)]
+            oldest = self._leaving(self.tree.idle[:1])
+            released = self.tree.park(one.sequence)
+            actions: list[Cut | Leave] = [
+                leave
+                for leave in oldest
+                if leave.sequence in released and leave.owner.session != one.owner.session
+            ]
+            return actions + [Cut(sequence) for sequence in released]
         self.tree.release(one.sequence)
         return [Cut(one.sequence)]
 
     def clear(self) -> list[Cut]:
         """Let nothing stay warm."""
         cuts = [Cut(sequence) for sequence in self.tree.idle]
+        for cut in cuts:
+            self.tree.release(cut.sequence)
+        return cuts
+
+    def forget(self, session: str) -> list[Cut]:
+        """Let nothing of a session stay warm."""
+        cuts = [Cut(idle) for idle in self.tree.idle if self.tree.owner(idle).session == session]
         for cut in cuts:
             self.tree.release(cut.sequence)
         return cuts
@@ -292,8 +345,20 @@ class Scheduler:
         for idle in self.tree.idle:
             if self.tree.used_cells + self.reserved_cells <= self._shape.cache_tokens:
                 break
+            actions += self._leaving([idle])
             self.tree.release(idle)
             actions.append(Cut(idle))
+        if not match and head.saved >= SHARED_AT_LEAST:
+            one.restoring = True
+            actions.append(Restore(head.request_id, sequence, head.saved))
+
+    def _leaving(self, sequences: list[int]) -> list[Leave]:
+        """What is to be told of those that belong to a session."""
+        return [
+            Leave(one, owner, np.asarray(self.tree.tokens(one), dtype=np.int32))
+            for one in sequences
+            if (owner := self.tree.owner(one)).session
+        ]
 
     def _adopt(self, one: _Running, match: Match, actions: list[Action]) -> None:
         self.tree.truncate(one.sequence, 0)

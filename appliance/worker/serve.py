@@ -35,6 +35,7 @@ from appliance.worker.endings import ending, usage
 from appliance.worker.engine import Engine
 from appliance.worker.held import Job, may_start
 from appliance.worker.reporting import Reporting
+from appliance.worker.warmup import Warmup
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Server:
         self._reporting = Reporting(self._bus, config, engine, self.worker_id)
         self._jobs: dict[str, Job] = {}
         self._embedding = Embedding(self._bus, config, engine)
+        self._warmup = Warmup(self._bus, config, engine, is_idle=lambda: not self._jobs)
         self._outputs: asyncio.Queue[list[jobs.Output]] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -73,7 +75,7 @@ class Server:
         """Serves until stopped. `ready` is called once the first report is stored."""
         await self._until_back(self._reporting.arrive)
         ready()
-        taking = [self._take]
+        taking = [self._take, self._warmup.take]
         if self._engine.facts.embedding_size:
             taking.append(self._embedding.take)
         loops = [*taking, self._listen, self._report]
@@ -202,6 +204,7 @@ class Server:
                 tokens = await self._bus.get(keys.tokens(job.request_id)) or b""
         resumed = leases.unpacked(tokens)
         job.tokens = len(resumed)
+        self._warmup.give_way()
         job.computing = True
         remaining_s = (job.work.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
         self._engine.submit(
@@ -222,6 +225,7 @@ class Server:
         stream = keys.control(self._config.pool)
         newest = await blocking.xrevrange(stream, count=1)
         cursor = newest[0][0].decode() if newest else "0-0"
+        await self._warmup.forget_deleted()
         while True:
             for _, rows in await blocking.xread({stream: cursor}, block=BLOCK_MS):
                 for row_id, fields in rows:
@@ -229,6 +233,8 @@ class Server:
                     self._hear(fields)
 
     def _hear(self, fields: Fields) -> None:
+        if b"forget" in fields:
+            self._engine.forget(fields[b"forget"].decode())
         request_id = fields.get(b"cancel", b"").decode()
         job = self._jobs.get(request_id)
         if job is not None:
@@ -328,6 +334,8 @@ class Server:
         if isinstance(output, jobs.Embedded | jobs.EmbedFailed):
             await self._embedding.answer(output)
             return
+        if await self._warmup.ended(output.request_id):
+            return
         job = self._job(output.request_id)
         if job is None or isinstance(output, jobs.Piece):
             return
@@ -371,6 +379,7 @@ class Server:
         if self._jobs.get(job.request_id) is job:
             del self._jobs[job.request_id]
         self._room.set()
+        self._warmup.changed()
 
     # -- who we are
 

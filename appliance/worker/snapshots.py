@@ -125,10 +125,6 @@ class Snapshots:
             return None  # another worker has written a newer one that goes another way
         return _snapshot(label, cells)
 
-    def reject(self, match: Match) -> None:
-        """The model would not take the cells of a file that verified: it is of no use."""
-        self._drop(match.path, DamagedError("the model does not take it"))
-
     def forget(self, session_id: str) -> None:
         """Remove everything there is of a session."""
         erase(self._directory, session_id)

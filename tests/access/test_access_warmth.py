@@ -99,7 +99,7 @@ async def test_what_is_asked_for_is_the_beginning_of_the_next_prompt(bus: Bus) -
         "first answer",
         "as sent 1",
         "second answer",
-        "",
+        "?",
     ]
     assert (wanted.session_id, wanted.uid) == (session.id, "ann")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from appliance.errors import Invalid
 from appliance.worker.backend import Shape
 from appliance.worker.prefix import Owner
-from appliance.worker.schedule import Adopt, Cut, Scheduler, Span, Start
+from appliance.worker.schedule import Adopt, Cut, Leave, Restore, Scheduler, Span, Start
 
 pytestmark = pytest.mark.unit
 
@@ -30,6 +30,8 @@ class Arrival:
     public: int
     leaves_after: int | None  # cancelled after so many steps, None: runs to its end
     kept: bool  # whether its cells may stay warm
+    saved: int  # of its tokens there is a snapshot
+    restores: bool  # whether the snapshot can be used
 
     def tokens(self, number: int) -> list[int]:
         return [
@@ -65,6 +67,8 @@ arrival_lists = st.lists(
         public=st.integers(0, 40),
         leaves_after=st.none() | st.integers(0, 10),
         kept=st.booleans(),
+        saved=st.just(0) | st.integers(0, 59),
+        restores=st.booleans(),
     ),
     max_size=12,
 )
@@ -137,6 +141,7 @@ class Ledger:
                         scope=arrival.scope, session=arrival.session, public_tokens=arrival.public
                     ),
                     new_tokens=arrival.new_tokens,
+                    saved=min(arrival.saved, arrival.length - 1),
                 )
                 self.order.append(request_id)
 
@@ -154,7 +159,31 @@ class Ledger:
                 case Cut(sequence=sequence, length=length):
                     assert sequence not in self.running.values(), "only idle ones make room"
                     self.cache.cut(sequence, length)
+                case Leave():
+                    self.see_leaving(action)
+                case Restore():
+                    self.restore(action)
         assert len(self.running) <= self.shape.slots
+
+    def see_leaving(self, leave: Leave) -> None:
+        """What leaves is told while its cells are still there."""
+        assert leave.sequence not in self.running.values()
+        held = [cell.token for cell in self.cache.held(leave.sequence)]
+        assert leave.tokens.tolist() == held
+        assert leave.owner.session
+
+    def restore(self, restore: Restore) -> None:
+        arrival, known = self.arrivals[restore.request_id], self.known[restore.request_id]
+        assert restore.sequence == self.running[restore.request_id]
+        assert not self.cache.held(restore.sequence), "cells are restored into an empty sequence"
+        assert restore.tokens == min(arrival.saved, arrival.length - 1)
+        tokens = known[: restore.tokens] if arrival.restores else []
+        for position, token in enumerate(tokens):
+            public = position < arrival.public
+            cell = Cell(token, position, public, {arrival.scope}, {restore.sequence})
+            self.cache.cells.append(cell)
+        assert len(self.cache.cells) <= self.shape.cache_tokens, "room was made before"
+        self.scheduler.restored(restore.request_id, len(tokens))
 
     def adopt(self, adopt: Adopt) -> None:
         arrival, known = self.arrivals[adopt.request_id], self.known[adopt.request_id]
@@ -233,6 +262,9 @@ class Ledger:
         assert sequence is not None or not cuts
         assert keep or sequence in [cut.sequence for cut in cuts] or sequence is None
         for cut in cuts:
+            if isinstance(cut, Leave):
+                self.see_leaving(cut)
+                continue
             assert cut.sequence not in self.running.values()
             self.cache.cut(cut.sequence, cut.length)
         self.left[request_id] += 1

@@ -7,6 +7,7 @@ deadline far beyond what any test needs.
 import itertools
 import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import platformdirs
 import pytest
 
 from appliance.schema import ChatMessage, Sampling, TokenLogprob
+from appliance.worker.archive import Archive
 from appliance.worker.backend import Backend, Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.jobs import (
@@ -185,6 +187,7 @@ def run_jobs(
     expect: int | None = None,
     on_step: OnStep = nothing,
     bounds: Bounds | None = None,
+    archive: Archive | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Run:
     """Run jobs on a new engine until `expect` of them (all of `first`) ended, or it gave up.
@@ -208,8 +211,14 @@ def run_jobs(
         run.fatal = error
         over.set()
 
-    clocks = {"clock": clock} if clock else {}
-    engine = Engine(backend, emit=emit, on_fatal=on_fatal, bounds=bounds, **clocks)
+    engine = Engine(
+        backend,
+        emit=emit,
+        on_fatal=on_fatal,
+        bounds=bounds,
+        archive=archive,
+        clock=clock or time.monotonic,
+    )
     for job in first:
         give(engine, job)
     engine.start()
