@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 60.0
+BACK_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,14 @@ def openai_client(appliance: Running) -> Iterator[openai.OpenAI]:
         base_url=f"{appliance.url}/v1", api_key=appliance.key, max_retries=0
     ) as client:
         yield client
+
+
+def eventually(check: Callable[[], bool], what: str) -> None:
+    """Waits for something another process does, which tells nobody when it is done."""
+    deadline = time.monotonic() + BACK_TIMEOUT_S
+    while not check():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.05)
 
 
 def family(pid: int) -> list[psutil.Process]:

@@ -5,13 +5,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Running, Start, family, text_of
+from conftest import Running, Start, eventually, family, text_of
 
 from appliance.errors import EXIT_ALREADY_RUNNING, EXIT_CANNOT_BOOT
 
@@ -19,14 +17,6 @@ pytestmark = pytest.mark.integration
 
 BACK_TIMEOUT_S = 30.0
 TERMINAL = {"done", "failed", "refused", "cancelled"}
-
-
-def eventually(check: Callable[[], bool], what: str) -> None:
-    """Waits for something another process does, which tells nobody when it is done."""
-    deadline = time.monotonic() + BACK_TIMEOUT_S
-    while not check():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.05)
 
 
 def kill_child(appliance: Running, name: str) -> int:
