@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from appliance.worker.snapshot_format import Snapshot
 from appliance.worker.snapshot_writer import SnapshotWriter
-from appliance.worker.snapshots import Snapshots
+from appliance.worker.snapshots import Snapshots, common_tokens
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +84,17 @@ class Archive:
             self._deliver(found)
 
     def _answer(self, search: Search) -> Found:
+        """The best of what is on disk and what is on its way there."""
+        wanted = np.asarray(search.tokens, dtype=np.int32)
+        best, tokens = None, search.at_least - 1
+        for snapshot in self._writer.unwritten(search.scope):
+            common = common_tokens(snapshot.tokens, wanted)
+            if common > tokens:
+                best, tokens = snapshot, common
         match = self._reading.find(search.scope, search.tokens)
-        snapshot = None
-        if match and match.tokens >= search.at_least:
-            snapshot = self._reading.read(match, search.scope, search.tokens)
-        tokens = match.tokens if match and snapshot else 0
-        return Found(request_id=search.request_id, snapshot=snapshot, tokens=tokens)
+        if match and match.tokens > tokens:
+            read = self._reading.read(match, search.scope, search.tokens)
+            best, tokens = (read, match.tokens) if read else (best, tokens)
+        return Found(
+            request_id=search.request_id, snapshot=best, tokens=tokens if best is not None else 0
+        )

@@ -28,6 +28,7 @@ class SnapshotWriter:
         # By session, oldest first; None is a session to erase.
         self._waiting: OrderedDict[str, Snapshot | None] = OrderedDict()
         self._busy = False
+        self._being_written: Snapshot | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self.written = 0
@@ -53,6 +54,12 @@ class SnapshotWriter:
             self._waiting[session_id] = None
             self._changed.notify_all()
 
+    def unwritten(self, scope: str) -> list[Snapshot]:
+        """A scope's snapshots that are on their way to the disk."""
+        with self._changed:
+            found = [self._being_written, *self._waiting.values()]
+        return [one for one in found if one is not None and one.scope == scope]
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing waits any more. False when that took too long."""
         with self._changed:
@@ -69,13 +76,13 @@ class SnapshotWriter:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._busy = False
+                self._busy, self._being_written = False, None
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
                 session_id, snapshot = self._waiting.popitem(last=False)
-                self._busy = True
+                self._busy, self._being_written = True, snapshot
             try:
                 if snapshot is None:
                     self._snapshots.forget(session_id)

@@ -336,3 +336,18 @@ def test_a_session_erased_while_its_snapshot_waits_stays_erased(tmp_path: Path) 
     disk.let_go.set()
     writer.close(WAIT_S)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_on_its_way_to_the_disk_is_found(tmp_path: Path) -> None:
+    disk = Held(tmp_path)
+    writer = SnapshotWriter(disk)
+    writer.start()
+    writer.save(snapshot([1], session="s1"))
+    assert disk.begun.wait(WAIT_S)
+    writer.save(snapshot([2], session="s2"))
+    writer.save(snapshot([3], session="s3", scope="bob"))
+    assert [one.session_id for one in writer.unwritten("ann")] == ["s1", "s2"]
+    disk.let_go.set()
+    assert writer.flush(WAIT_S)
+    assert writer.unwritten("ann") == []
+    writer.close(WAIT_S)
