@@ -57,8 +57,13 @@ class SnapshotWriter:
     def unwritten(self, scope: str) -> list[Snapshot]:
         """A scope's snapshots that are on their way to the disk."""
         with self._changed:
+            erased = {one for one, snapshot in self._waiting.items() if snapshot is None}
             found = [self._being_written, *self._waiting.values()]
-        return [one for one in found if one is not None and one.scope == scope]
+        return [
+            one
+            for one in found
+            if one is not None and one.scope == scope and one.session_id not in erased
+        ]
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing waits any more. False when that took too long."""
