@@ -1,6 +1,7 @@
 # make run    set up what is missing, then start Sluice
 # make test   set up what is missing, then run every test
 # make check  format, lint, types, import contracts and unit tests
+# make torture   kill -9 in the middle of answers, RUNS=50 times of each kind, and look what readers saw
 # make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check bench-engine bench-scheduling models vulkan cuda test-gpu lock clean
+.PHONY: run test check torture bench-engine bench-scheduling models vulkan cuda test-gpu lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -28,6 +29,10 @@ check: $(VENV)/.ready
 	@for suite in tests/*/; do $(BIN)/mypy $$suite || exit 1; done
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m unit -q
+
+RUNS ?= 50
+torture: $(VENV)/.ready
+	$(BIN)/python tests/whole/torture.py --runs $(RUNS)
 
 # Tests keep their weights in the user's cache, away from the data of a running appliance.
 models: $(VENV)/.ready

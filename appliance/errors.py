@@ -23,6 +23,7 @@ EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE: a needed part or service is away
+EXIT_WEDGED = 70  # EX_SOFTWARE: a worker's engine was stuck, and it ended itself
 EXIT_ALREADY_RUNNING = 75  # EX_TEMPFAIL: another appliance holds the data directory
 EXIT_CANNOT_BOOT = 78  # EX_CONFIG: wrong configuration; restarting in a loop will not help
 

@@ -216,6 +216,7 @@ class Texts:
     status_not_ready: str
     status_queue_line: str
     status_faq_line: str
+    status_dead_line: str
     status_indexed: str
     status_not_indexed: str
     status_children: str

@@ -200,6 +200,7 @@ ENGLISH: Final = Texts(
     status_not_ready="not ready",
     status_queue_line="Queue: {waiting} waiting (at most {bound}), {running} of {capacity} running",
     status_faq_line="FAQ: {entries} entries, {phrasings} phrasings, {indexed}",
+    status_dead_line="Given up: {count} requests that workers died of, see /api/dead-letters",
     status_indexed="index up to date",
     status_not_indexed="index not up to date",
     status_children="Processes",

@@ -192,6 +192,7 @@ CHINESE: Final = Texts(
     status_not_ready="未就绪",
     status_queue_line="队列：等待 {waiting}（上限 {bound}），运行 {running} / {capacity}",
     status_faq_line="问答库：问答 {entries} 条，问法 {phrasings} 个，{indexed}",
+    status_dead_line="已放弃：{count} 个使工作进程退出的请求，见 /api/dead-letters",
     status_indexed="索引已更新",
     status_not_indexed="索引未更新",
     status_children="进程",

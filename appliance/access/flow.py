@@ -134,13 +134,17 @@ class Flow:
             created_at_ms=request.created_at_ms,
         )
         await self._bus.zadd(keys.OPEN, {request.id: request.created_at_ms})
-        stored = await scripts.submit(
-            self._bus,
-            request,
-            received,
-            turns_kept=self._settings.sessions.turns_kept,
-            question=msgspec.json.encode(question) if session else b"",
-        )
+        try:
+            stored = await scripts.submit(
+                self._bus,
+                request,
+                received,
+                turns_kept=self._settings.sessions.turns_kept,
+                question=msgspec.json.encode(question) if session else b"",
+            )
+        except AWAY:  # it may be stored for all that, and nobody would walk it
+            self.abandon(request.id)
+            raise
         if stored < 0:
             raise NotFound(f"no session {request.session_id}", hint="create a new one")
         if session:
@@ -325,10 +329,15 @@ class Flow:
         """Cancels in the background what nobody reads any more."""
 
         async def cancel() -> None:
-            try:
-                await self.cancel(request_id, "abandoned")
-            except (SluiceError, *AWAY) as error:
-                log.info("request %s was abandoned too late: %s", request_id, error)
+            while True:
+                try:
+                    await self.cancel(request_id, "abandoned")
+                except SluiceError as error:
+                    log.info("request %s was abandoned too late: %s", request_id, error)
+                except AWAY:
+                    await asyncio.sleep(AWAY_RETRY_S)
+                    continue
+                return
 
         if self._tasks is not None:
             self._tasks.create_task(cancel(), name=f"abandon {request_id}")

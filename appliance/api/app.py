@@ -6,7 +6,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from appliance import __version__
-from appliance.api import faq, models, openai, requests, sessions, status, users
+from appliance.api import dead_letters, faq, models, openai, requests, sessions, status, users
 from appliance.api.gate import Gate
 from appliance.api.problems import EXCEPTION_HANDLERS
 from appliance.api.services import Services
@@ -19,6 +19,7 @@ def build(services: Services) -> Gate:
             status.router,
             sessions.router,
             requests.router,
+            dead_letters.router,
             users.router,
             faq.router,
             models.router,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from appliance.access.flow import Flow, People
 from appliance.access.warmth import Warmth
+from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
 from appliance.fleet.loader import Loader
 from appliance.knowledge.entries import Entries
@@ -31,6 +32,7 @@ class Services:
     knowledge: Knowledge
     embedder: Embedder
     loader: Loader
+    dead_letters: DeadLetters
     status: Callable[[], Awaitable[Status]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     """What keeps the appliance from answering, by part; empty when it can answer."""

@@ -221,7 +221,7 @@ class Appliance:
         )
         for pool in {keys.MAIN, *map(bytes.decode, await bus.smembers(keys.POOLS))}:
             reapers.watch(pool)
-        report = Report(bus, settings, self._tree, limiter, index, replies, loader)
+        report = Report(bus, settings, self._tree, limiter, index, replies, loader, dead_letters)
         services = Services(
             settings=settings,
             admin_key=key,
@@ -231,6 +231,7 @@ class Appliance:
             knowledge=Knowledge(entries, index, retrieval),
             embedder=embedder,
             loader=loader,
+            dead_letters=dead_letters,
             status=report.status,
             readiness=report.readiness,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from appliance import __version__
 from appliance.bus.client import AWAY, Bus
+from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
 from appliance.fleet.loader import Loader
@@ -27,6 +28,7 @@ class Report:
     index: Index
     replies: ReplyReader
     loader: Loader
+    dead_letters: DeadLetters
     started_s: float = field(default_factory=time.monotonic)
 
     async def status(self) -> Status:
@@ -40,6 +42,7 @@ class Report:
             queue=self.limiter.status,
             faq=await self.faq(),
             sessions_following=self.replies.following,
+            dead_letters=await self.dead_letters.count(),
             models=await self.loader.statuses(),
             alarms=tuple(dict.fromkeys(alarm for worker in workers for alarm in worker.alarms)),
         )

@@ -39,6 +39,7 @@ class EngineStatus:
     idle_sequences: int = 0
     drafted: int = 0
     confirmed: int = 0
+    longest_step_s: float = 0.0
 
     @property
     def has_work(self) -> bool:
@@ -98,6 +99,7 @@ class Gauge:
     small_steps: StepTimes = field(default_factory=StepTimes)
     all_steps: StepTimes = field(default_factory=StepTimes)
     _steps: int = 0
+    _longest_step_s: float = 0.0
     _tokens_per_s: float = 0.0
     _python_share: float = 0.0
     _native_s: float = 0.0
@@ -133,6 +135,7 @@ class Gauge:
             weight = SPEED_WEIGHT if self._steps else 1.0
             self._python_share += weight * (share - self._python_share)
         self._steps += 1
+        self._longest_step_s = max(self._longest_step_s, elapsed_s)
         self.since_s = now_s
         self._awake_at_s += awake_s
         self._native_s = 0.0
@@ -161,4 +164,5 @@ class Gauge:
             idle_sequences=idle_sequences,
             drafted=drafted,
             confirmed=confirmed,
+            longest_step_s=self._longest_step_s,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from appliance.bus.leases import TRIAL_PIECES
 from appliance.schema import Work
+from appliance.worker.gauge import EngineStatus
 
 
 @dataclass
@@ -18,7 +19,8 @@ class Job:
     """A request this worker holds. `held` is its lease, empty until it was taken.
 
     `emitted` pieces and `tokens` were written so far, over all attempts; `resumed` pieces of them
-    by earlier ones. `keeps_tokens` is false where those were another model's tokens.
+    by earlier ones. `keeps_tokens` is false where those were another model's tokens. The engine
+    had made `since_step` steps when it got the request.
     """
 
     work: Work
@@ -31,6 +33,7 @@ class Job:
     tokens: int = 0
     keeps_tokens: bool = True
     computing: bool = False
+    since_step: int = 0
     first_token_at_ms: int = 0
     unwanted: bool = False
 
@@ -58,10 +61,12 @@ def may_start(job: Job, others: Iterable[Job], attempts: int) -> bool:
     )
 
 
-def waiting(held: Collection[Job], count: int) -> set[str]:
-    """Ids of the requests that no step has had yet when `count` wait in the engine.
+def waiting(held: Collection[Job], status: EngineStatus) -> set[str]:
+    """Ids of the requests of which the engine says that no step has had them yet.
 
-    The engine starts requests in the order in which it gets them.
+    It starts requests in the order in which it gets them. What it said before it ended two steps
+    with a request says nothing about that one: it may be stuck in the request's first step.
     """
-    silent = [job.request_id for job in held if job.computing and job.emitted == job.resumed]
-    return set(silent[len(silent) - count :] if count else ())
+    silent = [job for job in held if job.computing and job.emitted == job.resumed]
+    last = silent[len(silent) - status.waiting :] if status.waiting else ()
+    return {job.request_id for job in last if status.steps >= job.since_step + 2}

@@ -13,7 +13,7 @@ import sys
 
 import msgspec
 
-from appliance.errors import EXIT_CANNOT_BOOT, EXIT_INTERNAL, EXIT_OK, SluiceError
+from appliance.errors import EXIT_CANNOT_BOOT, EXIT_INTERNAL, EXIT_OK, EXIT_WEDGED, SluiceError
 from appliance.supervisor.guard import (
     StatusLine,
     claim_stdout,
@@ -55,16 +55,22 @@ def main(config: WorkerConfig, status: StatusLine | None = None) -> int:
 async def _serve(config: WorkerConfig, status: StatusLine | None) -> int:
     from appliance.worker.boot import build_engine  # loads the native library: not at import
     from appliance.worker.serve import Server
+    from appliance.worker.watchdog import Watchdog
 
     loop = asyncio.get_running_loop()
     servers: list[Server] = []
 
     def emit(outputs: list[Output]) -> None:
-        loop.call_soon_threadsafe(servers[0].emit, outputs)
+        if outputs := watchdog.passed(outputs):
+            loop.call_soon_threadsafe(servers[0].emit, outputs)
 
     def fatal(error: BaseException) -> None:
         log.critical("the engine cannot go on: %r", error)
         os._exit(EXIT_INTERNAL)
+
+    def wedged(reason: str) -> None:
+        log.critical("wedged: %s", reason)
+        os._exit(EXIT_WEDGED)
 
     def progress(text: str, percent: int) -> None:
         if status is not None:
@@ -73,14 +79,22 @@ async def _serve(config: WorkerConfig, status: StatusLine | None) -> int:
     engine = await asyncio.to_thread(
         build_engine, config, emit=emit, on_fatal=fatal, progress=progress
     )
+    watchdog = Watchdog(
+        engine,
+        wedged_after_s=config.wedged_after_s,
+        probe_idle_s=config.probe_idle_s,
+        give_up=wedged,
+    )
     server = Server(config, engine)
     servers.append(server)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     engine.start()
+    watchdog.start()
     try:
         await server.run(lambda: status.ready(engine.facts.model) if status else None)
     finally:
+        watchdog.stop()
         engine.stop()
         engine.join(JOIN_TIMEOUT_S)  # leaving while the native library computes may crash
     return EXIT_OK

@@ -92,7 +92,7 @@ class Reporting:
         """
         if not held:
             return []
-        waits = waiting(held, self._engine.status.waiting)
+        waits = waiting(held, self._engine.status)
         found = await run_all(
             self._bus,
             [

@@ -44,11 +44,16 @@ class Sequence:
         self._resumed_tokens = len(prepared.tokens) - prepared.prompt_tokens
         self._stream = TextStream(prepared.stops)
         self.logprobs = LogprobQueue()
-        for piece in prepared.resumed_pieces:  # its text was given; what was held back is held
-            self._stream.feed(piece)
+        # Their text was given, so only what was held back comes of this; and if more was given
+        # than is certain, the worker before had met the end and held back nothing any more.
+        given = 0
+        for piece in prepared.resumed_pieces:
+            given += len(self._stream.feed(piece))
             self.logprobs.add(None, piece)
         if prepared.resumed_pieces:
             self.logprobs.show(generation.resume_text)
+        if given < len(generation.resume_text):
+            self._stream.flush()
         self._told_tokens = len(prepared.tokens)
         self._texts = [generation.resume_text]
         self._arrived_at_s = arrived_at_s

@@ -205,7 +205,7 @@ class Server:
         resumed = leases.unpacked(tokens)
         job.tokens = len(resumed)
         self._warmup.give_way()
-        job.computing = True
+        job.computing, job.since_step = True, self._engine.status.steps
         remaining_s = (job.work.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
         self._engine.submit(
             jobs.Generation(

@@ -37,6 +37,12 @@ def gemma() -> Iterator[Backend]:
     yield from load("gemma-3-270m*.gguf", None)
 
 
+@pytest.fixture
+def fake() -> Kind:
+    """The backend that ships."""
+    return Kind("fake", build_backend(BackendSettings(engine="fake", shape=SMALL)), "<|im_end|>")
+
+
 @pytest.fixture(
     params=[
         pytest.param("fake", marks=pytest.mark.unit),

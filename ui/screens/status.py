@@ -38,6 +38,8 @@ class StatusScreen(SluiceScreen):
         self._alarms = Plain(classes="status-alarms")
         self._queue = Plain(classes="status-line")
         self._faq = Plain(classes="status-line")
+        self._dead = Plain(classes="status-line")
+        self._dead.display = False
         self._children: DataTable[Text] = _table("children")
         self._workers: DataTable[Text] = _table("workers")
 
@@ -48,6 +50,7 @@ class StatusScreen(SluiceScreen):
             yield self._alarms
             yield self._queue
             yield self._faq
+            yield self._dead
             yield Plain(texts.status_children, classes="status-title")
             yield self._children
             yield Plain(texts.status_workers, classes="status-title")
@@ -133,6 +136,8 @@ class StatusScreen(SluiceScreen):
         )
         detail = safe_line(status.faq.detail, 120)
         self._faq.update(f"{faq} ({detail})" if detail else faq)
+        self._dead.display = bool(status.dead_letters)
+        self._dead.update(texts.status_dead_line.format(count=status.dead_letters))
         self._children.clear()
         for child in status.children:
             self._children.add_row(*self._child_cells(child))
