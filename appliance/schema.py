@@ -280,7 +280,10 @@ class RequestStatus(Record, frozen=True, kw_only=True):
 
 
 class Work(Record, frozen=True, kw_only=True):
-    """What a worker needs to answer: the finished prompt messages and how to sample."""
+    """What a worker needs to answer: the finished prompt messages and how to sample.
+
+    `cut_turns` turns of the conversation are not in the messages any more.
+    """
 
     request_id: str
     uid: str
@@ -290,6 +293,7 @@ class Work(Record, frozen=True, kw_only=True):
     created_at_ms: int
     admitted_at_ms: int
     deadline_at_ms: int
+    cut_turns: int = 0
 
 
 class Warming(Record, frozen=True, kw_only=True):
@@ -362,10 +366,13 @@ class Delta(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Done(Record, frozen=True, kw_only=True):
+    """`cut_turns`: so many of the conversation's oldest turns the model was not shown any more."""
+
     finish_reason: Literal["stop", "length"]
     model: str
     usage: Usage
     timings: Timings
+    cut_turns: int = 0
 
 
 class Failed(Record, frozen=True, kw_only=True):

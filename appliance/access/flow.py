@@ -222,6 +222,7 @@ class Flow:
             uid=request.uid,
             session_id=request.session_id,
             messages=prompt.messages,
+            cut_turns=prompt.cut_turns,
             sampling=request.sampling,
             created_at_ms=request.created_at_ms,
             admitted_at_ms=admitted_at_ms,

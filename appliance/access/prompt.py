@@ -19,10 +19,14 @@ from appliance.schema import ChatMessage, Match, Turn, User
 
 @dataclass(frozen=True)
 class Prompt:
-    """`sent` is the text of the last message, to be kept with the turn."""
+    """`sent` is the text of the last message, to be kept with the turn.
+
+    `cut_turns` answered turns were left out.
+    """
 
     messages: tuple[ChatMessage, ...]
     sent: str
+    cut_turns: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,13 @@ def session_prompt(
     """The prompt of a message in a session."""
     sent = last_message(question, matches, today=today)
     messages = [_system(system, person)]
-    for turn in keep_recent(turns, history_chars):
+    kept = keep_recent(turns, history_chars)
+    for turn in kept:
         messages.append(ChatMessage(role="user", content=turn.sent or turn.question))
         messages.append(ChatMessage(role="assistant", content=turn.answer))
     messages.append(ChatMessage(role="user", content=sent))
-    return Prompt(tuple(messages), sent)
+    answered = sum(bool(turn.answer) for turn in turns)
+    return Prompt(tuple(messages), sent, cut_turns=answered - len(kept))
 
 
 def stateless_prompt(

@@ -17,6 +17,7 @@ def ending(job: Job, output: jobs.Finished | jobs.Stopped | jobs.Rejected, model
                 model=model,
                 usage=usage(output),
                 timings=_timings(job, output),
+                cut_turns=job.work.cut_turns + output.cut_turns,
             )
         case jobs.Stopped(reason="cancelled"):
             return Cancelled(reason="asked", usage=usage(output))

@@ -73,7 +73,8 @@ class _Ended:
     """`text` is the whole answer with its resumed part.
 
     `completion_tokens` counts the whole answer, `resumed_tokens` the part that was given,
-    `cached_tokens` the part of the prompt that did not have to be computed.
+    `cached_tokens` the part of the prompt that did not have to be computed. `cut_turns` turns of
+    the conversation were left out of the prompt.
     `first_token_s` is from arrival in the engine to the first new token (0 when there was
     none), `decode_s` from there to the end.
     """
@@ -84,6 +85,7 @@ class _Ended:
     completion_tokens: int
     resumed_tokens: int
     cached_tokens: int
+    cut_turns: int
     first_token_s: float
     decode_s: float
 

@@ -26,6 +26,7 @@ class Prepared:
     public_tokens: int
     stops: tuple[str, ...]
     lookup: Lookup
+    cut_turns: int = 0  # of the conversation that the context had no room for
     resumed_pieces: tuple[bytes, ...] = ()
 
 
@@ -40,6 +41,7 @@ class Sequence:
         self.guess = NO_GUESS  # what may follow, in the step under way
         self.public_tokens = prepared.public_tokens
         self.finish_reason: FinishReason | None = None
+        self._cut_turns = prepared.cut_turns
         self._prompt_tokens = prepared.prompt_tokens
         self._resumed_tokens = len(prepared.tokens) - prepared.prompt_tokens
         self._stream = TextStream(prepared.stops)
@@ -117,6 +119,7 @@ class Sequence:
             completion_tokens=len(self.tokens) - self._prompt_tokens,
             resumed_tokens=self._resumed_tokens,
             cached_tokens=min(self.cached_tokens, self._prompt_tokens),
+            cut_turns=self._cut_turns,
             first_token_s=self._first_token_s(),
             decode_s=self._decode_s(now_s),
             finish_reason=reason,
@@ -130,6 +133,7 @@ class Sequence:
             completion_tokens=len(self.tokens) - self._prompt_tokens,
             resumed_tokens=self._resumed_tokens,
             cached_tokens=min(self.cached_tokens, self._prompt_tokens),
+            cut_turns=self._cut_turns,
             first_token_s=self._first_token_s(),
             decode_s=self._decode_s(now_s),
             reason=reason,

@@ -206,6 +206,35 @@ def test_guessing_changes_no_draw(kind: Kind) -> None:
     assert len(common_prefix(text, without.text)) >= min(8, len(without.text))
 
 
+def test_turns_that_the_context_has_no_room_for_go_in_one_cut_that_is_told(kind: Kind) -> None:
+    """And the next prompts begin with the same tokens, so that they need not be computed."""
+    turns: list[ChatMessage] = []
+    rules = ChatMessage(role="system", content="Be brief.")
+    job = ask("a", "", Sampling(temperature=0, max_tokens=2))
+    cuts, cached = [], []
+
+    def next_turn(engine: Engine, run: Run) -> None:
+        if len(run.ends()) < 12 and len(run.ends()) == len(turns) // 2 + 1:
+            turns.append(ChatMessage(role="user", content="Tell me another long story, please."))
+            turns.append(ChatMessage(role="assistant", content="Once upon a time, long ago."))
+            engine.submit(message(len(turns) // 2))
+
+    def message(number: int) -> Generation:
+        question = ChatMessage(role="user", content=f"Story {number}?")
+        return replace(job, request_id=f"r{number}", messages=(rules, *turns, question))
+
+    run = run_jobs(kind.backend, message(0), expect=12, on_step=next_turn)
+    for number in range(12):
+        end = run.finished(f"r{number}")
+        assert end.prompt_tokens < SMALL.context_tokens
+        cuts.append(end.cut_turns)
+        cached.append(end.cached_tokens > end.prompt_tokens // 2)
+    assert cuts == sorted(cuts)
+    assert cuts[0] == 0 < cuts[-1]
+    assert len(set(cuts)) <= 4, "a large cut is seldom"
+    assert sum(cached) >= 12 - 2 * len(set(cuts))
+
+
 SECRET = "My secret is that the red key lies under the third flower pot behind the old shed."
 
 
