@@ -116,6 +116,7 @@ def _print(report: "Report", refusals: dict[str, int], rate: float) -> None:
     table.add_row("KV hit rate", f"{report.hit_rate:.3f} of prompt tokens")
     table.add_row("load imbalance", f"{report.imbalance:.3f} busiest worker over the mean")
     table.add_row("Jain's index", f"{report.jain:.3f} over users")
+    table.add_row("waits as told", f"{report.kept:.3f} within 30 % or 2 s of the first estimate")
     table.add_row("refused", f"{report.refused:,} {reasons}".rstrip())
     Console(width=None if sys.stdout.isatty() else 400).print(table)
 

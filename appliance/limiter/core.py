@@ -205,8 +205,8 @@ class Limiter:
         """When the first of those who wait is expected to have gone in, at least a second."""
         if reason == "no_worker":
             return self.rules.no_worker_after_s
-        first = next(iter(starts_s(self.capacity, self._remaining_s(now_s), [1.0])), None)
-        return max(1.0, first if first is not None else self.rules.no_worker_after_s)
+        first = starts_s(self.capacity, self._remaining_s(now_s), [1.0])
+        return max(1.0, first[0] if first else self.rules.no_worker_after_s)
 
     def _turn_away(self, ticket: Ticket, reason: Reason, now_s: float) -> Action:
         self._line.drop(ticket.ask.request_id)
@@ -240,12 +240,12 @@ class Limiter:
         """The line in order, with the time until each gets a slot."""
         line = list(self._line.order(now_s))
         holds = [self.pace.hold_s(ticket.ask) for ticket in line]
-        times = list(starts_s(self.capacity, self._remaining_s(now_s), holds))
-        promise = self.pace.promise
+        times = starts_s(self.capacity, self._remaining_s(now_s), holds)
         if not times:
             return [Expected(ticket, None) for ticket in line]
         return [
-            Expected(ticket, time_s * promise) for ticket, time_s in zip(line, times, strict=True)
+            Expected(ticket, time_s * self.pace.promise(ticket.ask.uid))
+            for ticket, time_s in zip(line, times, strict=True)
         ]
 
     def _remaining_s(self, now_s: float) -> list[float]:
@@ -306,7 +306,7 @@ class Limiter:
         ask, waited_s = ticket.ask, now_s - ticket.arrived_s
         self._line.serve(ask.request_id, now_s)
         if ticket.promised_s is not None:
-            self.pace.kept(ticket.promised_s, waited_s)
+            self.pace.kept(ask.uid, ticket.promised_s, waited_s)
         lease_s = now_s + self.rules.lease_s
         running = Running(ask.uid, ask, ticket.hold, ticket.cost, ticket.weight, now_s, lease_s)
         self._occupy(ask.request_id, running)

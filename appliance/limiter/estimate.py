@@ -9,8 +9,10 @@ free, and is corrected by how true earlier promises were.
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import NormalDist
 
 from appliance.limiter.verdict import Ask, Forecast
 
@@ -18,7 +20,26 @@ LEARNING = 0.1
 SLOTS_SAMPLED = 256
 Z80 = 0.8416  # the 80 % quantile of the standard normal distribution
 LEAST_SPREAD = 0.05
-PROMISE_LEAST_S = 0.5  # shorter promises say little about the estimate
+PROMISE_MOST = 3.0
+USERS_REMEMBERED = 4096
+PROMISE_LEAST_S = 2.0  # shorter promises say little about the estimate
+
+
+DRAWS = 4
+SCATTER = 0.8  # standard deviation of ln(remaining time / expected remaining time)
+
+
+def _draws() -> tuple[tuple[float, ...], ...]:
+    """For each of 32 slots, a few factors of mean 1, evenly over the log-normal distribution."""
+    table = []
+    for slot in range(32):
+        places = [(7 * slot + 32 // DRAWS * draw) % 32 for draw in range(DRAWS)]
+        factors = [math.exp(SCATTER * NormalDist().inv_cdf((n + 0.5) / 32)) for n in places]
+        table.append(tuple(factor * DRAWS / sum(factors) for factor in factors))
+    return tuple(table)
+
+
+FACTORS = _draws()
 
 
 def mean_output(forecast: Forecast, done: float = 0.0) -> float:
@@ -49,7 +70,7 @@ class Pace:
 
     input_s: float
     output_s: float
-    promise: float = 1.0
+    _promises: OrderedDict[str, float] = field(default_factory=OrderedDict)
 
     def hold_s(self, ask: Ask) -> float:
         """Expected seconds from admission to the end."""
@@ -74,33 +95,48 @@ class Pace:
         self.input_s *= ratio**LEARNING
         self.output_s *= ratio**LEARNING
 
-    def kept(self, promised_s: float, waited_s: float) -> None:
+    def promise(self, uid: str) -> float:
+        """How much longer than estimated this user waits: others may come and be served first."""
+        return self._promises.get(uid, 1.0)
+
+    def kept(self, uid: str, promised_s: float, waited_s: float) -> None:
         """A waiting request was let in: how the first promise compares with the truth."""
         if promised_s < PROMISE_LEAST_S:
             return
-        ratio = min(4.0, max(0.25, waited_s / promised_s))
-        self.promise = min(4.0, max(0.25, self.promise * ratio**LEARNING))
+        ratio = min(PROMISE_MOST, max(1 / PROMISE_MOST, waited_s / promised_s))
+        learned = self.promise(uid) * ratio**LEARNING
+        self._promises[uid] = min(PROMISE_MOST, max(1 / PROMISE_MOST, learned))
+        self._promises.move_to_end(uid)
+        if len(self._promises) > USERS_REMEMBERED:
+            self._promises.popitem(last=False)
 
 
-def starts_s(
-    capacity: int, remaining_s: Iterable[float], line_s: Iterable[float]
-) -> Iterator[float]:
-    """When each request of the line gets a slot, in seconds from now.
+def starts_s(capacity: int, remaining_s: Iterable[float], line_s: Iterable[float]) -> list[float]:
+    """When each request of the line is expected to get a slot, in seconds from now.
 
-    `remaining_s`: of each running request; `line_s`: how long each waiting one will hold its
-    slot, in order. Beyond 256 slots every n-th stands for n of them.
+    `remaining_s`: expected, of each running request; `line_s`: how long each waiting one will
+    hold its slot, in order. The first of many slots falls free long before the least of the
+    expected times, because each may end early: so ends are drawn around what is expected, evenly
+    over the distribution, and the mean of a few such draws is the answer. Beyond 256 slots every
+    n-th slot and every n-th request stand for n of them.
     """
     running = sorted(remaining_s)
     # Slots above the capacity (a worker was lost) end without being given again.
-    surplus = max(0, len(running) - capacity)
-    slots = running[surplus:] + [0.0] * max(0, capacity - len(running))
+    running = running[max(0, len(running) - capacity) :]
+    slots = running + [0.0] * max(0, capacity - len(running))
     if not slots:
-        return
+        return []
     stride = -(-len(slots) // SLOTS_SAMPLED)
     sample = slots[stride // 2 :: stride] or slots[:1]
-    share = len(slots) / len(sample)
-    heapq.heapify(sample)
-    for hold_s in line_s:
-        start_s = heapq.heappop(sample)
-        yield start_s
-        heapq.heappush(sample, start_s + hold_s / share)
+    line = list(line_s)
+    sums = [0.0] * len(line)
+    for draw in range(DRAWS):
+        free = [time_s * FACTORS[slot % 32][draw] for slot, time_s in enumerate(sample)]
+        heapq.heapify(free)
+        start_s = 0.0
+        for place, hold_s in enumerate(line):
+            if place % stride == 0:  # one of the sample stands for those after it
+                start_s = free[0]
+                heapq.heapreplace(free, start_s + hold_s)
+            sums[place] += start_s
+    return [total / DRAWS for total in sums]

@@ -25,6 +25,8 @@ class Record:
     outputs: "array[int]" = field(default_factory=lambda: array("l"))
     users: "array[int]" = field(default_factory=lambda: array("l"))
     names: dict[str, int] = field(default_factory=dict)
+    promised_s: "array[float]" = field(default_factory=lambda: array("d"))
+    waited_s: "array[float]" = field(default_factory=lambda: array("d"))
     refusals: Counter[str] = field(default_factory=Counter)
     busy_s: list[float] = field(default_factory=list)
     cached_tokens: int = 0
@@ -42,6 +44,11 @@ class Record:
 
     def refused(self, number: int, reason: str) -> None:
         self.refusals[reason] += 1
+
+    def admitted(self, promised_s: float, waited_s: float) -> None:
+        """A request that was told a time to wait got its slot."""
+        self.promised_s.append(promised_s)
+        self.waited_s.append(waited_s)
 
     def first_token(self, number: int, arrival: Arrival, now_s: float, cached: int) -> None:
         self.first_s[number] = now_s - arrival.at_s
@@ -68,8 +75,17 @@ class Record:
             hit_rate=self.cached_tokens / self.input_tokens if self.input_tokens else 0.0,
             imbalance=float(busy.max() / busy.mean()) if busy.any() else 1.0,
             jain=self._jain(),
+            kept=self._kept(),
             end_s=self.end_s,
         )
+
+    def _kept(self) -> float:
+        """Share of first promises within 30 % or 2 seconds of the real wait; 1 without any."""
+        if not self.promised_s:
+            return 1.0
+        promised, waited = np.asarray(self.promised_s), np.asarray(self.waited_s)
+        off_s = np.abs(promised - waited)
+        return float(np.mean((off_s <= 0.3 * waited) | (off_s <= 2.0)))
 
     def _jain(self) -> float:
         """Jain's index over users of served weighted tokens per second of their waiting.
@@ -107,7 +123,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Report:
-    """`imbalance` is the busiest worker's time over the mean; `jain` is 1 when all fare alike."""
+    """`imbalance` is the busiest worker's time over the mean; `jain` is 1 when all fare alike.
+
+    `kept` is the share of expected waits that came true.
+    """
 
     served: int
     refused: int
@@ -117,4 +136,5 @@ class Report:
     hit_rate: float
     imbalance: float
     jain: float
+    kept: float
     end_s: float

@@ -154,6 +154,8 @@ def _flood(runs: list[FloodRun]) -> list[str]:
     ]
     for size in sorted({run.size for run in runs}):
         mine = [run for run in runs if run.size == size]
+        if len({(run.limiter, run.flooded) for run in mine}) < 3:
+            continue  # stopped before the case was complete
         calm = fmean(run.others_p95_s for run in mine if not run.flooded)
         plain = fmean(r.tokens for r in mine if r.flooded and r.limiter == "none")
         title = "like the others'" if size == 1 else f"{size} times as long"

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from appliance.limiter.core import Limiter, Rules
-from appliance.limiter.verdict import Action, Ask, Forecast, Refuse, Run, Usage
+from appliance.limiter.verdict import Action, Ask, Forecast, Refuse, Run, Usage, Wait
 from appliance.placement.board import Board
 from appliance.placement.fleet import Fleet, Job, Speed
 from appliance.placement.names import PolicyName
@@ -50,6 +50,7 @@ class _Open:
     number: int
     arrival: Arrival
     job: Job
+    promised_s: float | None = None
 
 
 class World:
@@ -137,7 +138,14 @@ class World:
     def _perform(self, actions: list[Action], now_s: float) -> None:
         for action in actions:
             if isinstance(action, Run):
-                self._place(self._open[self._asked[action.request_id]], now_s)
+                request = self._open[self._asked[action.request_id]]
+                if request.promised_s is not None:
+                    self.record.admitted(request.promised_s, action.waited_s)
+                self._place(request, now_s)
+            elif isinstance(action, Wait):
+                request = self._open[self._asked[action.request_id]]
+                if request.promised_s is None:
+                    request.promised_s = action.eta_s
             elif isinstance(action, Refuse):
                 number = self._asked.pop(action.request_id)
                 del self._open[number]

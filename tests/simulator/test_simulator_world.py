@@ -13,14 +13,14 @@ from appliance.errors import EXIT_OK, EXIT_USAGE, Invalid
 from appliance.limiter.core import Rules
 from appliance.limiter.tiers import Tier
 from appliance.placement.names import PolicyName
-from appliance.simulator.compare import Plan, compare, read_outcomes
+from appliance.simulator.compare import FairnessRun, FloodRun, Plan, compare, read_outcomes
 from appliance.simulator.constants import Constants, read_constants
 from appliance.simulator.fairness import service_difference
 from appliance.simulator.record import Record
 from appliance.simulator.results import write_results
 from appliance.simulator.trace import TraceRequest, read_trace
 from appliance.simulator.workload import CALM, Arrival, Disturbance, Workload
-from appliance.simulator.world import Scene, World, capacity
+from appliance.simulator.world import LimiterName, Scene, World, capacity
 
 pytestmark = pytest.mark.unit
 
@@ -169,6 +169,7 @@ def test_a_run_with_one_worker_equals_a_naive_simulator(
         assert record.at_s[number] + record.last_s[number] == pytest.approx(end_s)
 
 
+FAIRNESS_CASES: list[tuple[LimiterName, float]] = [("none", 430.0), ("service", 240.0)]
 POLICIES: list[PolicyName] = [
     "hybrid",
     "pull",
@@ -256,6 +257,26 @@ def test_a_comparison_goes_on_where_it_was_stopped_and_writes_its_page(tmp_path:
     assert "| 2 | 0.5 | 1 |" in page
     assert "**" in page
     assert "<svg" in (tmp_path / "out" / "mooncake-2.svg").read_text()
+
+
+def test_the_page_shows_fairness_and_floods_and_leaves_out_what_is_incomplete(
+    tmp_path: Path,
+) -> None:
+    fair = [
+        FairnessRun(limiter, 0, difference, 500.0, 777.0, 0)
+        for limiter, difference in FAIRNESS_CASES
+    ]
+    cases: list[tuple[LimiterName, bool, float, int]] = [
+        ("none", False, 0.1, 50),
+        ("none", True, 90.0, 1000),
+        ("service", True, 0.15, 995),
+    ]
+    floods = [FloodRun(name, flooded, 1, 0, p95, n) for name, flooded, p95, n in cases]
+    page = write_results([*fair, *floods, FloodRun("none", False, 4, 0, 0.1, 50)], tmp_path)
+    text = page.read_text()
+    assert "| limiter service | 1 | 240 |" in text
+    assert "| like the others' | limiter service | 1 | 0.150 | 1.50 | 0.995 |" in text
+    assert "4 times as long" not in text
 
 
 def test_the_command_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,74 @@
+"""Expected times, against sampling and against counting."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.limiter.estimate import SLOTS_SAMPLED, Pace, mean_output, starts_s
+from appliance.limiter.verdict import Forecast
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("done", [0, 50, 100, 300])
+def test_what_is_still_to_come_of_an_output_is_what_sampling_says(done: int) -> None:
+    draw = random.Random(1)
+    spread = 0.6
+    forecast = Forecast(100.0, 100.0 * 2.718281828 ** (0.8416 * spread), 1_000_000)
+    samples = [100 * 2.718281828 ** draw.gauss(0, spread) for _ in range(200_000)]
+    rest = [sample - done for sample in samples if sample > done]
+    assert mean_output(forecast, done) == pytest.approx(sum(rest) / len(rest), rel=0.06)
+
+
+@given(st.floats(0, 5000), st.floats(0.1, 500), st.floats(1.0, 4.0), st.integers(1, 4000))
+def test_an_output_never_has_more_to_come_than_it_may(
+    done: float, p50: float, ratio: float, most: int
+) -> None:
+    rest = mean_output(Forecast(p50, p50 * ratio, most), done)
+    assert 0 <= rest <= max(0, most - done) + 1e-9 or done == 0
+
+
+def test_one_slot_serves_the_line_one_after_another() -> None:
+    assert starts_s(1, [10.0], [1.0, 2.0, 3.0]) == pytest.approx([10, 11, 13])
+
+
+def test_a_free_slot_is_there_at_once_and_without_slots_there_is_no_time() -> None:
+    assert starts_s(2, [10.0], [1.0])[0] == 0
+    assert starts_s(0, [], [1.0]) == []
+
+
+def test_the_first_of_many_slots_is_free_before_the_least_of_the_expected_times() -> None:
+    draw = random.Random(1)
+    expected = [10.0 + number for number in range(24)]
+    truth = [
+        min(time_s * 2.718281828 ** draw.gauss(-0.32, 0.8) for time_s in expected)
+        for _ in range(5000)
+    ]
+    told = starts_s(24, expected, [1.0])[0]
+    assert told == pytest.approx(sum(truth) / len(truth), rel=0.4)
+    assert told < 8
+
+
+@given(st.lists(st.floats(0.1, 100.0), min_size=1, max_size=60), st.integers(1, 20))
+def test_nobody_overtakes_in_the_line(holds: list[float], capacity: int) -> None:
+    times = starts_s(capacity, [5.0] * capacity, holds)
+    assert times == sorted(times)
+
+
+def test_a_sample_of_very_many_slots_gives_the_throughput_of_all() -> None:
+    slots = 16 * SLOTS_SAMPLED
+    times = starts_s(slots, [10.0] * slots, [10.0] * (3 * slots))
+    assert times[-1] == pytest.approx(30.0, rel=0.25)
+
+
+def test_pace_follows_what_requests_really_take_and_a_users_waits_his_own_promises() -> None:
+    pace = Pace(0.01, 0.1)
+    for _ in range(100):
+        pace.learn(100, 100, 22.0)
+    assert pace.output_s == pytest.approx(0.2, rel=0.05)
+    for _ in range(100):
+        pace.kept("late", 10.0 * pace.promise("late"), 20.0)
+    assert pace.promise("late") == pytest.approx(2.0, rel=0.1)
+    assert pace.promise("other") == 1.0
