@@ -7,7 +7,7 @@
 | `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`   |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
-| `request:{T}:RID`      | hash              | `body state cancel handed`, `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`; expires after its end |
+| `request:{T}:RID`      | hash              | `body state cancel handed`, `ask usage` (predicted, real), `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`; expires after its end |
 | `reply:{T}:RID`        | stream            | every event of one request; its ids are the SSE ids |
 | `tokens:{T}:RID`       | string            | the tokens behind the text emitted so far, 4 bytes each; gone with the end |
 | `open`                 | zset              | requests accepted and not ended, by time (ms)       |

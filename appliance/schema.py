@@ -48,6 +48,7 @@ LogitBias = Annotated[
 RequestState = Literal[
     "waiting", "loading", "queued", "running", "done", "failed", "refused", "cancelled"
 ]
+Priority = Literal["person", "service", "background"]
 TERMINAL_STATES = ("done", "failed", "refused", "cancelled")
 
 
@@ -234,6 +235,7 @@ class MessagePost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     json_schema: dict[str, Any] | None = None
     faq: bool = True
     deadline_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
+    priority: Priority = "person"
 
 
 class Accepted(Record, frozen=True, kw_only=True):
@@ -269,6 +271,7 @@ class Request(Record, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...] = ()
     faq: bool = True
     model: str = ""
+    priority: Priority = "person"
 
 
 class RequestStatus(Record, frozen=True, kw_only=True):
@@ -383,9 +386,11 @@ class Failed(Record, frozen=True, kw_only=True):
 
 
 class Refused(Record, frozen=True, kw_only=True):
+    """`retry_after_s` is None for what will never be let in."""
+
     reason: str
     message: str
-    retry_after_s: float
+    retry_after_s: float | None
 
 
 class Cancelled(Record, frozen=True, kw_only=True):

@@ -230,9 +230,50 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("lost_after_s must be at least lease_s")
 
 
+class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What each user of this tier may use; 0 means without limit.
+
+    `weight` is the share of service among those who wait. `waiting` 0 is `queue_bound_per_user`.
+    `priority` is the highest class its requests may have: person, service or background.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    weight: Positive = 1.0
+    requests_per_minute: Annotated[int, Meta(ge=0)] = 0
+    tokens_per_minute: Annotated[int, Meta(ge=0)] = 0
+    tokens_per_day: Annotated[int, Meta(ge=0)] = 0
+    concurrency: Annotated[int, Meta(ge=0)] = 0
+    waiting: Annotated[int, Meta(ge=0)] = 0
+    priority: Literal["person", "service", "background"] = "person"
+
+
 class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Admission: who runs now, who waits, who is refused."""
 
+    tiers: Annotated[
+        tuple[Tier, ...],
+        Meta(
+            max_length=64,
+            description="Limits by kind of user, each a table [[limiter.tiers]] with `name` and "
+            "any of weight, requests_per_minute, tokens_per_minute, tokens_per_day, concurrency, "
+            "waiting (0: no limit), priority (person, service, background). A user with the tag "
+            '"tier:gold" has the tier gold, all others have "standard", without limits unless '
+            "it stands here.",
+        ),
+    ] = ()
+    half_life_s: Annotated[
+        Positive, Meta(description="What a user was served counts half against him after this.")
+    ] = 60.0
+    age_s: Annotated[
+        Positive, Meta(description="A waiting request rises by one class each time this passes.")
+    ] = 120.0
+    shortest_first: Annotated[
+        bool, Meta(description="Of one user's own requests the shortest predicted one goes first.")
+    ] = False
+    embed_timeout_s: Annotated[
+        Positive,
+        Meta(description="Admission waits this long for the embedding that tells lengths apart."),
+    ] = 0.25
     queue_bound: Annotated[int, Meta(ge=1, description="Most requests waiting in all.")] = 512
     queue_bound_per_user: Annotated[
         int, Meta(ge=1, description="Most requests one user may have waiting.")
@@ -246,6 +287,11 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     no_worker_after_s: Annotated[
         Positive, Meta(description="Refuse with 503 when no worker has been alive for this long.")
     ] = 60.0
+
+    def __post_init__(self) -> None:
+        names = [tier.name for tier in self.tiers]
+        if len(set(names)) < len(names):
+            raise ValueError("two tiers have the same name")
 
 
 class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

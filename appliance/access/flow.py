@@ -28,16 +28,17 @@ from dataclasses import dataclass
 import msgspec
 
 from appliance import keys
+from appliance.access.forecast import Forecasts
 from appliance.access.prompt import session_prompt, stateless_prompt
 from appliance.access.warmth import Warmth
 from appliance.bus import scripts
 from appliance.bus.client import AWAY, Bus
-from appliance.bus.notices import Notice, notify
+from appliance.bus.notices import Notice, arrive, notify
 from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError, Unavailable
 from appliance.fleet.loader import Loader
 from appliance.fleet.record import Wish
-from appliance.knowledge.retrieval import Retrieval
+from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Asked, Sent, Turns
 from appliance.people.users import Users
@@ -86,6 +87,7 @@ class Flow:
         loader: Loader,
         *,
         warmth: Warmth,
+        forecasts: Forecasts,
         settings: Settings,
     ) -> None:
         self._bus = bus
@@ -93,6 +95,7 @@ class Flow:
         self._people = people
         self._retrieval = retrieval
         self._warmth = warmth
+        self._forecasts = forecasts
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
@@ -191,7 +194,8 @@ class Flow:
                 return
 
     async def _answer_with_model(self, request: Request) -> None:
-        await self._ask_limiter(request)  # 2
+        question = self._embedding(request)
+        await self._ask_limiter(request, question)  # 2
         if not await self._admitted(request):  # 3
             return
         admitted_at_ms = now_ms()
@@ -201,7 +205,7 @@ class Flow:
             if request.session_id
             else ()
         )
-        found = await self._retrieve(request)  # 5
+        found = await self._retrieve(request, question)  # 5
         today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
         system = self._settings.prompt.system
         if request.session_id:
@@ -231,8 +235,22 @@ class Flow:
         if await scripts.retrieved(self._bus, request.id, found, msgspec.json.encode(sent)):
             await self._hand_over(work, keys.pool(request.model))  # 6
 
-    async def _ask_limiter(self, request: Request) -> None:
-        await notify(
+    def _embedding(self, request: Request) -> "asyncio.Task[Embedded] | None":
+        """The question's vector is made once, for the forecast and for retrieval."""
+        if not request.faq or self._tasks is None:
+            return None
+        embedding = self._retrieval.embedded(request.text)
+        return self._tasks.create_task(embedding, name=f"embed {request.id}")
+
+    async def _ask_limiter(
+        self, request: Request, question: "asyncio.Task[Embedded] | None"
+    ) -> None:
+        """Tells what the request will need. A busy embedding model does not hold it up."""
+        embedded = NOT_EMBEDDED
+        if question is not None:
+            await asyncio.wait([question], timeout=self._settings.limiter.embed_timeout_s)
+            embedded = question.result() if question.done() else NOT_EMBEDDED
+        await arrive(
             self._bus,
             Notice(
                 kind="arrived",
@@ -240,6 +258,7 @@ class Flow:
                 uid=request.uid,
                 pool=keys.pool(request.model),
                 deadline_at_ms=request.deadline_at_ms,
+                asked=await self._forecasts.asked(request, embedded),
             ),
         )
 
@@ -251,10 +270,12 @@ class Flow:
                     return True
         return False
 
-    async def _retrieve(self, request: Request) -> Retrieved:
-        if not request.faq:
+    async def _retrieve(
+        self, request: Request, question: "asyncio.Task[Embedded] | None"
+    ) -> Retrieved:
+        if question is None:
             return Retrieved(matches=())
-        return await self._retrieval.closest(request.text)
+        return await self._retrieval.closest(request.text, await question)
 
     async def _hand_over(self, work: Work, pool: str) -> None:
         entry_id = await self._bus.xadd(
@@ -370,7 +391,17 @@ class Flow:
             except Exception as error:
                 log.exception("request %s failed before it reached a worker", request.id)
                 await self._fail(request, error)
-            return
+            break
+        await self._learn(request)
+
+    async def _learn(self, request: Request) -> None:
+        """Follows the answer to its end, which teaches how long answers are."""
+        last: StreamEvent | None = None
+        with contextlib.suppress(*AWAY):  # then it teaches nothing
+            async with contextlib.aclosing(self._replies.follow(request.id)) as events:
+                async for event in events:
+                    last = event
+        self._forecasts.ended(request.id, last)
 
     async def _fail(self, request: Request, error: Exception) -> None:
         known = error if isinstance(error, SluiceError) else None

@@ -14,6 +14,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from appliance.limiter.rules import TIER_TAG
 from appliance.schema import ChatMessage, Match, Turn, User
 
 
@@ -149,6 +150,7 @@ def _system(system: str, person: User) -> ChatMessage:
     if person.attributes:
         attributes = ", ".join(f"{name}: {value}" for name, value in person.attributes.items())
         parts.append(f"About the person you talk to: {attributes}.")
-    if person.tags:
-        parts.append(f"Their tags: {', '.join(person.tags)}.")
+    tags = [tag for tag in person.tags if not tag.startswith(TIER_TAG)]
+    if tags:
+        parts.append(f"Their tags: {', '.join(tags)}.")
     return ChatMessage(role="system", content="\n".join(parts), public_chars=len(system))

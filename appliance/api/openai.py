@@ -146,6 +146,7 @@ def _requests(services: Services, data: ChatBody, model: str) -> list[Request]:
         deadline_at_ms=deadline_at_ms(services.settings, None),
         faq=data.faq,
         model=model,
+        priority=data.priority,
     )
     return [first, *(_choice(first, index) for index in range(1, data.n or 1))]
 

@@ -12,6 +12,7 @@ from appliance.schema import (
     MAX_TOP_LOGPROBS,
     GrammarText,
     LogitBias,
+    Priority,
 )
 
 MAX_CHOICES = 8
@@ -71,6 +72,7 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     user: Annotated[str, Meta(max_length=256)] | None = None
     faq: bool = True
+    priority: Priority = "person"
     response_format: ResponseFormat | None = None
     grammar: GrammarText | None = None
     logprobs: bool | None = None

@@ -96,6 +96,7 @@ async def post_message(services: Services, session_id: IdPath, data: MessagePost
         deadline_at_ms=deadline_at_ms(services.settings, data.deadline_s),
         faq=data.faq,
         model=await services.loader.resolve(session.model),
+        priority=data.priority,
     )
     await services.flow.accept(request, session)
     return Accepted(

@@ -1,7 +1,8 @@
 """What access, workers and the reaper tell the limiter, on `admit`.
 
 Notices are nudges: the records are the truth, and the limiter compares itself with them every
-few seconds. Losing a notice costs seconds, never a request.
+few seconds. Losing a notice costs seconds, never a request: what a request asks for stands in its
+record (`ask`) before it is told, and what it used (`usage`) before its end is.
 """
 
 from typing import Literal
@@ -10,21 +11,50 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
+from appliance.schema import Priority, Usage
 
 ADMIT_ENTRIES = 20_000
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What a request will need, as predicted at its arrival. All but `tier` in tokens.
+
+    `input_tokens` have to be computed, `cached_tokens` are in a worker's cache already; half of
+    such answers stay below `p50`, 80 % below `p80`, all below `most`.
+    """
+
+    tier: str = "standard"
+    priority: Priority = "person"
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    p50: float = 120.0
+    p80: float = 250.0
+    most: int = 512
+
+
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`workers` means that a worker came or went; the others name a request."""
+    """`workers` means that a worker came or went; the others name a request.
+
+    `usage` is what an ended request really used, None when it used nothing.
+    """
 
     kind: Literal["arrived", "ended", "workers"]
     request_id: str = ""
     uid: str = ""
     pool: str = keys.MAIN
     deadline_at_ms: int = 0
+    asked: Asked = Asked()
+    usage: Usage | None = None
 
 
 async def notify(bus: Bus, notice: Notice) -> None:
     await bus.xadd(
         keys.ADMIT, {"notice": msgspec.json.encode(notice)}, maxlen=ADMIT_ENTRIES, approximate=True
     )
+
+
+async def arrive(bus: Bus, notice: Notice) -> None:
+    """Stores what a request asks for in its record, then tells the limiter."""
+    asked = msgspec.json.encode(notice.asked)
+    await bus.hset(keys.request(notice.request_id), mapping={"ask": asked})
+    await notify(bus, notice)

@@ -19,7 +19,7 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.script import Script
-from appliance.schema import EVENT_NAMES, TERMINAL_STATES, Event, Request
+from appliance.schema import EVENT_NAMES, TERMINAL_STATES, Event, Request, Usage
 
 _TERMINAL = "{" + ",".join(f"{state}=true" for state in TERMINAL_STATES) + "}"
 
@@ -68,7 +68,7 @@ end
 return 1
 """)
 
-# KEYS request reply turns turn tokens; ARGV rid lease event data state ttl answer_json
+# KEYS request reply turns turn tokens; ARGV rid lease event data state ttl answer_json usage_json
 # The lease '' belongs to everybody but a worker, and ends only what no worker holds.
 # Returns 1, 0 when it has ended before, -1 when the lease is not held.
 END = Script(
@@ -85,7 +85,7 @@ if ARGV[7] ~= '' and redis.call('ZSCORE', KEYS[3], ARGV[1]) then
   redis.call('HSET', KEYS[4], ARGV[1] .. ':answer', ARGV[7])
 end
 redis.call('XADD', KEYS[2], '*', 'event', ARGV[3], 'data', ARGV[4])
-redis.call('HSET', KEYS[1], 'state', ARGV[5])
+redis.call('HSET', KEYS[1], 'state', ARGV[5], 'usage', ARGV[8])
 redis.call('HDEL', KEYS[1], 'lease', 'until', 'waits')
 redis.call('DEL', KEYS[5])
 redis.call('EXPIRE', KEYS[1], ARGV[6])
@@ -172,7 +172,7 @@ async def end(
     ttl_s: int,
     held: str = "",
     text: str = "",
-    usage: object = None,
+    usage: Usage | None = None,
 ) -> bool:
     """Writes the one terminal event, the turn first. False when it was too late or not ours."""
     name = EVENT_NAMES[type(event)]
@@ -194,6 +194,7 @@ async def end(
         name,
         ttl_s,
         _json(answer),
+        _json(usage),
     )
     return int(written) == 1
 

@@ -10,6 +10,7 @@ the result says so in `degraded`.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from appliance.errors import SluiceError
 from appliance.knowledge.entries import Entries
@@ -29,6 +30,17 @@ NEAR_BEST = 0.8
 up, a 36-month warranty with a 12-month one."""
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """A question's vector and the stamp of the model that made it, "" for none."""
+
+    stamp: str
+    vector: Sequence[float]
+
+
+NOT_EMBEDDED = Embedded("", ())
+
+
 class Retrieval:
     """Searches the FAQ."""
 
@@ -38,9 +50,24 @@ class Retrieval:
         self._embedder = embedder
         self._faq = faq
 
-    async def closest(self, question: str) -> Retrieved:
-        """What an answer is made from: without entries far behind the best, which mislead."""
-        found = await self.search(question)
+    async def embedded(self, question: str) -> Embedded:
+        """The question's vector, empty when the embedding model does not answer."""
+        text = tidied_line(question[:MAX_QUESTION_CHARS])
+        if not text:
+            return NOT_EMBEDDED
+        try:
+            async with asyncio.timeout(self._faq.retrieval_timeout_s):
+                (vector,) = await self._embedder.embed([text], kind="query")
+        except (TimeoutError, SluiceError):
+            return NOT_EMBEDDED
+        return Embedded(self._embedder.stamp, vector)
+
+    async def closest(self, question: str, embedded: Embedded | None = None) -> Retrieved:
+        """What an answer is made from: without entries far behind the best, which mislead.
+
+        `embedded` spares embedding the question again.
+        """
+        found = await self.search(question, embedded=embedded)
         if not found.matches:
             return found
         least = NEAR_BEST * found.matches[0].score
@@ -48,7 +75,12 @@ class Retrieval:
         return Retrieved(matches=kept, degraded=found.degraded)
 
     async def search(
-        self, question: str, *, limit: int | None = None, floor: float | None = None
+        self,
+        question: str,
+        *,
+        limit: int | None = None,
+        floor: float | None = None,
+        embedded: Embedded | None = None,
     ) -> Retrieved:
         """At most `limit` entries of at least score `floor`, best first; settings fill both."""
         text = tidied_line(question[:MAX_QUESTION_CHARS])
@@ -58,7 +90,7 @@ class Retrieval:
         floor = self._faq.floor if floor is None else floor
         try:
             async with asyncio.timeout(self._faq.retrieval_timeout_s):
-                found = await self._search(text, limit)
+                found = await self._search(text, limit, embedded or NOT_EMBEDDED)
         except TimeoutError:
             waited_s = self._faq.retrieval_timeout_s
             return Retrieved(matches=(), degraded=f"the FAQ search took longer than {waited_s:g} s")
@@ -67,9 +99,11 @@ class Retrieval:
         matches = tuple(match for match in found[:limit] if match.score >= floor)
         return Retrieved(matches=matches, degraded=self._index.degraded)
 
-    async def _search(self, text: str, limit: int) -> list[Match]:
+    async def _search(self, text: str, limit: int, embedded: Embedded) -> list[Match]:
         """Asks for more rows until enough entries are found or there are no more rows."""
-        (vector,) = await self._embedder.embed([text], kind="query")
+        vector = embedded.vector
+        if not embedded.stamp or embedded.stamp != self._embedder.stamp:
+            (vector,) = await self._embedder.embed([text], kind="query")
         rows = min(limit * ROWS_PER_ENTRY, ROWS_MAX)
         while True:
             nominees = await self._index.nominate(vector, rows)

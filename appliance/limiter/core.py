@@ -79,13 +79,14 @@ class Expected(NamedTuple):
 class Limiter:
     """Owns who waits and who runs. Every method returns the actions it calls for."""
 
-    def __init__(self, rules: Rules, now_s: float) -> None:
+    def __init__(self, rules: Rules, now_s: float, ledgers: Ledgers | None = None) -> None:
+        """`ledgers` may be shared by several limiters, so that a user's budgets span them all."""
         self.rules = rules
         self.capacity = 0
         self.pace = Pace(rules.input_s, rules.output_s)
         self.fair = FairShare(rules.half_life_s, now_s)
         self._line = Line(self.fair, rules.age_s, rules.patience_s, rules.shortest_first)
-        self._ledgers = Ledgers(rules.tiers)
+        self._ledgers = ledgers or Ledgers(rules.tiers)
         self._running: dict[str, Running] = {}
         self._held: dict[str, int] = {}
         self._about: OrderedDict[str, float] = OrderedDict()
@@ -105,6 +106,14 @@ class Limiter:
         """Every request held, waiting ones in the order of their turn."""
         line = [ticket.ask.request_id for ticket in self._line.order(self._now_s)]
         return line + list(self._running)
+
+    def asks(self) -> list[Ask]:
+        """What waits, in order of arrival."""
+        return [ticket.ask for ticket in self._line.tickets()]
+
+    def running_users(self) -> dict[str, int]:
+        """How many requests each user has running."""
+        return dict(self._held)
 
     def quotas(self, uid: str, now_s: float) -> list[Quota]:
         """What is left of a user's budgets."""
@@ -134,12 +143,20 @@ class Limiter:
         self._line.add(Ticket(ask, hold, tier.weight, now_s, self._numbers))
         return actions + self._first_verdict(ask, now_s)
 
-    def adopted(self, request_id: str, uid: str, now_s: float) -> None:
-        """A request found running, let in before this limiter started."""
+    def adopted(self, request_id: str, uid: str, now_s: float, ask: Ask | None = None) -> None:
+        """A request found running, let in before this limiter started.
+
+        What it asked for, where known, is reserved again as far as its budgets allow.
+        """
         if request_id not in self._running and request_id not in self._line:
             now_s = self._at(now_s)
+            hold, weight = None, 1.0
+            if ask is not None:
+                reserved = self._ledgers.reserve(ask, now_s)
+                hold = reserved if isinstance(reserved, Hold) else None
+                weight = self._ledgers.tier(ask.tier).weight
             lease_s = now_s + self.rules.lease_s
-            self._occupy(request_id, Running(uid, None, None, 0.0, 1.0, now_s, lease_s))
+            self._occupy(request_id, Running(uid, ask, hold, 0.0, weight, now_s, lease_s))
 
     def renewed(self, request_id: str, output_tokens: float, now_s: float) -> None:
         """Whoever runs it is alive and has produced this many tokens so far."""

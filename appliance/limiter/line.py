@@ -6,6 +6,7 @@ counter is next (`fairness`), and of one user's requests the oldest, or the shor
 one unless the oldest has waited for `patience_s`.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -113,21 +114,27 @@ class Line:
         levels = {uid: self.fair.level(uid) for uid in self._waiting}
         scale = self.fair.scale(now_s)
         queues = {key: self._own_order(queue, now_s) for key, queue in self._queues.items()}
-        places = dict.fromkeys(queues, 0)
-        while queues:
-            key = min(
-                queues,
-                key=lambda key: _Turn(
-                    self._rank(queues[key][places[key]], now_s),
-                    levels[key[0]],
-                    queues[key][places[key]].number,
-                ),
-            )
-            ticket = queues[key][places[key]]
-            places[key] += 1
-            if places[key] == len(queues[key]):
-                del queues[key]
+        heads = dict.fromkeys(queues, 0)
+
+        def turn(key: tuple[str, int]) -> _Turn:
+            head = queues[key][heads[key]]
+            return _Turn(self._rank(head, now_s), levels[key[0]], head.number)
+
+        heap = [(turn(key), key) for key in queues]
+        heapq.heapify(heap)
+        while heap:
+            found, key = heap[0]
+            now = turn(key)
+            if now != found:  # its user was served from another queue: levels only rise
+                heapq.heapreplace(heap, (now, key))
+                continue
+            ticket = queues[key][heads[key]]
+            heads[key] += 1
             levels[ticket.ask.uid] += ticket.cost / ticket.weight * scale
+            if heads[key] == len(queues[key]):
+                heapq.heappop(heap)
+            else:
+                heapq.heapreplace(heap, (turn(key), key))
             yield ticket
 
     def lowest(self, above: int) -> Ticket | None:

@@ -8,8 +8,9 @@ are monotonic seconds of the caller's clock.
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Priority: TypeAlias = Literal["person", "batch", "background"]
-RANKS: dict[Priority, int] = {"person": 0, "batch": 1, "background": 2}
+from appliance.schema import Priority
+
+RANKS: dict[Priority, int] = {"person": 0, "service": 1, "background": 2}
 
 Reason: TypeAlias = Literal[
     "queue_full",
@@ -36,6 +37,20 @@ HTTP_STATUS: dict[Reason, int] = {
     "tokens_per_minute": 429,
     "tokens_per_day": 429,
     "too_large": 429,
+}
+
+
+MESSAGES: dict[Reason, str] = {
+    "queue_full": "too many requests are waiting",
+    "user_queue_full": "you have too many requests waiting",
+    "shed": "the place in the queue went to a request of a higher class",
+    "deadline": "the answer could not start before its deadline",
+    "waited_out": "the answer did not start before its deadline",
+    "no_worker": "no inference worker is running",
+    "requests_per_minute": "your requests of this minute are used up",
+    "tokens_per_minute": "your tokens of this minute are used up",
+    "tokens_per_day": "your tokens of this day are used up",
+    "too_large": "the request may use more tokens than you are ever allowed at once",
 }
 
 

@@ -23,6 +23,7 @@ from functools import partial
 
 from appliance import __version__, keys
 from appliance.access.flow import Flow, People
+from appliance.access.forecast import Forecasts
 from appliance.access.warmth import Warmth
 from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
@@ -44,6 +45,7 @@ from appliance.limiter.service import LimiterService
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
+from appliance.prediction.lengths import Lengths
 from appliance.runtime import logs
 from appliance.runtime.children import MILVUS, VALKEY, Family, family
 from appliance.runtime.http import HttpServer, address, bind
@@ -208,7 +210,17 @@ class Appliance:
             settings=settings,
             erase=partial(erase, self._children.snapshots),
         )
-        flow = Flow(bus, replies, people, retrieval, loader, warmth=warmth, settings=settings)
+        lengths = Lengths(bus)
+        flow = Flow(
+            bus,
+            replies,
+            people,
+            retrieval,
+            loader,
+            warmth=warmth,
+            forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
+            settings=settings,
+        )
         reapers = self._reapers = Reapers(
             lambda pool: Reaper(
                 bus,
@@ -239,7 +251,15 @@ class Appliance:
             await reapers.reap_everybody()
         loops.extend(
             group.create_task(loop(), name=loop.__qualname__)
-            for loop in (replies.run, limiter.run, reapers.run, loader.run, flow.run, index.run)
+            for loop in (
+                replies.run,
+                limiter.run,
+                reapers.run,
+                loader.run,
+                flow.run,
+                index.run,
+                lengths.run,
+            )
         )
         self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index
         self._server = HttpServer(build(services), settings.server)

@@ -360,7 +360,8 @@ class Server:
         if state is not None and state.decode() not in TERMINAL_STATES:
             await self._lose(job)
             return
-        await notify(self._bus, Notice(kind="ended", request_id=job.request_id))
+        notice = Notice(kind="ended", request_id=job.request_id, usage=spent)
+        await notify(self._bus, notice)
         await self._forget(job)
 
     async def _acknowledge(self, job: Job) -> None:

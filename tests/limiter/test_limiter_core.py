@@ -14,12 +14,12 @@ from appliance.limiter.verdict import (
     Ask,
     Expired,
     Forecast,
-    Priority,
     Refuse,
     Run,
     Usage,
     Wait,
 )
+from appliance.schema import Priority
 
 pytestmark = pytest.mark.unit
 
@@ -157,7 +157,7 @@ def test_a_full_line_sheds_the_lowest_class_first() -> None:
     made = limiter(Rules(waiting=2))
     made.arrived(ask("running"), 0.0)
     made.arrived(ask("task", "s", priority="background"), 0.0)
-    made.arrived(ask("bulk", "s", priority="batch"), 0.0)
+    made.arrived(ask("bulk", "s", priority="service"), 0.0)
     assert refusals(made.arrived(ask("p1", "p"), 0.0)) == {"task": "shed"}
     assert refusals(made.arrived(ask("p2", "p"), 0.0)) == {"bulk": "shed"}
     assert refusals(made.arrived(ask("p3", "p"), 0.0)) == {"p3": "queue_full"}
@@ -297,7 +297,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(
         uid=st.sampled_from("abcd"),
-        priority=st.sampled_from(["person", "batch", "background"]),
+        priority=st.sampled_from(["person", "service", "background"]),
         tokens=st.integers(1, 100),
         output=st.integers(1, 60),
         patience_s=st.floats(0.0, 200.0),

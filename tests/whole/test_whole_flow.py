@@ -120,11 +120,22 @@ def test_cancelling_ends_a_running_answer_with_what_there_was(appliance: Running
     assert turn["answer"] == text_of(events)
 
 
+def hold(appliance: Running, slots: int) -> list[str]:
+    """As many long answers, each for somebody else: one alone does not get every slot."""
+    return [
+        appliance.ask(
+            "#tokens=1500 #slow=5 hold",
+            appliance.session(f"holder{n}"),
+            faq=False,
+            max_tokens=1500,
+        )
+        for n in range(slots)
+    ]
+
+
 def test_people_beyond_the_slots_wait_and_hear_their_place(appliance: Running) -> None:
     slots = appliance.status()["queue"]["capacity"]
-    held = [
-        appliance.ask("#tokens=1500 #slow=5 hold", faq=False, max_tokens=1500) for _ in range(slots)
-    ]
+    held = hold(appliance, slots)
     admitted = [next(e for e in appliance.follow(r) if e.event == "delta") for r in held]
     assert len(admitted) == slots
     waiting = [appliance.ask("quick", faq=False) for _ in range(2)]
@@ -139,9 +150,7 @@ def test_people_beyond_the_slots_wait_and_hear_their_place(appliance: Running) -
 
 def test_a_waiting_request_can_be_cancelled(appliance: Running) -> None:
     slots = appliance.status()["queue"]["capacity"]
-    held = [
-        appliance.ask("#tokens=1500 #slow=5 hold", faq=False, max_tokens=1500) for _ in range(slots)
-    ]
+    held = hold(appliance, slots)
     request_id = appliance.ask("never mind", faq=False)
     next(e for e in appliance.follow(request_id) if e.event == "waiting")
     with appliance.client() as client:
