@@ -2,9 +2,8 @@
 
 import json
 import os
-import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,16 @@ BEGINNING = (
     "I am new here and moved to the town last month with my family. We would like to use the "
     "library, borrow films and games, and come to the reading afternoons for children. Please "
     "tell me what we need for that, who may sign for the children, and what it costs in a year. "
-    "Tell me also how the cards work, what happens when one is lost, and until when we can come."
+    "Tell me also how the cards work, what happens when one is lost, and until when we can come. "
+    "My mother, who is eighty, lives with us and reads large print only; she would like to have "
+    "books brought to the house, as the library of her old town did every second Monday. My "
+    "sister teaches at the school by the river and wants to bring her class of twelve pupils on "
+    "a Thursday in March, from nine in the morning until noon, with a break of twenty minutes. "
+    "They come by bus, two of them in wheelchairs, and would like to see the archive as well. "
+    "Last, we found a box of letters from 1912 in the attic, written by the miller to his brother "
+    "in Hamburg, and ask ourselves whether the archive would take them, whether they may be read "
+    "by everybody, and how we should keep them until then, for the roof is not quite dry. Thank "
+    "you for your patience with so many questions at once; one answer after the other will do."
 )
 QUESTIONS = ("And on Sundays?", "Who can tell me?", "Is that free?", "What about games?")
 
@@ -178,18 +186,17 @@ def test_a_session_deleted_while_no_worker_hears_it_is_erased(
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Iterator[Path]:
+def weights(tmp_path: Path) -> Path:
     """A data directory whose models are the tests' own."""
     tmp_path.chmod(0o700)
     settings = f"[models]\ndirectory = {json.dumps(str(WEIGHTS))}\n"
     (tmp_path / "settings.toml").write_text(settings, encoding="utf-8")
     assert WEIGHTS.is_dir(), "the tests' weights are missing: run `make models`"
-    yield tmp_path
-    shutil.rmtree(tmp_path)
+    return tmp_path
 
 
 @pytest.mark.model
 def test_twenty_turns_with_the_starter_model_compute_only_what_is_new(
     launch: Start, weights: Path
 ) -> None:
-    through_restarts(launch, weights, answer_tokens=16)
+    through_restarts(launch, weights, answer_tokens=48)
