@@ -3,6 +3,7 @@
 # make check  format, lint, types, import contracts and unit tests
 # make torture   kill -9 in the middle of answers, RUNS=50 times of each kind, and look what readers saw
 # make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
+# make bench-lengths FILES="a.json"  predicted answer lengths beside simpler predictors
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture bench-engine bench-scheduling models vulkan cuda test-gpu lock clean
+.PHONY: run test check torture bench-engine bench-lengths bench-scheduling models vulkan cuda test-gpu lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -44,6 +45,11 @@ BENCH = $(if $(QUICK),--quick) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ONLY),--on
     $(if $(CHART),--chart $(CHART))
 bench-engine: models
 	@PYTHONPATH=tests/bench $(BIN)/python -m engine_bench $(BENCH)
+
+# make bench-lengths FILES="a.json b.json" [CEILING=100]: instructions with their answers
+bench-lengths: models
+	@PYTHONPATH=tests/bench $(BIN)/python -m lengths_bench $(FILES) \
+	    $(if $(CEILING),--ceiling $(CEILING))
 
 # One more library beside the binding's; built once per machine, in about five minutes.
 vulkan: $(VENV)/.ready
