@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from appliance.bus.client import Bus, Value
 
@@ -40,14 +40,45 @@ class Call:
 
 
 async def run_all(bus: Bus, calls: Sequence[Call]) -> list[Any]:
-    """What each call returned, in one round trip. Raises the first error of a call."""
-    pipeline = bus.pipeline(transaction=False)
-    for call in calls:
-        pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
-    found: list[Any] = await pipeline.execute(raise_on_error=False)
+    """What each call returned, in one round trip. Raises the first error of a call.
+
+    This is where every token passes: the commands are packed here and put on a connection as they
+    are, for redis-py's pipeline costs about twice the time. Nothing is tried again.
+    """
+    if not calls:
+        return []
+    pool = bus.connection_pool
+    connection = await pool.get_connection()
+    try:
+        await connection.send_packed_command(b"".join(map(_packed, calls)), check_health=False)
+        found = [await _reply(connection) for _ in calls]
+    except BaseException:
+        await connection.disconnect(nowait=True)  # replies may still be on their way
+        raise
+    finally:
+        await pool.release(connection)
     for index, call in enumerate(calls):
         if isinstance(found[index], NoScriptError):
             found[index] = await call.script.run(bus, call.keys, *call.arguments)
         elif isinstance(found[index], Exception):
             raise found[index]
     return found
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _packed(call: Call) -> bytes:
+    """The command as the protocol wants it: an array of byte strings."""
+    words = [b"EVALSHA", call.script.sha.encode(), b"%d" % len(call.keys)]
+    words += map(_encoded, call.keys)
+    words += map(_encoded, call.arguments)
+    return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words))
+
+
+def _encoded(value: Value) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()

@@ -188,6 +188,13 @@ class Leases(RuleBasedStateMachine):
         assert released.outcome == self.state
         assert (released.deaths, released.guilty) == (self.deaths, self.guilty)
 
+    @rule(worker=WORKERS, pieces=st.integers(1, 2 * TRIAL_PIECES))
+    def live_and_die(self, worker: str, pieces: int) -> None:
+        """What seldom comes about step by step: a death at work, some way into the answer."""
+        self.take(worker, repeated=False)
+        self.append(worker, pieces, repeats=0)
+        self.release(gone=True, died=True)
+
     @rule(worker=WORKERS)
     def foreign_release(self, worker: str) -> None:
         """Whoever names another lease than the one in force takes nothing away."""

@@ -43,12 +43,12 @@ fsync = "always"
 restart_window_s = 1
 """
 FAKE_QUESTIONS = (
-    "#tokens=120 #slow=3 tell me about the canteen",
-    "#tokens=180 #slow=4 请介绍一下公司的班车和食堂",
-    "#tokens=60 #slow=6 a short one",
-    "#tokens=240 #slow=2 naïve café — “quoted” 😀 text",
-    "#tokens=150 #slow=4 密码重置：先打开设置页面",
-    "#tokens=200 #slow=3 #hash signs and 1 2 3 4 5 6 7 8 9",
+    "#tokens=240 #slow=20 tell me about the canteen",
+    "#tokens=300 #slow=15 请介绍一下公司的班车和食堂",
+    "#tokens=150 #slow=25 a short one",
+    "#tokens=400 #slow=12 naïve café — “quoted” 😀 text",
+    "#tokens=250 #slow=15 密码重置：先打开设置页面",
+    "#tokens=320 #slow=15 #hash signs and 1 2 3 4 5 6 7 8 9",
 )
 MODEL_QUESTIONS = (
     "Count from 1 to 30, one number per line.",
