@@ -56,6 +56,7 @@ def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerCon
         adapters=serving.adapters,
         slots=worker.slots,
         warm_sequences=worker.warm_sequences,
+        warm_tokens=worker.warm_tokens,
         gap_ms=worker.gap_ms,
         draft_tokens=worker.draft_tokens,
         context_tokens=worker.context_tokens,

@@ -34,13 +34,15 @@ Cells = NDArray[np.uint8]  # a copy of a sequence's cache cells, in the backend'
 class Shape:
     """The sizes that backend, scheduler and engine must agree on.
 
-    `slots` requests run at once and up to `warm_sequences` ended ones keep their cells.
+    `slots` requests run at once and up to `warm_sequences` ended ones keep their cells, of which
+    no running one holds more than `warm_tokens` too (the newest ended one stays whatever it has).
     `context_tokens` bounds one request (prompt plus answer), `cache_tokens` all of them
     together, `step_tokens` one step. Raises Invalid when they contradict each other.
     """
 
     slots: int = 8
     warm_sequences: int = 24
+    warm_tokens: int = 4096
     context_tokens: int = 8192
     cache_tokens: int = 16384
     step_tokens: int = 512

@@ -196,6 +196,7 @@ def _shape(config: WorkerConfig) -> Shape:
         return Shape(
             slots=config.slots,
             warm_sequences=config.warm_sequences,
+            warm_tokens=config.warm_tokens,
             context_tokens=config.context_tokens,
             cache_tokens=config.cache_tokens,
             step_tokens=config.step_tokens,

@@ -24,6 +24,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     adapters: tuple[Adapter, ...] = ()
     slots: int
     warm_sequences: int
+    warm_tokens: int
     gap_ms: int
     draft_tokens: int
     context_tokens: int

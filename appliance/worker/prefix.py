@@ -68,12 +68,17 @@ class _Resident:
 class PrefixTree:
     """Owns sequence ids and the account of cells. `used_cells` is exact at any time."""
 
-    def __init__(self, sequences: int, *, idle_bound: int) -> None:
-        """Ids count from 0 to `sequences` - 1; at most `idle_bound` of them stay idle."""
+    def __init__(self, sequences: int, *, idle_bound: int, idle_cells_bound: int) -> None:
+        """Ids count from 0 to `sequences` - 1.
+
+        At most `idle_bound` of them stay idle, and together these hold at most `idle_cells_bound`
+        cells that no active one holds, or one of them holds more.
+        """
         self._root = _Run(None)
         self._residents: dict[int, _Resident] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # least recently used first
         self._idle_bound = idle_bound
+        self._idle_cells_bound = idle_cells_bound
         self._free = list(range(sequences - 1, -1, -1))
         self.used_cells = 0
 
@@ -202,7 +207,7 @@ class PrefixTree:
         """An active sequence becomes idle. Returns the sequences released for it.
 
         Those are idle ones that it makes superfluous (the same conversation, or cells that it
-        holds all), the least recently used beyond the bound, and itself when it holds nothing.
+        holds all), the least recently used beyond the bounds, and itself when it holds nothing.
         """
         resident = self._residents[sequence]
         released = [one for one in self._idle if self._is_covered(self._residents[one], resident)]
@@ -213,6 +218,11 @@ class PrefixTree:
         released += remaining[: max(0, len(remaining) - self._idle_bound)]
         for one in released:
             self.release(one)
+        while (
+            len(self._idle) > 1 and self.used_cells - self.active_cells() > self._idle_cells_bound
+        ):
+            released.append(next(iter(self._idle)))
+            self.release(released[-1])
         return released
 
     def _is_covered(self, old: _Resident, new: _Resident) -> bool:

@@ -137,7 +137,11 @@ class Scheduler:
         self._can_share = can_share
         self._waiting: deque[_Waiting] = deque()
         self._running: dict[str, _Running] = {}  # in order of admission
-        self.tree = PrefixTree(shape.sequences, idle_bound=shape.sequences - shape.slots)
+        self.tree = PrefixTree(
+            shape.sequences,
+            idle_bound=shape.sequences - shape.slots,
+            idle_cells_bound=shape.warm_tokens,
+        )
 
     @property
     def waiting(self) -> int:
@@ -283,7 +287,7 @@ class Scheduler:
             self._waiting = deque(w for w in self._waiting if w.request_id != request_id)
             return []
         if keep and self._can_share:
-            oldest = self._leaving(self.tree.idle[:1])
+            oldest = self._leaving(self.tree.idle)
             released = self.tree.park(one.sequence)
             actions: list[Cut | Leave] = [
                 leave

@@ -32,6 +32,7 @@ CONFIG = WorkerConfig(
     embedding_model="",
     slots=2,
     warm_sequences=6,
+    warm_tokens=512,
     gap_ms=500,
     draft_tokens=4,
     context_tokens=512,

@@ -47,6 +47,7 @@ def shapes(draw: st.DrawFn) -> Shape:
     return Shape(
         slots=slots,
         warm_sequences=draw(st.integers(0, 4)),
+        warm_tokens=draw(st.integers(0, 80)),
         context_tokens=context,
         cache_tokens=draw(st.integers(context, 150)),
         step_tokens=draw(st.integers(slots, slots + 20)),
@@ -382,6 +383,21 @@ def test_when_a_leader_leaves_the_next_one_leads() -> None:
     scheduler.remove("r0", keep=False)
     [spans] = drive(scheduler)
     assert [(span.request_id, span.start) for span in spans] == [("r1", 0)]
+
+
+def test_ended_requests_keep_a_bounded_part_of_the_cache() -> None:
+    shape = Shape(slots=1, warm_tokens=250, context_tokens=300, cache_tokens=2000, step_tokens=300)
+    scheduler = Scheduler(shape)
+    for n in range(6):
+        prompt = [1000 * n + k for k in range(100)]
+        scheduler.submit(f"r{n}", prompt, owner=Owner(scope="a", session=f"s{n}"), new_tokens=5)
+        scheduler.advance()
+        [span] = scheduler.plan(shape.step_tokens, {})
+        scheduler.decoded(span, prompt)
+        scheduler.remove(f"r{n}", keep=True)
+        assert scheduler.tree.used_cells == min(100 * (n + 1), 200)
+    kept = {scheduler.tree.tokens(one)[0] for one in scheduler.tree.idle}
+    assert kept == {4000, 5000}, "the latest stay"
 
 
 def test_a_long_prompt_gets_what_running_answers_leave_of_a_step() -> None:
