@@ -48,6 +48,8 @@ class SluiceError(Exception):
         self.hint = hint
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.headers: dict[str, str] = {}
+        """What an HTTP answer says besides."""
 
 
 class Invalid(SluiceError):

@@ -7,10 +7,13 @@
 | `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`   |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
-| `request:{T}:RID`      | hash              | `body state cancel handed`, `ask usage` (predicted, real), `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`; expires after its end |
+| `request:{T}:RID`      | hash              | `body state cancel handed`, `ask usage epoch` (predicted, real, whose), `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`; expires after its end |
 | `reply:{T}:RID`        | stream            | every event of one request; its ids are the SSE ids |
 | `tokens:{T}:RID`       | string            | the tokens behind the text emitted so far, 4 bytes each; gone with the end |
 | `open`                 | zset              | requests accepted and not ended, by time (ms)       |
+| `limiter`              | hash              | `holder until epoch`: which limiter decides         |
+| `queue`                | string with TTL   | the queue as that limiter last told it              |
+| `budget:UID`           | hash              | a user's reservations and use, see `bus.budgets`    |
 | `admit`                | stream + group    | access and workers to limiter                       |
 | `work:POOL`            | stream + group    | admitted requests any worker may pull               |
 | `leases:POOL`          | zset              | requests that workers hold, by the end of the lease (ms) |
@@ -43,6 +46,8 @@ import secrets
 LAYOUT = "1"
 
 OPEN = "open"
+LIMITER = "limiter"
+QUEUE = "queue"
 ADMIT = "admit"
 ADMIT_GROUP = "limiter"
 WORKERS_GROUP = "workers"
@@ -149,6 +154,10 @@ def wake(node: str) -> str:
 
 def worker(worker_id: str) -> str:
     return f"worker:{worker_id}"
+
+
+def budget(uid: str) -> str:
+    return f"budget:{uid}"
 
 
 def entry(entry_id: str) -> str:

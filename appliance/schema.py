@@ -565,11 +565,62 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     confirmed: int = 0
 
 
+class QueueUser(Record, frozen=True, kw_only=True):
+    uid: str
+    waiting: int
+    running: int
+
+
 class QueueStatus(Record, frozen=True, kw_only=True):
+    """Who waits and who runs. `users` are those with most requests, at most 20; `classes` counts
+    who waits by class; `pools` counts waiting and running requests by pool of workers.
+
+    Of `promises` (first waits told to people) `promises_kept` were true within 30 % or 2 s.
+    """
+
     waiting: int
     running: int
     capacity: int
     bound: int
+    users: tuple[QueueUser, ...] = ()
+    classes: dict[str, int] = {}
+    pools: dict[str, int] = {}
+    promises: int = 0
+    promises_kept: int = 0
+
+
+class LengthStatus(Record, frozen=True, kw_only=True):
+    """How right predictions of answers' lengths were lately: mean error of the logarithm,
+    Kendall's tau, and the share of answers within their 80 % quantile."""
+
+    answers: int = 0
+    error: float = 0.0
+    tau: float = 0.0
+    covered: float = 0.0
+
+
+class Limit(Record, frozen=True, kw_only=True):
+    """One limit of a user. `reserved` is what open requests may use, `used` what ended ones did;
+    in `reset_s` seconds nothing of it is used any more, if nothing is added."""
+
+    name: str
+    limit: int
+    used: int
+    reserved: int
+    left: int
+    reset_s: float
+
+
+class Quota(Record, frozen=True, kw_only=True):
+    """What a user may still use, and why. `concurrency` 0 is no limit; `limits` has those there
+    are."""
+
+    uid: str
+    tier: str
+    priority: Priority
+    weight: float
+    concurrency: int
+    limits: tuple[Limit, ...]
 
 
 class DeadLetter(Record, frozen=True, kw_only=True):
@@ -604,6 +655,7 @@ class Status(Record, frozen=True, kw_only=True):
     queue: QueueStatus
     faq: FaqStatus
     sessions_following: int
+    lengths: LengthStatus = LengthStatus()
     dead_letters: int = 0
     models: tuple[ModelStatus, ...] = ()
     alarms: tuple[Alarm, ...] = ()

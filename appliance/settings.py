@@ -282,6 +282,13 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Positive,
         Meta(description="Admission waits this long for the embedding that tells lengths apart."),
     ] = 0.25
+    lease_s: Annotated[
+        Positive,
+        Meta(
+            description="Of several limiters on one store one decides; after a crash the next "
+            "takes over when this has passed."
+        ),
+    ] = 3.0
     queue_bound: Annotated[int, Meta(ge=1, description="Most requests waiting in all.")] = 512
     queue_bound_per_user: Annotated[
         int, Meta(ge=1, description="Most requests one user may have waiting.")

@@ -141,6 +141,16 @@ class Texts:
     turn_refused: str
     turn_refused_retry: str
     turn_refused_next: str
+    refused_queue_full: str
+    refused_user_queue_full: str
+    refused_shed: str
+    refused_deadline: str
+    refused_waited_out: str
+    refused_no_worker: str
+    refused_requests_per_minute: str
+    refused_tokens_per_minute: str
+    refused_tokens_per_day: str
+    refused_too_large: str
     turn_lost: str
     turn_lost_next: str
 
@@ -215,6 +225,13 @@ class Texts:
     status_ready: str
     status_not_ready: str
     status_queue_line: str
+    status_queue_users: str
+    status_queue_classes: str
+    status_promises: str
+    status_lengths: str
+    class_person: str
+    class_service: str
+    class_background: str
     status_faq_line: str
     status_dead_line: str
     status_indexed: str

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Final, Literal
 
 from appliance.errors import SluiceError
-from appliance.schema import Alarm, Session
+from appliance.schema import Alarm, Session, Status
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
 from ui.safe_text import safe_line, safe_text
@@ -97,6 +97,7 @@ def trouble(texts: Texts, turn: LiveTurn) -> Trouble | None:
         case "failed":
             return Trouble("error", texts.turn_failed, reason, hint or texts.turn_failed_next)
         case "refused":
+            reason = refusal(texts, turn.reason) or reason
             return Trouble("warning", texts.turn_refused, reason, _retry(texts, turn))
         case "cancelled":
             return Trouble("warning", texts.turn_stopped, "", texts.turn_stopped_next)
@@ -207,6 +208,51 @@ def ordinal(texts: Texts, number: int) -> str:
     teen = number % 100 in (11, 12, 13)
     suffix = "th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{suffix}"
+
+
+def refusal(texts: Texts, reason: str) -> str:
+    """Why the limiter let nobody in, in the reader's language; empty for other reasons."""
+    return {
+        "queue_full": texts.refused_queue_full,
+        "user_queue_full": texts.refused_user_queue_full,
+        "shed": texts.refused_shed,
+        "deadline": texts.refused_deadline,
+        "waited_out": texts.refused_waited_out,
+        "no_worker": texts.refused_no_worker,
+        "requests_per_minute": texts.refused_requests_per_minute,
+        "tokens_per_minute": texts.refused_tokens_per_minute,
+        "tokens_per_day": texts.refused_tokens_per_day,
+        "too_large": texts.refused_too_large,
+    }.get(reason, "")
+
+
+def queue_lines(texts: Texts, status: Status) -> tuple[str, ...]:
+    """Who waits, how true told waits were, how right lengths; nothing of what there is none."""
+    queue, lengths = status.queue, status.lengths
+    classes = {
+        "person": texts.class_person,
+        "service": texts.class_service,
+        "background": texts.class_background,
+    }
+    lines = []
+    if queue.users:
+        users = ", ".join(
+            f"{safe_line(one.uid, 40)} {one.waiting}+{one.running}" for one in queue.users
+        )
+        lines.append(texts.status_queue_users.format(users=users))
+    if queue.classes:
+        waiting = ", ".join(
+            f"{classes.get(name, safe_line(name, 20))} {count}"
+            for name, count in queue.classes.items()
+        )
+        lines.append(texts.status_queue_classes.format(classes=waiting))
+    if queue.promises:
+        kept = texts.status_promises.format(kept=queue.promises_kept, told=queue.promises)
+        lines.append(kept)
+    if lengths.answers:
+        covered, tau = round(100 * lengths.covered), f"{lengths.tau:.2f}"
+        lines.append(texts.status_lengths.format(covered=covered, tau=tau))
+    return tuple(lines)
 
 
 def alarm_words(texts: Texts, alarm: Alarm) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from appliance.access.flow import Flow
 from appliance.bus.replies import StreamEvent
 from appliance.errors import Invalid, Overloaded, SluiceError, Unavailable, WaitedOut
+from appliance.limiter.verdict import HTTP_STATUS
 from appliance.schema import (
     EVENTS,
     TERMINAL_STATES,
@@ -136,6 +137,15 @@ async def _merged(
             await asyncio.wait(waiting)
 
 
+REFUSAL_STATUS: dict[str, int] = {
+    **{str(reason): status for reason, status in HTTP_STATUS.items()},
+    "no_room": 503,
+    "load_failed": 503,
+}
+"""Every reason a request may be refused for, with its HTTP status."""
+_KINDS: dict[int, type[SluiceError]] = {408: WaitedOut, 429: Overloaded, 503: Unavailable}
+
+
 def _decoded(event: StreamEvent) -> Any:  # Any: the table gives each name its type
     return msgspec.json.decode(event.data, type=EVENTS[event.event])
 
@@ -143,13 +153,7 @@ def _decoded(event: StreamEvent) -> Any:  # Any: the table gives each name its t
 def _raise_if_failed(event: Event) -> None:
     match event:
         case Refused(reason=reason, message=message, retry_after_s=retry_after_s):
-            kind: dict[str, type[SluiceError]] = {
-                "deadline": WaitedOut,
-                "no_worker": Unavailable,
-                "no_room": Unavailable,
-                "load_failed": Unavailable,
-            }
-            raise kind.get(reason, Overloaded)(
+            raise _KINDS[REFUSAL_STATUS.get(reason, 429)](
                 message, hint="try again later", reason=reason, retry_after_s=retry_after_s
             )
         case Failed(code=code, reason=reason, message=message, hint=hint):

@@ -31,7 +31,7 @@ from appliance.api.problems import error_body
 from appliance.api.requests import KEEP_ALIVE, NO_BUFFERING
 from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
-from appliance.errors import Invalid, SluiceError
+from appliance.errors import Invalid, Overloaded, SluiceError
 from appliance.people.sessions import now_ms
 from appliance.schema import (
     DEFAULT_UID,
@@ -87,12 +87,16 @@ async def chat_completions(services: Services, data: ChatBody) -> Response[Any] 
         await choices.begin(requests)
         if data.stream:
             chunks = _chunks(requests, choices, data, model or services.loader.default)
-            return Stream(chunks, media_type="text/event-stream", headers=NO_BUFFERING)
+            headers = NO_BUFFERING | await services.quotas.headers(requests[0].uid)
+            return Stream(chunks, media_type="text/event-stream", headers=headers)
         whole = await _whole(requests, choices)
-    except BaseException:
+    except BaseException as error:
         await choices.close()
+        if isinstance(error, Overloaded):
+            error.headers.update(await services.quotas.headers(requests[0].uid))
         raise
     await choices.close()
+    whole.headers.update(await services.quotas.headers(requests[0].uid))
     return whole
 
 

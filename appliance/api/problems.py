@@ -43,7 +43,7 @@ def error_body(error: SluiceError) -> ErrorBody:
 
 
 def on_sluice_error(_: Request[Any, Any, Any], error: SluiceError) -> Response[ErrorBody]:
-    headers = {}
+    headers = dict(error.headers)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     return Response(error_body(error), status_code=error.http_status, headers=headers)

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.access.flow import Flow, People
+from appliance.access.quotas import Quotas
 from appliance.access.warmth import Warmth
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
@@ -33,6 +34,7 @@ class Services:
     embedder: Embedder
     loader: Loader
     dead_letters: DeadLetters
+    quotas: Quotas
     status: Callable[[], Awaitable[Status]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     """What keeps the appliance from answering, by part; empty when it can answer."""

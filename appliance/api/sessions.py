@@ -1,7 +1,7 @@
 """`/api/sessions`: conversations, their turns, and asking something in one."""
 
 import msgspec
-from litestar import Router, delete, get, patch, post
+from litestar import Response, Router, delete, get, patch, post
 
 from appliance import keys
 from appliance.access.flow import deadline_at_ms
@@ -77,7 +77,9 @@ async def list_turns(
 
 
 @post("/{session_id:str}/messages", status_code=202)
-async def post_message(services: Services, session_id: IdPath, data: MessagePost) -> Accepted:
+async def post_message(
+    services: Services, session_id: IdPath, data: MessagePost
+) -> Response[Accepted]:
     """Accepts a question and returns at once; the answer is followed at `events`."""
     session = await services.people.sessions.read(session_id)
     request = Request(
@@ -99,12 +101,14 @@ async def post_message(services: Services, session_id: IdPath, data: MessagePost
         priority=data.priority,
     )
     await services.flow.accept(request, session)
-    return Accepted(
+    accepted = Accepted(
         id=request.id,
         request_id=request.id,
         session_id=session.id,
         events=f"/api/requests/{request.id}/events",
     )
+    headers = await services.quotas.headers(session.uid)
+    return Response(accepted, status_code=202, headers=headers)
 
 
 router = Router(

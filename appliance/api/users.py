@@ -7,7 +7,7 @@ from litestar.params import Parameter
 
 from appliance.api.lists import UidPath
 from appliance.api.services import Services
-from appliance.schema import Page, User, UserPatch, UserPut
+from appliance.schema import Page, Quota, User, UserPatch, UserPut
 
 
 @get("/")
@@ -35,4 +35,13 @@ async def change_user(services: Services, uid: UidPath, data: UserPatch) -> User
     return await services.people.users.change(uid, data)
 
 
-router = Router("/api/users", route_handlers=[read_users, read_user, replace_user, change_user])
+@get("/{uid:str}/quota")
+async def read_quota(services: Services, uid: UidPath) -> Quota:
+    """What the user may still use, and what of it is used or reserved."""
+    return await services.quotas.read(uid)
+
+
+router = Router(
+    "/api/users",
+    route_handlers=[read_users, read_user, replace_user, change_user, read_quota],
+)

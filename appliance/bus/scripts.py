@@ -68,9 +68,11 @@ end
 return 1
 """)
 
-# KEYS request reply turns turn tokens; ARGV rid lease event data state ttl answer_json usage_json
+# KEYS request reply turns turn tokens
+# ARGV rid lease event data state ttl answer_json usage_json epoch
 # The lease '' belongs to everybody but a worker, and ends only what no worker holds.
-# Returns 1, 0 when it has ended before, -1 when the lease is not held.
+# `epoch` is a limiter's, which must be the newest, or ''.
+# Returns 1, 0 when it has ended before, -1 when lease or epoch are another's.
 END = Script(
     """
 local time = redis.call('TIME')
@@ -78,8 +80,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local terminal = """
     + _TERMINAL
     + """
-local found = redis.call('HMGET', KEYS[1], 'state', 'lease', 'until')
+local found = redis.call('HMGET', KEYS[1], 'state', 'lease', 'until', 'epoch')
 if not found[1] or terminal[found[1]] then return 0 end
+if ARGV[9] ~= '' and tonumber(found[4] or 0) > tonumber(ARGV[9]) then return -1 end
 if (found[2] or '') ~= ARGV[2] or (found[2] and now > tonumber(found[3])) then return -1 end
 if ARGV[7] ~= '' and redis.call('ZSCORE', KEYS[3], ARGV[1]) then
   redis.call('HSET', KEYS[4], ARGV[1] .. ':answer', ARGV[7])
@@ -173,6 +176,7 @@ async def end(
     held: str = "",
     text: str = "",
     usage: Usage | None = None,
+    epoch: int | None = None,
 ) -> bool:
     """Writes the one terminal event, the turn first. False when it was too late or not ours."""
     name = EVENT_NAMES[type(event)]
@@ -195,6 +199,7 @@ async def end(
         ttl_s,
         _json(answer),
         _json(usage),
+        "" if epoch is None else epoch,
     )
     return int(written) == 1
 

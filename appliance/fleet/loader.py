@@ -261,7 +261,7 @@ class Loader:
                     await changed.wait()
         except TimeoutError:
             raise WaitedOut(
-                f"{one.name} was not loaded before the deadline", reason="deadline"
+                f"{one.name} was not loaded before the deadline", reason="waited_out"
             ) from None
         finally:
             del one.waiters[wish.request_id]

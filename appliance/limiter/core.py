@@ -107,6 +107,10 @@ class Limiter:
         line = [ticket.ask.request_id for ticket in self._line.order(self._now_s)]
         return line + list(self._running)
 
+    def holds(self, request_id: str) -> bool:
+        """Whether a request waits or runs here."""
+        return request_id in self._running or request_id in self._line
+
     def asks(self) -> list[Ask]:
         """What waits, in order of arrival."""
         return [ticket.ask for ticket in self._line.tickets()]

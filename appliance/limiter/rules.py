@@ -9,8 +9,6 @@ from appliance.settings import Settings
 
 STANDARD = "standard"
 TIER_TAG = "tier:"
-LEASE_RECONCILES = 6
-"""A slot is free again when this many comparisons with the records have not seen its request."""
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -21,7 +19,6 @@ def rules_of(settings: Settings) -> Rules:
         half_life_s=limits.half_life_s,
         age_s=limits.age_s,
         shortest_first=limits.shortest_first,
-        lease_s=LEASE_RECONCILES * limits.reconcile_interval_s,
         news_interval_s=limits.news_interval_s,
         no_worker_after_s=limits.no_worker_after_s,
     )

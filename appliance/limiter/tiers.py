@@ -5,6 +5,7 @@ its `Hold` until it is settled or refunded. Ledgers of users with nothing reserv
 used are dropped, so memory follows the users of the last day, not all that ever were.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from appliance.limiter.budgets import Budget
@@ -48,6 +49,15 @@ class Quota:
     name: Reason
     limit: int
     left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What was used of one limit, all of it at most `ago_s` seconds ago."""
+
+    name: Reason
+    amount: int
+    ago_s: float
 
 
 @dataclass
@@ -100,6 +110,20 @@ class Ledgers:
             return []
         budgets = self._ledgers[uid].budgets.items()
         return [Quota(name, budget.limit, budget.left(now_s)) for name, budget in budgets]
+
+    def knows(self, uid: str) -> bool:
+        return uid in self._ledgers
+
+    def is_limited(self, tier: str) -> bool:
+        """Whether users of this tier have any budget to keep."""
+        return bool(_budgets(self.tier(tier)))
+
+    def restore(self, uid: str, tier: str, used: Iterable[Used], now_s: float) -> None:
+        """What a user is known to have used before this limiter started, oldest first."""
+        budgets = self._ledger(uid, self.tier(tier), now_s).budgets
+        for one in used:
+            if one.name in budgets:
+                budgets[one.name].settle(0, one.amount, now_s - one.ago_s)
 
     def _ledger(self, uid: str, tier: Tier, now_s: float) -> _Ledger:
         ledger = self._ledgers.get(uid)

@@ -24,6 +24,7 @@ from functools import partial
 from appliance import __version__, keys
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
+from appliance.access.quotas import Quotas
 from appliance.access.warmth import Warmth
 from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
@@ -233,7 +234,9 @@ class Appliance:
         )
         for pool in {keys.MAIN, *map(bytes.decode, await bus.smembers(keys.POOLS))}:
             reapers.watch(pool)
-        report = Report(bus, settings, self._tree, limiter, index, replies, loader, dead_letters)
+        report = Report(
+            bus, settings, self._tree, limiter, index, replies, loader, dead_letters, lengths
+        )
         services = Services(
             settings=settings,
             admin_key=key,
@@ -244,6 +247,7 @@ class Appliance:
             embedder=embedder,
             loader=loader,
             dead_letters=dead_letters,
+            quotas=Quotas(bus, people.users, settings),
             status=report.status,
             readiness=report.readiness,
         )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from appliance import __version__
 from appliance.bus.client import AWAY, Bus
@@ -12,7 +12,8 @@ from appliance.bus.workers import live_workers
 from appliance.fleet.loader import Loader
 from appliance.knowledge.index import Index
 from appliance.limiter.service import LimiterService
-from appliance.schema import FaqStatus, Status
+from appliance.prediction.lengths import Lengths
+from appliance.schema import FaqStatus, LengthStatus, Status
 from appliance.settings import Settings
 from appliance.supervisor.tree import Tree
 
@@ -29,6 +30,7 @@ class Report:
     replies: ReplyReader
     loader: Loader
     dead_letters: DeadLetters
+    lengths: Lengths
     started_s: float = field(default_factory=time.monotonic)
 
     async def status(self) -> Status:
@@ -42,6 +44,7 @@ class Report:
             queue=self.limiter.status,
             faq=await self.faq(),
             sessions_following=self.replies.following,
+            lengths=LengthStatus(**asdict(self.lengths.quality())),
             dead_letters=await self.dead_letters.count(),
             models=await self.loader.statuses(),
             alarms=tuple(dict.fromkeys(alarm for worker in workers for alarm in worker.alarms)),

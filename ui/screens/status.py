@@ -19,7 +19,7 @@ from ui.safe_text import safe_line
 from ui.screens.frame import CallFailed, SluiceScreen
 from ui.texts import Texts
 from ui.widgets.plain import Plain
-from ui.wording import alarm_words, child_state, duration, error_words, memory
+from ui.wording import alarm_words, child_state, duration, error_words, memory, queue_lines
 
 REFRESH_S: Final = 1.0
 
@@ -128,7 +128,7 @@ class StatusScreen(SluiceScreen):
             running=status.queue.running,
             capacity=status.queue.capacity,
         )
-        self._queue.update(queue)
+        self._queue.update("\n".join([queue, *queue_lines(texts, status)]))
         faq = texts.status_faq_line.format(
             entries=status.faq.entries,
             phrasings=status.faq.phrasings,

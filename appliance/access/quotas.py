@@ -1,0 +1,70 @@
+"""What a user may still use: read from Valkey, told to people and in response headers."""
+
+from appliance.bus import budgets
+from appliance.bus.budgets import DAY_S, MINUTE_S, Spent
+from appliance.bus.client import Bus
+from appliance.limiter.rules import priority_of, tier_name, tiers_of
+from appliance.people.users import Users
+from appliance.schema import Limit, Quota
+from appliance.settings import Settings
+
+HEADER_KINDS = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
+
+
+class Quotas:
+    def __init__(self, bus: Bus, users: Users, settings: Settings) -> None:
+        self._bus = bus
+        self._users = users
+        self._settings = settings
+        self._tiers = tiers_of(settings)
+
+    async def read(self, uid: str) -> Quota:
+        """Of any user, known or not."""
+        person = await self._users.find(uid)
+        name = tier_name(self._settings, person.tags)
+        tier = self._tiers[name]
+        account = await budgets.account(self._bus, uid)
+        held = sum(account.holds.values())
+        limits = (
+            _limit(
+                "requests_per_minute",
+                tier.requests_per_minute,
+                account.requests,
+                MINUTE_S,
+                len(account.holds),
+            ),
+            _limit("tokens_per_minute", tier.tokens_per_minute, account.tokens, MINUTE_S, held),
+            _limit("tokens_per_day", tier.tokens_per_day, account.day, DAY_S, held),
+        )
+        return Quota(
+            uid=uid,
+            tier=name,
+            priority=priority_of(self._settings, name, "person"),
+            weight=tier.weight,
+            concurrency=tier.concurrency,
+            limits=tuple(limit for limit in limits if limit.limit),
+        )
+
+    async def headers(self, uid: str) -> dict[str, str]:
+        """As OpenAI names them; none for what is not limited."""
+        found: dict[str, str] = {}
+        for limit in (await self.read(uid)).limits:
+            kind = HEADER_KINDS.get(limit.name)
+            if kind:
+                found[f"x-ratelimit-limit-{kind}"] = str(limit.limit)
+                found[f"x-ratelimit-remaining-{kind}"] = str(limit.left)
+                found[f"x-ratelimit-reset-{kind}"] = f"{limit.reset_s:.0f}s"
+        return found
+
+
+def _limit(name: str, limit: int, spent: tuple[Spent, ...], period_s: int, reserved: int) -> Limit:
+    used = sum(one.amount for one in spent)
+    last_s = min((one.ago_s for one in spent), default=float(period_s))
+    return Limit(
+        name=name,
+        limit=limit,
+        used=used,
+        reserved=reserved,
+        left=max(0, limit - used - reserved),
+        reset_s=round(max(0.0, period_s - last_s), 1),
+    )

@@ -1,0 +1,289 @@
+"""What a limiter does while it decides, in one epoch: a `core.Limiter` per pool, and verdicts.
+
+Each pool of workers has a limiter of its own, for a slot of one model is of no use to those who
+wait for another; a user's budgets span them all.
+
+Messages are nudges: the set `open` and the request records are the truth, and every few seconds
+the desk compares them with what it holds. A desk is made anew for each epoch and after each loss
+of the store, and begins by claiming every open request: it finds the queue in the order of
+acceptance, and budgets as far as they were used.
+
+Whatever is written carries the epoch. `Deposed` leaves the desk when a newer one has taken over.
+"""
+
+import logging
+import time
+from collections import Counter
+
+import msgspec
+
+from appliance import keys
+from appliance.bus import budgets, leadership, leases, scripts
+from appliance.bus.client import Bus
+from appliance.bus.leadership import Claimed
+from appliance.bus.notices import Asked, Notice
+from appliance.bus.workers import live_workers
+from appliance.limiter.core import Limiter
+from appliance.limiter.honesty import Honesty
+from appliance.limiter.rules import ask_of, rules_of
+from appliance.limiter.tiers import Ledgers
+from appliance.limiter.tiers import Used as UsedBefore
+from appliance.limiter.verdict import MESSAGES, Action, Ask, Expired, Reason, Refuse, Run, Wait
+from appliance.limiter.verdict import Usage as Used
+from appliance.schema import (
+    TERMINAL_STATES,
+    Admitted,
+    QueueStatus,
+    QueueUser,
+    Refused,
+    Request,
+    Usage,
+    Waiting,
+)
+from appliance.settings import Settings
+
+log = logging.getLogger(__name__)
+
+OPEN_ENTRIES = 20_000
+ADOPT_AFTER_MS = 1_000
+USERS_SHOWN = 20
+
+
+class Desk:
+    """Decides. It has no task of its own: `service` tells it what happened."""
+
+    def __init__(self, bus: Bus, settings: Settings, epoch: int, honesty: Honesty) -> None:
+        self._bus = bus
+        self._settings = settings
+        self._epoch = epoch
+        self._honesty = honesty
+        self._rules = rules_of(settings)
+        self._ledgers = Ledgers(self._rules.tiers)
+        self._pools: dict[str, Limiter] = {}
+        self._limited: dict[str, Ask] = {}
+        """What has a reservation in Valkey, by request."""
+        self._has_begun = False
+
+    def status(self) -> QueueStatus:
+        pools = self._pools.values()
+        waiting = [ask for one in pools for ask in one.asks()]
+        by_user = Counter(ask.uid for ask in waiting)
+        by_class = Counter[str](ask.priority for ask in waiting)
+        running = Counter[str]()
+        for one in pools:
+            running.update(one.running_users())
+        shown = (by_user + running).most_common(USERS_SHOWN)
+        return QueueStatus(
+            waiting=len(waiting),
+            running=sum(one.running for one in pools),
+            capacity=sum(one.capacity for one in pools),
+            bound=self._settings.limiter.queue_bound,
+            users=tuple(
+                QueueUser(uid=uid, waiting=by_user[uid], running=running[uid]) for uid, _ in shown
+            ),
+            classes=dict(by_class),
+            pools={name: one.waiting + one.running for name, one in self._pools.items()},
+            promises=self._honesty.told,
+            promises_kept=self._honesty.kept,
+        )
+
+    def next_due_s(self, now_s: float) -> float:
+        return min((one.next_due_s(now_s) for one in self._pools.values()), default=float("inf"))
+
+    async def tick(self) -> None:
+        for limiter in self._pools.values():
+            await self._perform(limiter, limiter.tick(time.monotonic()))
+
+    async def take(self, notice: Notice) -> None:
+        """Something was told on `admit`."""
+        if notice.kind == "arrived":
+            await self._arrived(notice)
+        elif notice.kind == "ended":
+            await self._ended(notice.request_id, _used(notice.usage))
+        else:
+            await self._count_workers()
+
+    async def reconcile(self) -> None:
+        """Compares what is held with the records: adopts the unknown, drops the ended."""
+        await self._count_workers()
+        held = {known for limiter in self._pools.values() for known in limiter.known()}
+        ids = await self._open("-inf")
+        new = set(await self._open(int(1000 * time.time()) - ADOPT_AFTER_MS))
+        sizes = self._bus.pipeline(transaction=False)
+        for request_id in ids:
+            sizes.strlen(keys.tokens(request_id))
+        records = await leadership.claim(self._bus, ids, self._epoch)
+        for record, size in zip(records, await sizes.execute(), strict=True):
+            if not record.state or record.state in TERMINAL_STATES:
+                await self._ended_before(record)
+            elif record.request_id in held:
+                for limiter in self._pools.values():
+                    tokens = size // leases.TOKEN_BYTES
+                    limiter.renewed(record.request_id, tokens, time.monotonic())
+            elif record.state == "loading":
+                continue  # it comes here when its model is loaded
+            elif not self._has_begun or record.request_id not in new:
+                # A successor takes up everything at once; later, a notice may be on its way.
+                await self._take_up(record)
+        if len(ids) < OPEN_ENTRIES:
+            for request_id in held.difference(ids):
+                log.warning("request %s: its record is gone, its slot is free", request_id)
+                await self._ended(request_id, None)
+        self._has_begun = True
+
+    # Below: helpers in call order.
+
+    async def _open(self, since_ms: int | str) -> list[str]:
+        found = await self._bus.zrangebyscore(
+            keys.OPEN, since_ms, "+inf", start=0, num=OPEN_ENTRIES
+        )
+        return [raw.decode() for raw in found]
+
+    async def _arrived(self, notice: Notice) -> None:
+        limiter = await self._limiter_of(notice.pool)
+        if limiter.holds(notice.request_id):
+            return
+        remaining_s = (notice.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
+        ask = ask_of(notice, time.monotonic() + remaining_s)
+        await self._remember(ask)
+        actions = limiter.arrived(ask, time.monotonic())
+        if limiter.holds(notice.request_id):
+            await self._reserve(ask)
+        await self._perform(limiter, actions)
+
+    async def _remember(self, ask: Ask) -> None:
+        """Reads what a user has used before this desk, once."""
+        if self._ledgers.knows(ask.uid) or not self._ledgers.is_limited(ask.tier):
+            return
+        account = await budgets.account(self._bus, ask.uid)
+        used = [
+            *(UsedBefore("requests_per_minute", one.amount, one.ago_s) for one in account.requests),
+            *(UsedBefore("tokens_per_minute", one.amount, one.ago_s) for one in account.tokens),
+            *(UsedBefore("tokens_per_day", one.amount, one.ago_s) for one in account.day),
+        ]
+        used.sort(key=lambda one: -one.ago_s)
+        self._ledgers.restore(ask.uid, ask.tier, used, time.monotonic())
+
+    async def _reserve(self, ask: Ask) -> None:
+        if not self._ledgers.is_limited(ask.tier):
+            return
+        self._limited[ask.request_id] = ask
+        tokens = ask.input_tokens + ask.output.most
+        await budgets.reserve(self._bus, ask.uid, ask.request_id, tokens, epoch=self._epoch)
+
+    async def _settle(self, request_id: str, used: Used | None) -> None:
+        ask = self._limited.pop(request_id, None)
+        if ask is None:
+            return
+        if used is None:
+            await budgets.refund(self._bus, ask.uid, request_id, epoch=self._epoch)
+            return
+        tokens = used.input_tokens + used.output_tokens
+        await budgets.settle(self._bus, ask.uid, request_id, tokens, epoch=self._epoch)
+
+    async def _ended(self, request_id: str, used: Used | None) -> None:
+        """Settled first, then off the list of open ones: a crash between them settles once."""
+        await self._settle(request_id, used)
+        await self._bus.zrem(keys.OPEN, request_id)
+        self._honesty.forgot(request_id)
+        for limiter in self._pools.values():
+            await self._perform(limiter, limiter.ended(request_id, used, time.monotonic()))
+
+    async def _ended_before(self, record: Claimed) -> None:
+        """It ended while nobody listened: what it used stands in its record."""
+        if record.body and record.request_id not in self._limited:
+            ask = ask_of(_arrival(record), 0.0)
+            if self._ledgers.is_limited(ask.tier):
+                self._limited[record.request_id] = ask
+        usage = msgspec.json.decode(record.usage, type=Usage | None) if record.usage else None
+        await self._ended(record.request_id, _used(usage))
+
+    async def _take_up(self, record: Claimed) -> None:
+        """A request that another limiter, or an earlier life of this one, had in hand."""
+        notice = _arrival(record)
+        if record.state == "waiting":
+            await self._arrived(notice)
+            return
+        limiter = await self._limiter_of(notice.pool)
+        ask = ask_of(notice, time.monotonic())
+        await self._remember(ask)
+        limiter.adopted(ask.request_id, ask.uid, time.monotonic(), ask)
+        await self._reserve(ask)
+
+    async def _limiter_of(self, pool: str) -> Limiter:
+        if pool not in self._pools:
+            self._pools[pool] = self._empty()
+            await self._count_workers()
+        return self._pools[pool]
+
+    def _empty(self) -> Limiter:
+        return Limiter(self._rules, time.monotonic(), self._ledgers)
+
+    async def _count_workers(self) -> None:
+        live = await live_workers(self._bus, self._settings.worker.lost_after_s)
+        for pool in {worker.pool for worker in live} - self._pools.keys():
+            self._pools[pool] = self._empty()
+        for pool, limiter in self._pools.items():
+            capacity = sum(worker.slots for worker in live if worker.pool == pool)
+            await self._perform(limiter, limiter.workers_changed(capacity, time.monotonic()))
+
+    async def _perform(self, limiter: Limiter, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Run(request_id, waited_s):
+                    await self._run(limiter, request_id, waited_s)
+                case Wait(request_id, place, eta_s):
+                    self._honesty.promised(request_id, eta_s)
+                    event = Waiting(place=place, eta_s=None if eta_s is None else round(eta_s, 1))
+                    await leadership.verdict(self._bus, request_id, event, epoch=self._epoch)
+                case Refuse(request_id, reason, retry_after_s):
+                    await self._refuse(request_id, reason, retry_after_s)
+                case Expired(request_id):
+                    await self._settle(request_id, None)
+
+    async def _run(self, limiter: Limiter, request_id: str, waited_s: float) -> None:
+        event = Admitted(waited_ms=int(1000 * waited_s))
+        if await leadership.verdict(
+            self._bus, request_id, event, epoch=self._epoch, new_state="queued"
+        ):
+            self._honesty.ran(request_id, waited_s)
+            return
+        state = await self._bus.hget(keys.request(request_id), "state")
+        if state in (b"queued", b"running"):
+            return  # this very verdict, sent twice
+        await self._settle(request_id, None)  # cancelled in the meantime: its slot goes on
+        self._honesty.forgot(request_id)
+        await self._perform(limiter, limiter.ended(request_id, None, time.monotonic()))
+
+    async def _refuse(self, request_id: str, reason: Reason, retry_after_s: float) -> None:
+        ever = retry_after_s != float("inf")
+        event = Refused(
+            reason=reason,
+            message=MESSAGES[reason],
+            retry_after_s=round(retry_after_s, 1) if ever else None,
+        )
+        self._honesty.forgot(request_id)
+        ttl_s = self._settings.requests.reply_ttl_s
+        await scripts.end(self._bus, request_id, event, ttl_s=ttl_s, epoch=self._epoch)
+        await self._settle(request_id, None)
+        await self._bus.zrem(keys.OPEN, request_id)
+
+
+def _arrival(record: Claimed) -> Notice:
+    request = msgspec.json.decode(record.body, type=Request)
+    return Notice(
+        kind="arrived",
+        request_id=record.request_id,
+        uid=request.uid,
+        pool=keys.pool(request.model),
+        deadline_at_ms=request.deadline_at_ms,
+        asked=msgspec.json.decode(record.ask, type=Asked) if record.ask else Asked(),
+    )
+
+
+def _used(usage: Usage | None) -> Used | None:
+    """A worker's count as the limiter's: what was cached is no input that had to be computed."""
+    if usage is None:
+        return None
+    cached = usage.prompt_tokens_details.cached_tokens
+    return Used(usage.prompt_tokens - cached, cached, usage.completion_tokens)
