@@ -61,19 +61,18 @@ def test_a_child_killed_while_idle_comes_back_and_serves(appliance: Running, nam
 def test_a_worker_killed_in_an_answer_is_continued_without_a_repeat_or_a_gap(
     appliance: Running,
 ) -> None:
-    text = "#tokens=120 go on and on"
-    undisturbed = appliance.answer(text, faq=False)
-    request_id = appliance.ask(f"{text} #slow=10", faq=False)
-    expected = undisturbed.replace(text, f"{text} #slow=10")
+    text = "#tokens=200 #slow=60 go on and on"
+    expected = appliance.answer(text, faq=False)
+    request_id = appliance.ask(text, faq=False)
     events = []
     for event in appliance.follow(request_id):
         events.append(event)
-        if len(events) == 12:
+        if len(events) == 6:  # a step may bring many tokens: it guesses what repeats
             kill_child(appliance, "worker-0")
     assert events[-1].event == "done"
     assert sum(event.event in TERMINAL for event in events) == 1
     heard = text_of(events)
-    assert heard[:100] == expected[:100]
+    assert heard == expected
     with appliance.client() as client:
         assert client.get(f"/api/requests/{request_id}").json()["attempt"] == 2
         session = client.get(f"/api/requests/{request_id}").json()["session_id"]
@@ -82,11 +81,11 @@ def test_a_worker_killed_in_an_answer_is_continued_without_a_repeat_or_a_gap(
 
 
 def test_valkey_killed_in_an_answer_costs_a_pause(appliance: Running) -> None:
-    request_id = appliance.ask("#tokens=150 #slow=10 keep talking", faq=False)
+    request_id = appliance.ask("#tokens=200 #slow=60 keep talking", faq=False)
     events = []
     for event in appliance.follow(request_id):
         events.append(event)
-        if len(events) == 10:
+        if len(events) == 6:
             kill_child(appliance, "valkey")
     assert events[-1].event == "done"
     with appliance.client() as client:
@@ -106,7 +105,7 @@ def test_a_killed_parent_leaves_no_process_and_loses_nothing(launch: Start, tmp_
     running = launch(tmp_path, "--engine", "fake")
     session = running.session()
     running.answer("remember this", session)
-    unfinished = running.ask("#tokens=200 #slow=10 unfinished", session, faq=False)
+    unfinished = running.ask("#tokens=200 #slow=100 unfinished", session, faq=False)
     follower = running.follow(unfinished)
     while next(follower).event != "delta":
         pass

@@ -42,8 +42,8 @@ def letters(appliance: Running) -> list[dict[str, object]]:
 
 
 def test_a_poison_request_takes_none_of_its_eight_neighbours_with_it(appliance: Running) -> None:
-    texts = [f"#tokens=60 #slow=3 neighbour number {n}" for n in range(8)]
-    poison = appliance.ask("#tokens=60 #die=25 #slow=3 poison", faq=False)
+    texts = [f"#tokens=100 #slow=20 neighbour number {n}" for n in range(8)]
+    poison = appliance.ask("#tokens=100 #die=25 #slow=20 poison", faq=False)
     ids = [appliance.ask(text, faq=False) for text in texts]
 
     def heard(request_id: str) -> list[Event]:
@@ -90,14 +90,14 @@ def test_a_worker_that_hangs_in_a_request_is_killed_and_the_request_given_up(
 
 
 def test_a_stopped_worker_is_killed_and_its_answer_goes_on(appliance: Running) -> None:
-    text = "#tokens=120 #slow=5 stopped in the middle"
+    text = "#tokens=200 #slow=60 stopped in the middle"
     expected = appliance.answer(text, faq=False)
     request_id = appliance.ask(text, faq=False)
     pid = int(appliance.child("worker-0")["pid"])
     events = []
     for event in appliance.follow(request_id):
         events.append(event)
-        if len(events) == 12:
+        if len(events) == 6:
             os.kill(pid, signal.SIGSTOP)
     assert events[-1].event == "done"
     assert text_of(events) == expected

@@ -33,7 +33,7 @@ import psutil
 from conftest import Event, family, parse, start, text_of
 
 TERMINAL = ("done", "failed", "refused", "cancelled")
-RUN_TIMEOUT_S = 40.0
+RUN_TIMEOUT_S = 180.0
 RETRY_S = 0.05
 KINDS = ("worker", "parent", "valkey")
 SETTINGS = """
@@ -70,6 +70,15 @@ class Ask:
     pieces: int
 
 
+@dataclass(frozen=True)
+class Parted:
+    """Two greedy answers of the real model to one question."""
+
+    text: str
+    one: str
+    other: str
+
+
 @dataclass
 class Report:
     """What was seen over all runs of one kind. `faults` are sentences."""
@@ -78,7 +87,7 @@ class Report:
     runs: int = 0
     requests: int = 0
     continued: int = 0
-    parted: list[str] = field(default_factory=list)
+    parted: list[Parted] = field(default_factory=list)
     pauses_s: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -193,6 +202,7 @@ class Bench:
         self._remember()
         if self.running.stop() != 0:
             report.faults.append("the last stop was not in order")
+        self._close()
         _, left = psutil.wait_procs(self.seen.values(), timeout=10)
         report.faults += [f"left behind: {process}" for process in left]
 
@@ -227,9 +237,15 @@ class Bench:
         if kind != "parent":
             return
         self.running.process.wait()
+        self._close()
         _, alive = psutil.wait_procs(others, timeout=10)
         report.faults += [f"run {report.runs}: outlived its parent: {one}" for one in alive]
         self.running = start(self.data, *self.arguments)
+
+    def _close(self) -> None:
+        for stream in (self.running.process.stdout, self.running.process.stderr):
+            if stream is not None:
+                stream.close()
 
     # -- the verdict
 
@@ -258,13 +274,14 @@ class Bench:
         report.continued += status["attempt"] > 1
 
     def _parted(self, ask: Ask, heard: str, report: Report, where: str) -> None:
-        at = common_length(heard, ask.expected)
-        text = f"{where}: {ask.text[:30]!r} parts after {at} characters: "
-        text += f"{heard[at : at + 20]!r} for {ask.expected[at : at + 20]!r}"
         if "fake" in self.arguments:
-            report.faults.append(text)
+            at = common_length(heard, ask.expected)
+            report.faults.append(
+                f"{where}: {ask.text[:30]!r} parts after {at} characters: "
+                f"{heard[at : at + 20]!r} for {ask.expected[at : at + 20]!r}"
+            )
         else:
-            report.parted.append(text)
+            report.parted.append(Parted(ask.text, ask.expected, heard))
 
 
 def common_length(a: str, b: str) -> int:
@@ -303,6 +320,18 @@ def torture(kind: str, runs: int, *, engine: str, users: int, seed: int) -> Repo
     return report
 
 
+def judge_ties(report: Report) -> None:
+    """Answers may part where two tokens nearly tie, and nowhere else."""
+    from ties import Judge  # loads the model
+
+    judge = Judge()
+    for parted in sorted(set(report.parted), key=lambda one: (one.text, one.other)):
+        tie = judge.tie(parted.text, parted.one, parted.other)
+        say(f"{report.kind}: {parted.text[:24]!r}: {tie}")
+        if not tie.near:
+            report.faults.append(f"{parted.text!r} parts where tokens do not tie: {tie}")
+
+
 def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -325,7 +354,9 @@ def main() -> int:
         reports.append(report)
         say("\n".join([HEAD, *(report.row() for report in reports)]))
     for report in reports:
-        for line in (*report.faults, *report.parted):
+        if report.parted:
+            judge_ties(report)
+        for line in report.faults:
             say(f"{report.kind}: {line}")
     return 1 if any(report.faults for report in reports) else 0
 
