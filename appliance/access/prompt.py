@@ -14,6 +14,8 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from appliance.limiter.rules import TIER_TAG
 from appliance.schema import ChatMessage, Match, Turn, User
 
@@ -95,9 +97,16 @@ def stateless_prompt(
 ) -> Prompt:
     """The prompt of an OpenAI call: the caller's messages, and ours where the caller has none.
 
-    A caller's own system message replaces ours. FAQ hits go into the last user message.
+    A caller's own system message replaces ours. It is the application's, the same for its users,
+    so they share its place in the cache; what is told about one person belongs into a user message.
+    FAQ hits go into the last user message.
     """
-    messages = list(given)
+    messages = [
+        msgspec.structs.replace(message, public_chars=len(message.content))
+        if message.role == "system"
+        else message
+        for message in given
+    ]
     if not any(message.role == "system" for message in messages):
         messages.insert(0, _system(system, person))
     last = messages[-1]

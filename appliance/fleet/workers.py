@@ -1,7 +1,6 @@
 """Workers as children: what each is told at its start, and how it is run."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,6 @@ from appliance.supervisor.guard import own_command
 from appliance.supervisor.machine import Policy
 from appliance.worker.config import WorkerConfig
 
-COMPUTE_ENVIRONMENT: Mapping[str, str] = {
-    # ggml's threads wait for each other by spinning. Without a bound one busy neighbour on the
-    # machine makes an answer several times slower; without any spin a quiet machine loses a third.
-    "GOMP_SPINCOUNT": "1000",
-}
 STOP_SPARE_S = 8.0  # a worker that drains is given its time, then this to save its cache
 
 
@@ -98,7 +92,6 @@ def worker_child(
         command=own_command("worker", "--name", config.name),
         directory=data,
         boot_line=msgspec.json.encode(config).decode(),
-        extra_environment=COMPUTE_ENVIRONMENT,
         needs=needs,
         policy=Policy(
             start_timeout_s=settings.supervision.start_timeout_s,

@@ -14,6 +14,7 @@ from appliance.schema import WorkerStatus
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
 from appliance.worker.held import Job, waiting
+from appliance.worker.spinning import Spinning
 
 
 class Reporting:
@@ -25,6 +26,7 @@ class Reporting:
         self._engine = engine
         self._worker_id = worker_id
         self._threads = config.threads
+        self._spinning = Spinning()
 
     async def arrive(self) -> None:
         """The first report, and the news of it."""
@@ -84,6 +86,8 @@ class Reporting:
         if found is not None and int(found) != self._threads:
             self._threads = int(found)
             self._engine.use_threads(self._threads)
+        if self._config.engine == "llama":
+            self._spinning.look(self._threads)
 
     async def renew(self, held: list[Job]) -> list[Job]:
         """Prolongs the leases of all that is held, in one round trip; returns what was lost.

@@ -97,6 +97,7 @@ def test_a_callers_own_system_message_replaces_ours() -> None:
     ]
     built = stateless_prompt("be kind", NOBODY, given_messages, [], today=TODAY)
     assert [message.content for message in built.messages] == ["pirate", "hi"]
+    assert [message.public_chars for message in built.messages] == [len("pirate"), 0]
 
 
 def test_faq_entries_reach_an_openai_call_too() -> None:
