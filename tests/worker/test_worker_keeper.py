@@ -11,7 +11,7 @@ from worker_bench import GREEDY, Kind, Run, Watched, run_jobs
 from appliance.schema import ChatMessage
 from appliance.worker.archive import Archive
 from appliance.worker.backend import Backend, Shape
-from appliance.worker.engine import Engine
+from appliance.worker.engine import Bounds, Engine
 from appliance.worker.fake import FakeBackend
 from appliance.worker.jobs import Finished, Generation
 from appliance.worker.snapshots import Snapshots
@@ -69,7 +69,8 @@ def test_a_conversation_goes_on_after_a_restart_with_only_the_new_tokens(
     request = turn("b", QUESTION, answer, NEXT)
     undisturbed = run_jobs(kind.backend, turn("a", QUESTION), request, expect=2)
     watched = Watched(kind.backend)
-    run = run_jobs(watched, request, archive=archive(tmp_path, kind.backend))
+    no_guesses = Bounds(drafts_per_request=0)  # they would be computed too
+    run = run_jobs(watched, request, bounds=no_guesses, archive=archive(tmp_path, kind.backend))
     end = run.finished("b")
     new = end.prompt_tokens - end.cached_tokens
     prefilled = sum(len(chunk.tokens) for step in watched.steps for chunk in step)
