@@ -50,7 +50,7 @@ def mean_output(forecast: Forecast, done: float = 0.0) -> float:
     if done <= 0:
         mean = forecast.p50 * math.exp(spread * spread / 2)
         return min(mean, float(forecast.most))
-    z = math.log(done / forecast.p50) / spread
+    z = (math.log(done) - math.log(forecast.p50)) / spread
     beyond = _upper_tail(z)
     if beyond < 1e-9:  # far outside what was predicted: as much again as a tenth of it
         rest = 0.1 * done
