@@ -47,7 +47,7 @@ class Rules:
     age_s: float = 120.0
     patience_s: float = 60.0
     shortest_first: bool = False
-    kept_share: float = 0.02
+    kept_share: float = 0.03
     lease_s: float = float("inf")
     news_interval_s: float = 1.0
     no_worker_after_s: float = 60.0

@@ -139,7 +139,13 @@ def _fairness(runs: list[FairnessRun]) -> list[str]:
 
 
 def _flood(runs: list[FloodRun]) -> list[str]:
-    if not runs:
+    # What was stopped before a case was complete is left out.
+    sizes = [
+        size
+        for size in sorted({run.size for run in runs})
+        if len({(run.limiter, run.flooded) for run in runs if run.size == size}) == 3
+    ]
+    if not sizes:
         return []
     lines = [
         "",
@@ -152,10 +158,8 @@ def _flood(runs: list[FloodRun]) -> list[str]:
         "| flooder's requests | limiter | seeds | others' p95, s | against no flood | throughput |",
         "|---|---|---|---|---|---|",
     ]
-    for size in sorted({run.size for run in runs}):
+    for size in sizes:
         mine = [run for run in runs if run.size == size]
-        if len({(run.limiter, run.flooded) for run in mine}) < 3:
-            continue  # stopped before the case was complete
         calm = fmean(run.others_p95_s for run in mine if not run.flooded)
         plain = fmean(r.tokens for r in mine if r.flooded and r.limiter == "none")
         title = "like the others'" if size == 1 else f"{size} times as long"
