@@ -1,5 +1,6 @@
 """The comparison's outcomes as a Markdown page and charts. It computes means, no verdicts."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +28,7 @@ TITLES: dict[PolicyName, str] = {
     "weighted_round_robin": "weighted round robin",
     "round_robin": "round robin",
 }
+FLOOD_CASES = 3  # no flood, a flood first come first served, and through the limiter
 LEAST_S = 1e-4  # what a logarithmic axis can show
 
 HEAD = """# Scheduling, simulated
@@ -139,12 +141,10 @@ def _fairness(runs: list[FairnessRun]) -> list[str]:
 
 
 def _flood(runs: list[FloodRun]) -> list[str]:
-    # What was stopped before a case was complete is left out.
-    sizes = [
-        size
-        for size in sorted({run.size for run in runs})
-        if len({(run.limiter, run.flooded) for run in runs if run.size == size}) == 3
-    ]
+    # What was stopped before all cases of a seed were run is left out.
+    cases = Counter((run.size, run.seed) for run in runs)
+    runs = [run for run in runs if cases[(run.size, run.seed)] == FLOOD_CASES]
+    sizes = sorted({run.size for run in runs})
     if not sizes:
         return []
     lines = [
