@@ -4,6 +4,7 @@
 # make torture   kill -9 in the middle of answers, RUNS=50 times of each kind, and look what readers saw
 # make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
 # make bench-lengths FILES="a.json"  predicted answer lengths beside simpler predictors
+# make bench-admission [QUICK=1]   fairness and honesty of admission, live with the fake engine
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture bench-engine bench-lengths bench-scheduling models vulkan cuda test-gpu lock clean
+.PHONY: run test check torture bench-engine bench-lengths bench-admission bench-scheduling models vulkan cuda test-gpu lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -62,6 +63,9 @@ cuda: $(VENV)/.ready
 # Without a GPU the drivers' software device stands in, which is hidden unless it is named.
 test-gpu: vulkan models
 	$(BIN)/pytest -m gpu
+
+bench-admission: $(VENV)/.ready
+	@PYTHONPATH=tests/bench $(BIN)/python -m admission_bench $(if $(QUICK),--quick)
 
 # Goes on where it was stopped; the page and its charts are made again from all runs so far.
 bench-scheduling: $(VENV)/.ready

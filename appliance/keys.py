@@ -14,6 +14,8 @@
 | `limiter`              | hash              | `holder until epoch`: which limiter decides         |
 | `queue`                | string with TTL   | the queue as that limiter last told it              |
 | `budget:UID`           | hash              | a user's reservations and use, see `bus.budgets`    |
+| `window:UID`           | string with TTL   | requests of a user in this minute, for the fixed window |
+| `grants:{TIER}` `filled:{TIER}` | list, string, with TTL | grants of a tier's bucket, and until when it is filled (ms) |
 | `admit`                | stream + group    | access and workers to limiter                       |
 | `work:POOL`            | stream + group    | admitted requests any worker may pull               |
 | `leases:POOL`          | zset              | requests that workers hold, by the end of the lease (ms) |
@@ -158,6 +160,18 @@ def worker(worker_id: str) -> str:
 
 def budget(uid: str) -> str:
     return f"budget:{uid}"
+
+
+def window(name: str) -> str:
+    return f"window:{name}"
+
+
+def grants(bucket: str) -> str:
+    return f"grants:{{{bucket}}}"
+
+
+def filled(bucket: str) -> str:
+    return f"filled:{{{bucket}}}"
 
 
 def entry(entry_id: str) -> str:

@@ -238,6 +238,9 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("lost_after_s must be at least lease_s")
 
 
+Generation = Literal["service", "window", "bucket"]
+
+
 class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What each user of this tier may use; 0 means without limit.
 
@@ -253,6 +256,7 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: Annotated[int, Meta(ge=0)] = 0
     waiting: Annotated[int, Meta(ge=0)] = 0
     priority: Literal["person", "service", "background"] = "person"
+    generation: Generation = "service"
 
 
 class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -264,11 +268,23 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             max_length=64,
             description="Limits by kind of user, each a table [[limiter.tiers]] with `name` and "
             "any of weight, requests_per_minute, tokens_per_minute, tokens_per_day, concurrency, "
-            "waiting (0: no limit), priority (person, service, background). A user with the tag "
-            '"tier:gold" has the tier gold, all others have "standard", without limits unless '
-            "it stands here.",
+            "waiting (0: no limit), priority (person, service, background), generation. A user "
+            'with the tag "tier:gold" has the tier gold, all others have "standard", without '
+            "limits unless it stands here.",
         ),
     ] = ()
+    generation_sessions: Annotated[
+        Literal["tier", "service", "window", "bucket"],
+        Meta(
+            description="How messages in sessions are let in. service: the queue with fair shares. "
+            "window: a user's requests_per_minute at once, then none until the minute is over. "
+            "bucket: all users of a tier wait for requests_per_minute grants. tier: as it says."
+        ),
+    ] = "tier"
+    generation_v1: Annotated[
+        Literal["tier", "service", "window", "bucket"],
+        Meta(description="How calls to /v1 are let in, likewise."),
+    ] = "tier"
     half_life_s: Annotated[
         Positive, Meta(description="What a user was served counts half against him after this.")
     ] = 60.0

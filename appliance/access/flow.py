@@ -29,6 +29,7 @@ import msgspec
 
 from appliance import keys
 from appliance.access.forecast import Forecasts
+from appliance.access.generations import Gates, generation_of
 from appliance.access.prompt import session_prompt, stateless_prompt
 from appliance.access.warmth import Warmth
 from appliance.bus import scripts
@@ -56,7 +57,7 @@ from appliance.schema import (
     Session,
     Work,
 )
-from appliance.settings import Settings
+from appliance.settings import Generation, Settings
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Flow:
         *,
         warmth: Warmth,
         forecasts: Forecasts,
+        gates: Gates,
         settings: Settings,
     ) -> None:
         self._bus = bus
@@ -96,6 +98,7 @@ class Flow:
         self._retrieval = retrieval
         self._warmth = warmth
         self._forecasts = forecasts
+        self._gates = gates
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
@@ -250,6 +253,11 @@ class Flow:
         if question is not None:
             await asyncio.wait([question], timeout=self._settings.limiter.embed_timeout_s)
             embedded = question.result() if question.done() else NOT_EMBEDDED
+        asked = await self._forecasts.asked(request, embedded)
+        generation = generation_of(self._settings.limiter, request, asked.tier)
+        if generation != "service":
+            await self._pass_gate(request, generation, asked.tier)
+            return
         await arrive(
             self._bus,
             Notice(
@@ -258,9 +266,20 @@ class Flow:
                 uid=request.uid,
                 pool=keys.pool(request.model),
                 deadline_at_ms=request.deadline_at_ms,
-                asked=await self._forecasts.asked(request, embedded),
+                asked=asked,
             ),
         )
+
+    async def _pass_gate(self, request: Request, generation: Generation, tier: str) -> None:
+        """Window or bucket decides instead of the limiter, once for each request."""
+        if (await self.status(request.id)).state != "waiting":
+            return
+        ask = self._gates.window if generation == "window" else self._gates.bucket
+        verdict = await ask(request, tier)
+        if isinstance(verdict, Refused):
+            await self._end(request, verdict)
+        else:
+            await self._tell(request, verdict, states=("waiting",), new_state="queued")
 
     async def _admitted(self, request: Request) -> bool:
         """Waits for the verdict on the request's own stream; False when it ended instead."""

@@ -24,6 +24,7 @@ from functools import partial
 from appliance import __version__, keys
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
+from appliance.access.generations import Gates, buckets_of
 from appliance.access.quotas import Quotas
 from appliance.access.warmth import Warmth
 from appliance.api.app import build
@@ -42,7 +43,9 @@ from appliance.knowledge.entries import Entries
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
+from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
+from appliance.limiter.waiters import Waiters
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
@@ -212,6 +215,7 @@ class Appliance:
             erase=partial(erase, self._children.snapshots),
         )
         lengths = Lengths(bus)
+        waiters = Waiters(bus, url, buckets_of(tiers_of(settings)))
         flow = Flow(
             bus,
             replies,
@@ -220,6 +224,7 @@ class Appliance:
             loader,
             warmth=warmth,
             forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
+            gates=Gates(bus, waiters, tiers_of(settings)),
             settings=settings,
         )
         reapers = self._reapers = Reapers(
@@ -263,6 +268,7 @@ class Appliance:
                 flow.run,
                 index.run,
                 lengths.run,
+                waiters.run,
             )
         )
         self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index

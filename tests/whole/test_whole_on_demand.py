@@ -192,7 +192,7 @@ def test_the_operator_loads_and_unloads(appliance: Running) -> None:
     assert post(appliance, "/api/models/fake-b/load").status_code == 202
     assert ask(appliance, "fake-b")[-1].event == "done"
     busy = appliance.follow(
-        appliance.ask("#tokens=50 #slow=10 busy", session(appliance, "fake-b"), faq=False)
+        appliance.ask("#tokens=400 #slow=10 busy", session(appliance, "fake-b"), faq=False)
     )
     assert next(event for event in busy if event.event == "delta")
     refused = post(appliance, "/api/models/fake-b/unload")

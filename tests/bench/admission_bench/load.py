@@ -1,0 +1,94 @@
+"""Asks over HTTP and notes when what happened."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+
+import httpx
+
+QUESTION_TOKENS = 60
+
+
+@dataclass
+class Answered:
+    """One request. Times are seconds of one monotonic clock, 0 for what never came."""
+
+    who: str
+    asked_s: float
+    admitted_s: float = 0.0
+    first_s: float = 0.0
+    ended_s: float = 0.0
+    promised_s: float | None = None
+    tokens: int = 0
+    end: str = ""
+
+    @property
+    def latency_s(self) -> float:
+        return self.ended_s - self.asked_s
+
+
+@dataclass
+class Client:
+    """`uids` maps a role to the user it asks as."""
+
+    http: httpx.AsyncClient
+    uids: dict[str, str]
+    sessions: dict[str, str] = field(default_factory=dict)
+    answers: list[Answered] = field(default_factory=list)
+
+    async def ask(self, who: str, tokens: int = QUESTION_TOKENS) -> Answered:
+        """Asks in a new session and follows the answer to its end."""
+        made = await self.http.post("/api/sessions", json={"uid": self.uids[who]})
+        one = Answered(who, time.monotonic())
+        self.answers.append(one)
+        text = f"#tokens={tokens} #slow=15 tell me about it"
+        body = {"text": text, "faq": False, "max_tokens": 512}
+        accepted = await self.http.post(f"/api/sessions/{made.json()['id']}/messages", json=body)
+        async with self.http.stream("GET", accepted.json()["events"]) as stream:
+            name = ""
+            async for line in stream.aiter_lines():
+                if line.startswith("event: "):
+                    name = line.removeprefix("event: ")
+                elif line.startswith("data: "):
+                    _note(one, name, json.loads(line.removeprefix("data: ")))
+        return one
+
+
+def _note(one: Answered, name: str, fields: dict[str, object]) -> None:
+    now_s = time.monotonic()
+    if name == "waiting" and one.promised_s is None:
+        eta_s = fields["eta_s"]
+        one.promised_s = float(eta_s) if isinstance(eta_s, int | float) else None
+    elif name == "admitted":
+        one.admitted_s = now_s
+    elif name == "delta":
+        one.first_s = one.first_s or now_s
+    elif name in ("done", "failed", "refused", "cancelled"):
+        one.end, one.ended_s = name, now_s
+        usage = fields.get("usage")
+        one.tokens = usage["completion_tokens"] if isinstance(usage, dict) else 0
+
+
+async def polite(client: Client, requests: int, pause_s: float) -> None:
+    """One question after the other, as a person asks."""
+    for _ in range(requests):
+        await client.ask("polite")
+        await asyncio.sleep(pause_s)
+
+
+async def flood(client: Client, requests: int, at_once: int) -> None:
+    """Many questions, at most `at_once` open."""
+    room = asyncio.Semaphore(at_once)
+
+    async def ask() -> None:
+        async with room:
+            await client.ask("flooder")
+
+    await asyncio.gather(*(ask() for _ in range(requests)))
+
+
+async def backlog(client: Client, requests: int) -> None:
+    """Both have `requests` open at the same moment."""
+    names = ("polite", "flooder")
+    await asyncio.gather(*(client.ask(who) for _ in range(requests) for who in names))
