@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 import httpx
 
 QUESTION_TOKENS = 60
+FLOOD_TOKENS = 300
+STEP_MS = 15
+BATCH_STEP_MS = 4
+"""The fake engine adds up what each answer asks for per step; a model's steps grow less than that.
+In the flood only the polite one's answers slow a step down, so that his own step time does not
+depend on who else is in it, and what is left to see is admission. Elsewhere each adds a little."""
 
 
 @dataclass
@@ -37,12 +43,14 @@ class Client:
     sessions: dict[str, str] = field(default_factory=dict)
     answers: list[Answered] = field(default_factory=list)
 
-    async def ask(self, who: str, tokens: int = QUESTION_TOKENS) -> Answered:
+    async def ask(
+        self, who: str, tokens: int = QUESTION_TOKENS, step_ms: int = BATCH_STEP_MS
+    ) -> Answered:
         """Asks in a new session and follows the answer to its end."""
         made = await self.http.post("/api/sessions", json={"uid": self.uids[who]})
         one = Answered(who, time.monotonic())
         self.answers.append(one)
-        text = f"#tokens={tokens} #slow=15 tell me about it"
+        text = f"#tokens={tokens} #slow={step_ms} tell me about it"
         body = {"text": text, "faq": False, "max_tokens": 512}
         accepted = await self.http.post(f"/api/sessions/{made.json()['id']}/messages", json=body)
         async with self.http.stream("GET", accepted.json()["events"]) as stream:
@@ -73,7 +81,7 @@ def _note(one: Answered, name: str, fields: dict[str, object]) -> None:
 async def polite(client: Client, requests: int, pause_s: float) -> None:
     """One question after the other, as a person asks."""
     for _ in range(requests):
-        await client.ask("polite")
+        await client.ask("polite", QUESTION_TOKENS, STEP_MS)
         await asyncio.sleep(pause_s)
 
 
@@ -83,7 +91,7 @@ async def flood(client: Client, requests: int, at_once: int) -> None:
 
     async def ask() -> None:
         async with room:
-            await client.ask("flooder")
+            await client.ask("flooder", FLOOD_TOKENS, 0)
 
     await asyncio.gather(*(ask() for _ in range(requests)))
 
