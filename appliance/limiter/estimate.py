@@ -47,7 +47,7 @@ def mean_output(forecast: Forecast, done: float = 0.0) -> float:
     if forecast.p50 <= 0:
         return 0.0
     spread = max(LEAST_SPREAD, math.log(max(1.0, forecast.p80 / forecast.p50)) / Z80)
-    if done <= 1e-6 * forecast.p50:  # next to nothing has no logarithm to speak of
+    if done <= 0:
         mean = forecast.p50 * math.exp(spread * spread / 2)
         return min(mean, float(forecast.most))
     z = (math.log(done) - math.log(forecast.p50)) / spread
