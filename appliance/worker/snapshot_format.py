@@ -10,6 +10,7 @@ the directory owns the data anyway.
 """
 
 import hashlib
+import os
 import struct
 from dataclasses import dataclass
 from io import FileIO
@@ -98,7 +99,8 @@ def read(path: Path) -> tuple[Label, Cells]:
     """All of a file, verified. Raises DamagedError, OSError."""
     with path.open("rb", buffering=0) as file:
         label, head = _read_label(file)
-        rest = path.stat().st_size - len(head)
+        # of the file that is open: another worker may put a newer one in its place meanwhile
+        rest = os.fstat(file.fileno()).st_size - len(head)
         if rest != label.cells_bytes + DIGEST_BYTES:
             raise DamagedError("its length is wrong")
         cells = np.empty(label.cells_bytes, dtype=np.uint8)
