@@ -103,6 +103,7 @@ class Flow:
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
         self._accepting = True
+        self._seen_through: set[str] = set()
 
     async def run(self) -> None:
         """Owns the walks until cancelled; first takes up those a crash interrupted."""
@@ -396,11 +397,11 @@ class Flow:
 
     # -- faults
 
-    async def _walk(self, request: Request) -> None:
+    async def _walk(self, request: Request, *, handed_over: bool = False) -> None:
         """Steps 2 to 6, again from the start while the store is away; a fault ends the request."""
         while True:
             try:
-                await self._answer(request)
+                await (self._see_through(request) if handed_over else self._answer(request))
             except AWAY as error:
                 log.warning("request %s: store away (%s), trying again", request.id, error)
                 await asyncio.sleep(AWAY_RETRY_S)
@@ -412,6 +413,18 @@ class Flow:
                 await self._fail(request, error)
             break
         await self._learn(request)
+
+    async def _see_through(self, request: Request) -> None:
+        """Keeps the model of work that lies ready for it: nobody else knows that it is wanted."""
+        try:
+            async with (
+                self._loading(request),
+                contextlib.aclosing(self._replies.follow(request.id)) as events,
+            ):
+                async for _ in events:
+                    pass
+        finally:
+            self._seen_through.discard(request.id)
 
     async def _learn(self, request: Request) -> None:
         """Follows the answer to its end, which teaches how long answers are."""
@@ -460,12 +473,13 @@ class Flow:
         handed = fields.get(b"handed", b"").decode()
         stream = keys.work(keys.pool(request.model))
         if handed and await self._bus.xrange(stream, handed, handed, 1):
-            if not request.model:
-                return  # the very prompt it began with
-            with contextlib.suppress(SluiceError):  # walking again tells the person why
-                await self._loader.load(request.model)
-                return
-        self._tasks.create_task(self._walk(request), name=f"walk {request_id}")
+            if not request.model or request_id in self._seen_through:
+                return  # it goes on with the very prompt it began with
+            self._seen_through.add(request_id)
+            walk = self._walk(request, handed_over=True)
+        else:
+            walk = self._walk(request)
+        self._tasks.create_task(walk, name=f"walk {request_id}")
 
     def take_up(self, request_id: str) -> None:
         """Walks a queued request again whose work got lost."""
