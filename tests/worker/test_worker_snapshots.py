@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -225,22 +226,29 @@ def test_a_directory_that_cannot_be_used_costs_a_line_in_the_log(
     assert caplog.text.count("no snapshot was written") == 1
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """Writing a file beyond 10,000 bytes fails, as on a disk that is full."""
+    """Writing a file beyond 10,000 bytes fails, as on a disk that is full.
+
+    Not a fixture: the limit must be gone before the test's outcome is reported, since that
+    report may go to a longer file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_write_that_fails_half_way_leaves_the_older_snapshot(
-    tmp_path: Path, small_files: None, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = store(tmp_path)
     assert one.write(snapshot([1, 2]))
-    for _ in range(2):
-        assert not one.write(snapshot([1, 2, 3], cells=bytes(20_000)))
+    with small_files():
+        for _ in range(2):
+            assert not one.write(snapshot([1, 2, 3], cells=bytes(20_000)))
     assert caplog.text.count(os.strerror(errno.EFBIG)) == 1
     assert [path.suffix for path in tmp_path.iterdir()] == [".kv"]
     found = get(one, [1, 2, 3])
