@@ -22,7 +22,7 @@ run: $(VENV)/.ready
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; else exec $(BIN)/sluice serve --demo-faq; fi
 
 test: check models
-	$(BIN)/pytest -m "not unit and not gpu"
+	$(BIN)/pytest -m "(model or not unit) and not gpu"
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check appliance ui models tests packaging
@@ -30,7 +30,7 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	@for suite in tests/*/; do $(BIN)/mypy $$suite || exit 1; done
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m unit -q
+	$(BIN)/pytest -m "unit and not model" -q
 
 RUNS ?= 50
 torture: $(VENV)/.ready
