@@ -18,6 +18,10 @@ def main() -> int:
         from appliance.vectors import server
 
         return server.main(sys.argv[2:])
+    if command == "rule":
+        from appliance.limiter import rule_child
+
+        return rule_child.main()
     if command == "worker" and "--redis" not in sys.argv:
         from appliance.worker.main import main_supervised
 

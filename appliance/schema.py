@@ -571,6 +571,20 @@ class QueueUser(Record, frozen=True, kw_only=True):
     running: int
 
 
+class RuleStatus(Record, frozen=True, kw_only=True):
+    """The operator's own rule of admission.
+
+    `state`: in_force, failing (the built-in rule decides until it works again), or set_aside (it
+    failed too often in a row and is tried again later). `error` is what went wrong last.
+    """
+
+    file: str
+    state: Literal["in_force", "failing", "set_aside"]
+    decided: int
+    failures: int
+    error: str = ""
+
+
 class QueueStatus(Record, frozen=True, kw_only=True):
     """Who waits and who runs. `users` are those with most requests, at most 20; `classes` counts
     who waits by class; `pools` counts waiting and running requests by pool of workers.
@@ -587,6 +601,7 @@ class QueueStatus(Record, frozen=True, kw_only=True):
     pools: dict[str, int] = {}
     promises: int = 0
     promises_kept: int = 0
+    rule: RuleStatus | None = None
 
 
 class LengthStatus(Record, frozen=True, kw_only=True):

@@ -318,6 +318,21 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     no_worker_after_s: Annotated[
         Positive, Meta(description="Refuse with 503 when no worker has been alive for this long.")
     ] = 60.0
+    rule_file: Annotated[
+        str,
+        Meta(
+            description="A rule of your own: the path of a Python file with decide(request, view), "
+            "asked before the built-in rule; see appliance/limiter/rule.py for what it is told and "
+            'may answer. It runs in a process of its own. "" is the built-in rule alone.'
+        ),
+    ] = ""
+    rule_timeout_s: Annotated[
+        Positive,
+        Meta(description="A rule that takes longer is killed; the built-in rule decides instead."),
+    ] = 0.05
+    rule_pause_s: Annotated[
+        Positive, Meta(description="A rule that failed three times in a row rests for this long.")
+    ] = 60.0
 
     def __post_init__(self) -> None:
         names = [tier.name for tier in self.tiers]

@@ -244,6 +244,7 @@ ENGLISH: Final = Texts(
     alarm_gpu_driver_missing="The GPU's driver is missing",
     alarm_gpu_not_found="The GPU named in the settings is not there",
     alarm_gpu_backend_missing="A GPU lies idle",
+    alarm_rule_failed="The operator's rule of admission fails",
     alarm_unknown="Alarm",
     state_stopped="stopped",
     state_starting="starting",

@@ -21,6 +21,8 @@ class Asked(msgspec.Struct, frozen=True):
 
     `input_tokens` have to be computed, `cached_tokens` are in a worker's cache already; half of
     such answers stay below `p50`, 80 % below `p80`, all below `most`.
+
+    `ruled`: an operator's rule has had its say already, and gave it the next slot if `is_ahead`.
     """
 
     tier: str = "standard"
@@ -30,6 +32,8 @@ class Asked(msgspec.Struct, frozen=True):
     p50: float = 120.0
     p80: float = 250.0
     most: int = 512
+    ruled: bool = False
+    is_ahead: bool = False
 
 
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -26,6 +26,7 @@ from rich.text import Text
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, CannotBoot, SluiceError
 from appliance.fleet.devices import devices
 from appliance.fleet.workers import physical_cores
+from appliance.limiter.rule_process import check_rule
 from appliance.runtime.children import model_paths
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
@@ -86,6 +87,8 @@ def _findings(options: Options) -> Iterator[Finding]:
     yield Finding("data directory", "ok", str(data))
     yield _guarded("settings", lambda: Finding("settings", "ok", str(data / FILE_NAME)))
     yield _disk(data)
+    if settings.limiter.rule_file:
+        yield _guarded("admission rule", lambda: _rule(settings))
     yield _guarded("valkey", lambda: _valkey(settings))
     yield _guarded("llama.cpp", lambda: _llama(settings))
     yield _guarded("models", lambda: _models(settings))
@@ -165,6 +168,11 @@ def _valkey(settings: Settings) -> Finding:
     if settings.external.redis_url:
         return Finding("valkey", "ok", "external, set by external.redis_url")
     return Finding("valkey", "ok", f"embedded, {find_binary()}")
+
+
+def _rule(settings: Settings) -> Finding:
+    check_rule(settings.limiter)
+    return Finding("admission rule", "ok", settings.limiter.rule_file)
 
 
 def _llama(settings: Settings) -> Finding:

@@ -208,12 +208,14 @@ def _worker(arguments: argparse.Namespace) -> int:
 def _limiter(arguments: argparse.Namespace) -> int:
     import asyncio
 
+    from appliance.limiter.rule_process import check_rule
     from appliance.limiter.service import LimiterService
     from appliance.runtime import logs
     from appliance.supervisor.directory import prepare_data_directory
 
     data = prepare_data_directory(Options(data=arguments.data).data_directory)
     settings = load(data)
+    check_rule(settings.limiter)
     logs.set_up(data, settings.log)
     asyncio.run(LimiterService(arguments.redis, settings).run())
     return EXIT_OK

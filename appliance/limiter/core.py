@@ -22,7 +22,6 @@ from appliance.limiter.fairness import FairShare, cost
 from appliance.limiter.line import Line, Ticket
 from appliance.limiter.tiers import Denied, Hold, Ledgers, Quota, Tier
 from appliance.limiter.verdict import (
-    RANKS,
     Action,
     Ask,
     Expired,
@@ -115,6 +114,12 @@ class Limiter:
         """What waits, in order of arrival."""
         return [ticket.ask for ticket in self._line.tickets()]
 
+    def waiting_of(self, uid: str) -> int:
+        return self._line.of_user(uid)
+
+    def running_of(self, uid: str) -> int:
+        return self._held.get(uid, 0)
+
     def running_users(self) -> dict[str, int]:
         """How many requests each user has running."""
         return dict(self._held)
@@ -132,7 +137,7 @@ class Limiter:
         shed = None
         reason = self._refusal(ask, now_s)
         if reason == "queue_full":
-            shed = self._line.lowest(RANKS[ask.priority])
+            shed = self._line.lowest(ask.rank)
             reason = None if shed else reason
         if reason:
             return [*actions, Refuse(ask.request_id, reason, self._retry_after_s(reason, now_s))]
@@ -347,7 +352,7 @@ class Limiter:
         # Kept from whoever holds more than half of what the largest holder does. An equal share
         # would be too strict: most users never claim theirs. Holding one or two is no flood.
         fair = max(min(2, self.capacity // 2), max(self._held.values(), default=0) / 2)
-        return ask.priority == "person" and held < fair
+        return ask.is_ahead or (ask.priority == "person" and held < fair)
 
     def _news(self, now_s: float) -> list[Action]:
         """Whoever's place changed, unless he heard of one just now."""

@@ -25,10 +25,12 @@ from appliance.bus.notices import Asked, Notice
 from appliance.bus.workers import live_workers
 from appliance.limiter.core import Limiter
 from appliance.limiter.honesty import Honesty
+from appliance.limiter.rule_process import OperatorRule
 from appliance.limiter.rules import ask_of, rules_of
+from appliance.limiter.ruling import ruled
 from appliance.limiter.tiers import Ledgers
 from appliance.limiter.tiers import Used as UsedBefore
-from appliance.limiter.verdict import MESSAGES, Action, Ask, Expired, Reason, Refuse, Run, Wait
+from appliance.limiter.verdict import MESSAGES, Action, Ask, Expired, Refuse, Run, Wait
 from appliance.limiter.verdict import Usage as Used
 from appliance.schema import (
     TERMINAL_STATES,
@@ -52,8 +54,16 @@ USERS_SHOWN = 20
 class Desk:
     """Decides. It has no task of its own: `service` tells it what happened."""
 
-    def __init__(self, bus: Bus, settings: Settings, epoch: int, honesty: Honesty) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        settings: Settings,
+        epoch: int,
+        honesty: Honesty,
+        rule: OperatorRule | None = None,
+    ) -> None:
         self._bus = bus
+        self._rule = rule
         self._settings = settings
         self._epoch = epoch
         self._honesty = honesty
@@ -85,6 +95,7 @@ class Desk:
             pools={name: one.waiting + one.running for name, one in self._pools.items()},
             promises=self._honesty.told,
             promises_kept=self._honesty.kept,
+            rule=self._rule.status if self._rule else None,
         )
 
     def next_due_s(self, now_s: float) -> float:
@@ -144,7 +155,11 @@ class Desk:
         if limiter.holds(notice.request_id):
             return
         remaining_s = (notice.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
-        ask = ask_of(notice, time.monotonic() + remaining_s)
+        found = await ruled(self._bus, self._rule, limiter, notice, remaining_s)
+        if isinstance(found, Refuse):
+            await self._perform(limiter, [found])
+            return
+        ask = ask_of(found, time.monotonic() + remaining_s)
         await self._remember(ask)
         actions = limiter.arrived(ask, time.monotonic())
         if limiter.holds(notice.request_id):
@@ -236,8 +251,8 @@ class Desk:
                     self._honesty.promised(request_id, eta_s)
                     event = Waiting(place=place, eta_s=None if eta_s is None else round(eta_s, 1))
                     await leadership.verdict(self._bus, request_id, event, epoch=self._epoch)
-                case Refuse(request_id, reason, retry_after_s):
-                    await self._refuse(request_id, reason, retry_after_s)
+                case Refuse():
+                    await self._refuse(action)
                 case Expired(request_id):
                     await self._settle(request_id, None)
 
@@ -255,12 +270,13 @@ class Desk:
         self._honesty.forgot(request_id)
         await self._perform(limiter, limiter.ended(request_id, None, time.monotonic()))
 
-    async def _refuse(self, request_id: str, reason: Reason, retry_after_s: float) -> None:
-        ever = retry_after_s != float("inf")
+    async def _refuse(self, verdict: Refuse) -> None:
+        request_id = verdict.request_id
+        ever = verdict.retry_after_s != float("inf")
         event = Refused(
-            reason=reason,
-            message=MESSAGES[reason],
-            retry_after_s=round(retry_after_s, 1) if ever else None,
+            reason=verdict.reason,
+            message=verdict.message or MESSAGES[verdict.reason],
+            retry_after_s=round(verdict.retry_after_s, 1) if ever else None,
         )
         self._honesty.forgot(request_id)
         ttl_s = self._settings.requests.reply_ttl_s

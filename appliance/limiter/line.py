@@ -15,7 +15,7 @@ from typing import NamedTuple
 from appliance.limiter.estimate import mean_output
 from appliance.limiter.fairness import FairShare, cost
 from appliance.limiter.tiers import Hold
-from appliance.limiter.verdict import RANKS, Ask
+from appliance.limiter.verdict import Ask
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Line:
         if uid not in self._waiting:
             self.fair.entered(uid, self._waiting)
         self._waiting[uid] = self._waiting.get(uid, 0) + 1
-        key = (uid, RANKS[ticket.ask.priority])
+        key = (uid, ticket.ask.rank)
         self._queues.setdefault(key, deque()).append(ticket)
         self._tickets[ticket.ask.request_id] = ticket
 
@@ -151,7 +151,8 @@ class Line:
 
     def _rank(self, ticket: Ticket, now_s: float) -> int:
         waited_s = max(0.0, now_s - ticket.arrived_s)
-        return max(0, RANKS[ticket.ask.priority] - int(waited_s // self.age_s))
+        rank = ticket.ask.rank
+        return min(rank, max(0, rank - int(waited_s // self.age_s)))
 
     def _first(self, queue: deque[Ticket], now_s: float) -> Ticket:
         if not self.shortest_first or now_s - queue[0].arrived_s >= self.patience_s:
@@ -170,7 +171,7 @@ class Line:
         if ticket is None:
             return None
         uid = ticket.ask.uid
-        key = (uid, RANKS[ticket.ask.priority])
+        key = (uid, ticket.ask.rank)
         queue = self._queues[key]
         if queue[0] is ticket:
             queue.popleft()

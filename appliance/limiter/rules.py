@@ -64,4 +64,5 @@ def ask_of(notice: Notice, deadline_s: float) -> Ask:
         cached_tokens=asked.cached_tokens,
         output=Forecast(asked.p50, asked.p80, asked.most),
         deadline_s=deadline_s,
+        is_ahead=asked.is_ahead,
     )

@@ -25,6 +25,7 @@ from appliance.bus.leadership import Deposed
 from appliance.bus.notices import Notice
 from appliance.limiter.desk import Desk
 from appliance.limiter.honesty import Honesty
+from appliance.limiter.rule_process import rule_of
 from appliance.schema import QueueStatus
 from appliance.settings import Settings
 
@@ -48,6 +49,7 @@ class LimiterService:
         self._lease_s = settings.limiter.lease_s
         self._name = secrets.token_hex(8)
         self._honesty = Honesty()
+        self.rule = rule_of(settings.limiter)
         self._desk: Desk | None = None
         self._epoch = 0
         self._until_s = 0.0
@@ -72,6 +74,12 @@ class LimiterService:
 
     async def run(self) -> None:
         """Runs until cancelled; while Valkey is away it admits nobody."""
+        async with asyncio.TaskGroup() as group:
+            if self.rule is not None:
+                group.create_task(self.rule.run(), name="operator's rule")
+            group.create_task(self._decide(), name="limiter")
+
+    async def _decide(self) -> None:
         blocking = connect_blocking(self._url)
         try:
             while True:
@@ -137,7 +145,7 @@ class LimiterService:
         if self._desk is None or epoch != self._epoch:
             log.info("limiter: deciding, epoch %d", epoch)
             self._epoch, self._reconcile_at_s = epoch, 0.0
-            self._desk = Desk(self._bus, self._settings, epoch, self._honesty)
+            self._desk = Desk(self._bus, self._settings, epoch, self._honesty, self.rule)
         return True
 
     def _step_down(self) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from appliance.schema import Priority
 
 RANKS: dict[Priority, int] = {"person": 0, "service": 1, "background": 2}
+RANK_AHEAD = -1
 
 Reason: TypeAlias = Literal[
     "queue_full",
@@ -23,6 +24,7 @@ Reason: TypeAlias = Literal[
     "tokens_per_minute",
     "tokens_per_day",
     "too_large",
+    "rule",
 ]
 
 # Only what nobody could answer now is "unavailable"; the rest is for the caller to slow down.
@@ -37,6 +39,7 @@ HTTP_STATUS: dict[Reason, int] = {
     "tokens_per_minute": 429,
     "tokens_per_day": 429,
     "too_large": 429,
+    "rule": 429,
 }
 
 
@@ -51,6 +54,7 @@ MESSAGES: dict[Reason, str] = {
     "tokens_per_minute": "your tokens of this minute are used up",
     "tokens_per_day": "your tokens of this day are used up",
     "too_large": "the request may use more tokens than you are ever allowed at once",
+    "rule": "the operator's rule refused it",
 }
 
 
@@ -65,7 +69,10 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request at the door. `input_tokens` are those no worker has in its KV cache."""
+    """One request at the door. `input_tokens` are those no worker has in its KV cache.
+
+    `is_ahead`: an operator's rule gives it the next free slot, before the line.
+    """
 
     request_id: str
     uid: str
@@ -75,6 +82,12 @@ class Ask:
     cached_tokens: int
     output: Forecast
     deadline_s: float
+    is_ahead: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Its class as a number, the smallest first."""
+        return RANK_AHEAD if self.is_ahead else RANKS[self.priority]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +116,12 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """`retry_after_s` is infinite for what would never be let in."""
+    """`retry_after_s` is infinite for what would never be let in. `message` "" is the reason's."""
 
     request_id: str
     reason: Reason
     retry_after_s: float
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from appliance.knowledge.entries import Entries
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
+from appliance.limiter.rule_process import check_rule
 from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
 from appliance.limiter.waiters import Waiters
@@ -81,6 +82,7 @@ def serve(options: Options, on_ready: Callable[[str], None]) -> int:
     """
     data = prepare_data_directory(options.data_directory)
     settings = options.applied(load(data))
+    check_rule(settings.limiter)
     lock = DataLock.take(data)
     try:
         logs.set_up(data, settings.log)

@@ -13,9 +13,20 @@ from appliance.fleet.loader import Loader
 from appliance.knowledge.index import Index
 from appliance.limiter.service import LimiterService
 from appliance.prediction.lengths import Lengths
-from appliance.schema import FaqStatus, LengthStatus, Status
+from appliance.schema import Alarm, FaqStatus, LengthStatus, RuleStatus, Status
 from appliance.settings import Settings
 from appliance.supervisor.tree import Tree
+
+
+def rule_alarms(rule: RuleStatus | None) -> list[Alarm]:
+    """An operator's rule that does not work; nobody would notice, for the built-in one decides."""
+    if rule is None or rule.state == "in_force":
+        return []
+    hint = "mend the file: it is read anew when its process starts again"
+    if rule.state == "set_aside":
+        hint += ", which is tried after limiter.rule_pause_s"
+    message = f"{rule.file}: {rule.error}; the built-in rule decides"
+    return [Alarm(code="rule_failed", message=message, hint=hint)]
 
 
 @dataclass
@@ -47,7 +58,12 @@ class Report:
             lengths=LengthStatus(**asdict(self.lengths.quality())),
             dead_letters=await self.dead_letters.count(),
             models=await self.loader.statuses(),
-            alarms=tuple(dict.fromkeys(alarm for worker in workers for alarm in worker.alarms)),
+            alarms=tuple(
+                dict.fromkeys(
+                    [alarm for worker in workers for alarm in worker.alarms]
+                    + rule_alarms(self.limiter.status.rule)
+                )
+            ),
         )
 
     async def faq(self) -> FaqStatus:

@@ -30,7 +30,11 @@ _PR_SET_NO_NEW_PRIVS = 38
 _SIGKILL = 9
 
 # Started as their own modules, they skip the command line's imports.
-_LIGHT_COMMANDS = {"guard": "appliance.supervisor.guard", "milvus": "appliance.vectors.server"}
+_LIGHT_COMMANDS = {
+    "guard": "appliance.supervisor.guard",
+    "milvus": "appliance.vectors.server",
+    "rule": "appliance.limiter.rule_child",
+}
 
 
 def own_command(name: str, *arguments: str) -> tuple[str, ...]:

@@ -140,6 +140,13 @@ class Rig:
     async def in_state(self, ids: list[str], state: str) -> list[str]:
         return [one for one in ids if await self.state(one) == state]
 
+    async def let_in(self, ids: list[str]) -> list[str]:
+        """Those of them that hold a slot, once there are any."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not (found := await self.in_state(ids, "queued")):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return found
+
     async def settled(self) -> None:
         """Returns once nothing is open any more."""
         async with asyncio.timeout(PATIENCE_S):

@@ -8,7 +8,6 @@ from limiter_rig import Rig, serving, settings
 
 from appliance import keys
 from appliance.bus import budgets, leadership
-from appliance.bus.client import Bus
 from appliance.bus.leadership import Deposed
 from appliance.schema import Waiting
 from appliance.settings import Tier
@@ -16,11 +15,6 @@ from appliance.settings import Tier
 pytestmark = pytest.mark.integration
 
 CROWD = 200
-
-
-@pytest.fixture
-def rig(bus: Bus) -> Rig:
-    return Rig(bus)
 
 
 async def crowd(rig: Rig, tier: str, tokens: int = 100) -> list[str]:
