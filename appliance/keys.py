@@ -7,6 +7,11 @@
 | `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`   |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
+| `inbox:{UID}`          | stream with TTL   | messages to a person, and what was read of them: `event data id key digest expires` |
+| `inbox-read:{UID}`     | set with TTL      | ids of the messages in it that were read            |
+| `inbox-later:{UID}`    | hash              | messages that wait for their time by id, and `k:KEY` by idempotency key |
+| `scheduled`            | zset              | `UID/ID` of those messages by their time (ms)       |
+| `awaited`              | zset              | answers in sessions that nobody read to the end, by the time to look again (ms) |
 | `request:{T}:RID`      | hash              | `body state cancel handed`, `ask usage epoch` (predicted, real, whose), `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`; expires after its end |
 | `reply:{T}:RID`        | stream            | every event of one request; its ids are the SSE ids |
 | `tokens:{T}:RID`       | string            | the tokens behind the text emitted so far, 4 bytes each; gone with the end |
@@ -60,12 +65,18 @@ MAIN = "main"
 THREADS = "threads"
 LENGTHS = "lengths"
 FAQ = "faq"
+SCHEDULED = "scheduled"
+AWAITED = "awaited"
 FAQ_UNINDEXED = "faq:unindexed"
 LAYOUT_KEY = "layout"
 
 
 def new_session_id() -> str:
     return f"s{secrets.token_hex(8)}"
+
+
+def new_message_id() -> str:
+    return f"m{secrets.token_hex(8)}"
 
 
 def new_request_id(session_id: str = "") -> str:
@@ -99,6 +110,18 @@ def turns(tag_or_session_id: str) -> str:
 
 def turn(tag_or_session_id: str) -> str:
     return f"turn:{{{tag_or_session_id}}}"
+
+
+def inbox(uid: str) -> str:
+    return f"inbox:{{{uid}}}"
+
+
+def inbox_read(uid: str) -> str:
+    return f"inbox-read:{{{uid}}}"
+
+
+def inbox_later(uid: str) -> str:
+    return f"inbox-later:{{{uid}}}"
 
 
 def request(request_id: str) -> str:

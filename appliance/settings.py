@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from appliance.errors import Invalid
 from appliance.schema import Adapter, SamplingDefaults
+from appliance.settings_people import Inbox
 
 APP_NAME = "sluice"
 FILE_NAME = "settings.toml"
@@ -477,6 +478,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: Sessions = Sessions()
     prompt: Prompt = Prompt()
     faq: Faq = Faq()
+    inbox: Inbox = Inbox()
     store: Store = Store()
     external: External = External()
     supervision: Supervision = Supervision()

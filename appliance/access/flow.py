@@ -30,6 +30,7 @@ import msgspec
 from appliance import keys
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, generation_of
+from appliance.access.presence import Presence
 from appliance.access.prompt import session_prompt, stateless_prompt
 from appliance.access.warmth import Warmth
 from appliance.bus import scripts
@@ -90,6 +91,7 @@ class Flow:
         warmth: Warmth,
         forecasts: Forecasts,
         gates: Gates,
+        presence: Presence,
         settings: Settings,
     ) -> None:
         self._bus = bus
@@ -99,6 +101,7 @@ class Flow:
         self._warmth = warmth
         self._forecasts = forecasts
         self._gates = gates
+        self._presence = presence
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
@@ -155,6 +158,7 @@ class Flow:
         if stored < 0:
             raise NotFound(f"no session {request.session_id}", hint="create a new one")
         if session:
+            await self._presence.expect(request)
             await self._people.sessions.touch(session, request.created_at_ms)
         self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
 

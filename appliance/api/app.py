@@ -6,7 +6,18 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from appliance import __version__
-from appliance.api import dead_letters, faq, models, openai, requests, sessions, status, users
+from appliance.api import (
+    dead_letters,
+    faq,
+    inbox,
+    models,
+    openai,
+    requests,
+    sessions,
+    status,
+    users,
+)
+from appliance.api.callers import Caller, caller_of
 from appliance.api.gate import Gate
 from appliance.api.problems import EXCEPTION_HANDLERS
 from appliance.api.services import Services
@@ -21,12 +32,16 @@ def build(services: Services) -> Gate:
             requests.router,
             dead_letters.router,
             users.router,
+            inbox.router,
             faq.router,
             models.router,
             openai.router,
         ],
-        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
-        signature_types=[Services],
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "caller": Provide(caller_of, sync_to_thread=False),
+        },
+        signature_types=[Services, Caller],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=OpenAPIConfig(
             title="Sluice",

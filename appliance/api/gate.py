@@ -15,6 +15,7 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 
+from appliance.api.callers import ADMIN, STATE_FIELD
 from appliance.api.problems import error_body
 from appliance.errors import (
     Forbidden,
@@ -59,6 +60,7 @@ class Gate:
             await _drop_body(receive)
             await _refuse(error, send)
             return
+        scope.setdefault("state", {})[STATE_FIELD] = ADMIN
         self._open += 1
         try:
             await self._app(scope, _bounded(receive, limit), send)

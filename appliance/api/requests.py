@@ -17,6 +17,20 @@ from appliance.schema import RequestStatus
 KEEP_ALIVE = b": keep-alive\n\n"
 NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
+LastEventId = Annotated[
+    str | None, Parameter(header="Last-Event-ID", max_length=64, required=False)
+]
+
+
+def cursor_of(last_event_id: str | None) -> str:
+    """The id after which to go on, "0-0" for the beginning. Raises Invalid."""
+    after = last_event_id or "0-0"
+    try:
+        parse_id(after)
+    except ValueError:
+        raise Invalid("Last-Event-ID is not one of ours", hint="leave it out") from None
+    return after
+
 
 @get("/{request_id:str}")
 async def read_request(services: Services, request_id: IdPath) -> RequestStatus:
@@ -33,19 +47,14 @@ async def cancel_request(services: Services, request_id: IdPath) -> RequestStatu
 async def follow_request(
     services: Services,
     request_id: IdPath,
-    last_event_id: Annotated[
-        str | None, Parameter(header="Last-Event-ID", max_length=64, required=False)
-    ] = None,
+    last_event_id: LastEventId = None,
 ) -> Stream:
     """Server-sent events to the terminal one. Any number of readers; `Last-Event-ID` resumes."""
-    after = last_event_id or "0-0"
-    try:
-        parse_id(after)
-    except ValueError:
-        raise Invalid("Last-Event-ID is not one of ours", hint="leave it out") from None
-    events = await services.flow.follow(request_id, after)
+    events = await services.flow.follow(request_id, cursor_of(last_event_id))
     return Stream(
-        server_sent(events, services.settings.server.keep_alive_s),
+        server_sent(
+            services.presence.reading(request_id, events), services.settings.server.keep_alive_s
+        ),
         media_type="text/event-stream",
         headers=NO_BUFFERING,
     )

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.access.flow import Flow, People
+from appliance.access.presence import Presence
 from appliance.access.quotas import Quotas
 from appliance.access.warmth import Warmth
 from appliance.bus.dead_letters import DeadLetters
@@ -12,6 +13,7 @@ from appliance.fleet.loader import Loader
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
+from appliance.people.inbox import Inbox
 from appliance.schema import Status
 from appliance.settings import Settings
 
@@ -30,6 +32,8 @@ class Services:
     flow: Flow
     warmth: Warmth
     people: People
+    inbox: Inbox
+    presence: Presence
     knowledge: Knowledge
     embedder: Embedder
     loader: Loader

@@ -11,6 +11,7 @@ from appliance.api.services import Services
 from appliance.people.sessions import now_ms
 from appliance.schema import (
     DEFAULT_UID,
+    TERMINAL_STATES,
     Accepted,
     MessagePost,
     Page,
@@ -73,7 +74,9 @@ async def list_turns(
 ) -> Page:
     """Message pairs in order; without a cursor the latest, with one those before."""
     session = await services.people.sessions.read(session_id)
-    return await services.people.turns.page(session.id, cursor=cursor, limit=limit)
+    page = await services.people.turns.page(session.id, cursor=cursor, limit=limit)
+    await services.presence.seen(*(turn.id for turn in page.items if turn.state in TERMINAL_STATES))
+    return page
 
 
 @post("/{session_id:str}/messages", status_code=202)

@@ -1,10 +1,12 @@
-"""The one blocking reader of a process: it multiplexes every reply stream the process follows.
+"""The one blocking reader of a process: it multiplexes every stream the process follows.
+
+Those are the replies of requests, which end, and people's inboxes, which do not.
 
 A single XREAD blocks on all streams with a reader. A new follower interrupts it through
 `wake:NODE`, a stream that is always in the set. There is no connection, thread or task per
-request: two hundred idle followers cost two hundred small objects.
+follower: two hundred idle followers cost two hundred small objects.
 
-Each followed request has one `Feed`: the entries seen since it was opened, numbered. A follower
+Each followed stream has one `Feed`: the entries seen since it was opened, numbered. A follower
 counts along; what lies before the feed it reads with XRANGE, so it may start anywhere.
 Memory is bounded: a feed keeps at least its last `FEED_ENTRIES`, and a follower that is slower
 falls back to XRANGE.
@@ -113,20 +115,24 @@ class ReplyReader:
         """Who gets the entries of `answers:NODE`."""
         self._answers = take
 
-    async def follow(
-        self, request_id: str, after: str = "0-0"
-    ) -> AsyncGenerator[StreamEvent, None]:
+    def follow(self, request_id: str, after: str = "0-0") -> AsyncGenerator[StreamEvent, None]:
         """Every event after the id `after`, to the terminal one, then ends.
 
         Waits for as long as the request lives; the caller bounds it. The stream must exist.
         """
-        feed = self._open(request_id, after)
+        return self.follow_stream(keys.reply(request_id), after)
+
+    async def follow_stream(
+        self, stream: str, after: str = "0-0"
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Every event of a stream after an id, to a terminal one if there ever is one."""
+        feed = self._open(stream, after)
         cursor = after
         try:
             while True:
                 number = feed.number_after(cursor)
                 if number is None:
-                    batch = await self._range(request_id, cursor)
+                    batch = await self._range(stream, cursor)
                     for event in batch:
                         cursor = event.id
                         yield event
@@ -153,14 +159,14 @@ class ReplyReader:
         finally:
             feed.followers -= 1
             if feed.followers == 0:
-                self._feeds.pop(request_id, None)
+                self._feeds.pop(stream, None)
 
     async def replay(
         self, request_id: str, after: str = "0-0"
     ) -> AsyncGenerator[StreamEvent, None]:
         """What a reply that has ended said after the id `after`; never waits."""
         cursor = after
-        while batch := await self._range(request_id, cursor):
+        while batch := await self._range(keys.reply(request_id), cursor):
             for event in batch:
                 yield event
             cursor = batch[-1].id
@@ -169,16 +175,16 @@ class ReplyReader:
         """Id of the newest event, "0-0" when there is none."""
         return await _last_id(self._bus, keys.reply(request_id))
 
-    def _open(self, request_id: str, after: str) -> Feed:
-        feed = self._feeds.get(request_id)
+    def _open(self, stream: str, after: str) -> Feed:
+        feed = self._feeds.get(stream)
         if feed is None:
-            feed = self._feeds[request_id] = Feed(since=after, last=after)
+            feed = self._feeds[stream] = Feed(since=after, last=after)
             self._wanted.set()
         feed.followers += 1
         return feed
 
-    async def _range(self, request_id: str, cursor: str) -> list[StreamEvent]:
-        rows = await self._bus.xrange(keys.reply(request_id), f"({cursor}", "+", RANGE_ENTRIES)
+    async def _range(self, stream: str, cursor: str) -> list[StreamEvent]:
+        rows = await self._bus.xrange(stream, f"({cursor}", "+", RANGE_ENTRIES)
         return [_event(*row) for row in rows]
 
     async def run(self) -> None:
@@ -217,7 +223,7 @@ class ReplyReader:
         for name in (wake, answers):
             if name not in cursors:
                 cursors[name] = await _last_id(blocking, name)
-        watched = {keys.reply(rid): feed for rid, feed in self._feeds.items() if not feed.ended}
+        watched = {name: feed for name, feed in self._feeds.items() if not feed.ended}
         streams = cursors | {name: feed.last for name, feed in watched.items()}
         for raw_name, rows in await blocking.xread(streams, block=BLOCK_MS):
             name = raw_name.decode()

@@ -25,10 +25,12 @@ from appliance import __version__, keys
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, buckets_of
+from appliance.access.presence import Presence
 from appliance.access.quotas import Quotas
 from appliance.access.warmth import Warmth
 from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
+from appliance.background.deliveries import Deliveries
 from appliance.background.reaper import Reaper
 from appliance.bus.client import AWAY, Bus, check_layout, connect
 from appliance.bus.dead_letters import DeadLetters
@@ -47,6 +49,7 @@ from appliance.limiter.rule_process import check_rule
 from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
 from appliance.limiter.waiters import Waiters
+from appliance.people.inbox import Inbox
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
@@ -216,6 +219,8 @@ class Appliance:
             settings=settings,
             erase=partial(erase, self._children.snapshots),
         )
+        inbox = Inbox(bus, replies, people.users, settings.inbox)
+        presence = Presence(bus, settings.inbox.left_after_s)
         lengths = Lengths(bus)
         waiters = Waiters(bus, url, buckets_of(tiers_of(settings)))
         flow = Flow(
@@ -227,6 +232,7 @@ class Appliance:
             warmth=warmth,
             forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
             gates=Gates(bus, waiters, tiers_of(settings)),
+            presence=presence,
             settings=settings,
         )
         reapers = self._reapers = Reapers(
@@ -250,6 +256,8 @@ class Appliance:
             flow=flow,
             warmth=warmth,
             people=people,
+            inbox=inbox,
+            presence=presence,
             knowledge=Knowledge(entries, index, retrieval),
             embedder=embedder,
             loader=loader,
@@ -271,6 +279,7 @@ class Appliance:
                 index.run,
                 lengths.run,
                 waiters.run,
+                Deliveries(inbox, presence).run,
             )
         )
         self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index

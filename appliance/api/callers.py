@@ -1,0 +1,28 @@
+"""Who calls: what the gate found out about the key, for the routes that ask."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from litestar import Request
+
+STATE_FIELD = "caller"
+
+Role = Literal["admin", "service", "person"]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The holder of a key. `uid` is whose it is, for a person's key; `name` is told to others."""
+
+    role: Role
+    name: str
+    uid: str = ""
+
+
+ADMIN = Caller("admin", "admin")
+
+
+def caller_of(request: Request[Any, Any, Any]) -> Caller:
+    """The caller whom the gate let in."""
+    found: Caller = request.scope["state"][STATE_FIELD]
+    return found
