@@ -106,6 +106,7 @@ class Flow:
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
         self._accepting = True
+        self._walking: set[str] = set()  # requests in steps 2 to 6
         self._seen_through: set[str] = set()
 
     async def run(self) -> None:
@@ -402,7 +403,19 @@ class Flow:
     # -- faults
 
     async def _walk(self, request: Request, *, handed_over: bool = False) -> None:
-        """Steps 2 to 6, again from the start while the store is away; a fault ends the request."""
+        """Steps 2 to 6, once at a time, and then what the answer teaches."""
+        walks = self._seen_through if handed_over else self._walking
+        if request.id in walks:
+            return
+        walks.add(request.id)
+        try:
+            await self._walk_to_worker(request, handed_over=handed_over)
+        finally:
+            walks.discard(request.id)
+        await self._learn(request)
+
+    async def _walk_to_worker(self, request: Request, *, handed_over: bool) -> None:
+        """Again from the start while the store is away; a fault ends the request."""
         while True:
             try:
                 await (self._see_through(request) if handed_over else self._answer(request))
@@ -415,20 +428,16 @@ class Flow:
             except Exception as error:
                 log.exception("request %s failed before it reached a worker", request.id)
                 await self._fail(request, error)
-            break
-        await self._learn(request)
+            return
 
     async def _see_through(self, request: Request) -> None:
         """Keeps the model of work that lies ready for it: nobody else knows that it is wanted."""
-        try:
-            async with (
-                self._loading(request),
-                contextlib.aclosing(self._replies.follow(request.id)) as events,
-            ):
-                async for _ in events:
-                    pass
-        finally:
-            self._seen_through.discard(request.id)
+        async with (
+            self._loading(request),
+            contextlib.aclosing(self._replies.follow(request.id)) as events,
+        ):
+            async for _ in events:
+                pass
 
     async def _learn(self, request: Request) -> None:
         """Follows the answer to its end, which teaches how long answers are."""
@@ -477,9 +486,8 @@ class Flow:
         handed = fields.get(b"handed", b"").decode()
         stream = keys.work(keys.pool(request.model))
         if handed and await self._bus.xrange(stream, handed, handed, 1):
-            if not request.model or request_id in self._seen_through:
+            if not request.model:
                 return  # it goes on with the very prompt it began with
-            self._seen_through.add(request_id)
             walk = self._walk(request, handed_over=True)
         else:
             walk = self._walk(request)

@@ -88,6 +88,11 @@ async def resign(bus: Bus, holder: str) -> None:
     await RESIGN.run(bus, (keys.LIMITER,), holder)
 
 
+async def vacate(bus: Bus) -> None:
+    """Whoever decided is known to be dead: nobody need wait for the end of its lease."""
+    await bus.hset(keys.LIMITER, mapping={"until": 0, "holder": ""})
+
+
 async def claim(bus: Bus, request_ids: list[str], epoch: int) -> list[Claimed]:
     """Makes requests those of this epoch and reads their records."""
     calls = [Call(CLAIM, (keys.request(one),), (epoch,)) for one in request_ids]

@@ -119,6 +119,7 @@ class Loader:
             yield False
             return
         one.holds += 1
+        self._wake.set()
         try:
             yield True
         finally:
@@ -129,10 +130,9 @@ class Loader:
     def forget(self, request_id: str) -> None:
         """This request does not wait any more: it was cancelled."""
         for one in self._models.values():
-            waiter = one.waiters.get(request_id)
-            if waiter is not None:
-                waiter.gone = True
-                one.tell()
+            for waiter in one.waiters:
+                waiter.gone = waiter.gone or waiter.request_id == request_id
+            one.tell()
 
     async def load(self, name: str) -> ModelStatus:
         """Loads a model without a request. Raises NotFound, and Unavailable for unsound weights."""
@@ -240,8 +240,8 @@ class Loader:
         if one.is_loaded:
             return True
         self._require_place(wish.uid)
-        waiter = Waiter(time.monotonic(), wish.uid)
-        one.waiters[wish.request_id] = waiter
+        waiter = Waiter(wish.request_id, time.monotonic(), wish.uid)
+        one.waiters.append(waiter)
         self._wake.set()
         try:
             async with asyncio.timeout(max(0.0, wish.deadline_s - time.monotonic())):
@@ -264,12 +264,12 @@ class Loader:
                 f"{one.name} was not loaded before the deadline", reason="waited_out"
             ) from None
         finally:
-            del one.waiters[wish.request_id]
+            one.waiters.remove(waiter)
         return not waiter.gone
 
     def _require_place(self, uid: str) -> None:
         limits = self._settings.limiter
-        waiting = [waiter.uid for one in self._models.values() for waiter in one.waiters.values()]
+        waiting = [waiter.uid for one in self._models.values() for waiter in one.waiters]
         if len(waiting) >= limits.queue_bound:
             raise Overloaded("too many requests wait for models", reason="queue_full")
         if waiting.count(uid) >= limits.queue_bound_per_user:
@@ -308,7 +308,7 @@ class Loader:
             case Refuse(message=message):
                 log.warning("not loaded: %s", message)
                 one.asked_at_s, one.failure = None, message
-                for waiter in one.waiters.values():
+                for waiter in one.waiters:
                     waiter.refusal = action
                 one.tell()
 

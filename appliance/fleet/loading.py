@@ -4,7 +4,8 @@ Models beside the chat model are loaded when somebody asks for one, and unloaded
 for a while or another needs the room. One thing is done at a time: memory that is being taken or
 freed cannot be counted on. Room is made by unloading the models that have been idle longest; one
 that has work is drained first: it takes nothing new, what it has is answered, and who asks for it
-meanwhile waits for its next turn. So two models that do not fit together serve in turns all the
+meanwhile waits for its next turn. One that has just been loaded stays until those who waited for
+it have come in. So two models that do not fit together serve in turns all the
 requests that have gathered, and none starves. What can never fit is refused at once.
 
 The caller tells how things are (`View`, `Room`) and does what comes back.
@@ -125,10 +126,15 @@ def _never(model: View, room: Room) -> Refuse | None:
     return None
 
 
+def _is_entered(model: View) -> bool:
+    """Whether requests that waited for a loaded model are about to use it."""
+    return model.wanted_since_s is not None
+
+
 def _make_room(wanted: View, models: Sequence[View], room: Room) -> Iterator[Action]:
     loaded = [model for model in models if model.state == "loaded"]
     # Idle ones first, the longest idle first.
-    loaded.sort(key=lambda model: (model.users > 0, model.used_at_s))
+    loaded.sort(key=lambda model: (_is_entered(model), model.users > 0, model.used_at_s))
     held_bytes = sum(model.needed_bytes for model in loaded)
     free_bytes = room.free_bytes
     for position in range(len(loaded) + 1):
@@ -139,6 +145,8 @@ def _make_room(wanted: View, models: Sequence[View], room: Room) -> Iterator[Act
         )
         if fits:
             victims = loaded[:position]
+            if any(map(_is_entered, victims)):
+                return
             yield from (Drain(one.name) if one.users else Unload(one.name) for one in victims)
             if not victims:
                 yield Load(wanted.name)

@@ -34,8 +34,9 @@ class ChatPool:
 
 @dataclass(eq=False)
 class Waiter:
-    """A request that waits for a model."""
+    """A request that waits for a model; one that was taken up twice has two."""
 
+    request_id: str
     since_s: float
     uid: str
     gone: bool = False
@@ -61,7 +62,7 @@ class Model:
     used_at_s: float = 0.0
     holds: int = 0
     child: str = ""
-    waiters: dict[str, Waiter] = field(default_factory=dict)
+    waiters: list[Waiter] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -81,7 +82,7 @@ class Model:
         """This model for `loading.decide`; having users counts as being used."""
         if users:
             self.used_at_s = now_s
-        since = [waiter.since_s for waiter in self.waiters.values() if not waiter.gone]
+        since = [waiter.since_s for waiter in self.waiters if not waiter.gone]
         if self.asked_at_s is not None:
             since.append(self.asked_at_s)
         return View(

@@ -96,7 +96,7 @@ class _StoreSource:
     def __init__(self, settings: Settings, chat_path: str) -> None:
         self._store = Store(models_directory(settings))
         self._cache_tokens = cache_tokens(settings)
-        self._chat = Path(chat_path)
+        self._chat = Path(chat_path).resolve()
         self._more = [Path(text).expanduser().absolute() for text in settings.models.more]
         missing = [path for path in self._more if not path.is_file()]
         if missing:
@@ -115,12 +115,15 @@ class _StoreSource:
                 size_bytes=one.size_bytes,
                 missing="" if here else f"run `sluice models pull {one.name}`",
             )
-            if one.path.absolute() == self._chat:
+            if one.path.resolve() == self._chat:
                 chat = weights
             else:
                 others.append(weights)
-        more = [_of_file(path) for path in self._more if path != self._chat and path.is_file()]
-        return [chat or _of_file(self._chat), *others, *more]
+        chat = chat or _of_file(self._chat)
+        # A chat model from elsewhere may be called like one of the store: then that is hidden.
+        others = [weights for weights in others if weights.name != chat.name]
+        more = [_of_file(path) for path in self._more if path.is_file()]
+        return [chat, *others, *(one for one in more if Path(one.path).resolve() != self._chat)]
 
     def needed_bytes(self, weights: Weights) -> int:
         path = Path(weights.path)

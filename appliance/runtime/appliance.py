@@ -32,6 +32,7 @@ from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
 from appliance.background.deliveries import Deliveries
 from appliance.background.reaper import Reaper
+from appliance.bus import leadership
 from appliance.bus.client import AWAY, Bus, check_layout, connect
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
@@ -268,6 +269,7 @@ class Appliance:
         )
         if self._children.embedded_store:
             await reapers.reap_everybody()
+            await leadership.vacate(bus)
         loops.extend(
             group.create_task(loop(), name=loop.__qualname__)
             for loop in (

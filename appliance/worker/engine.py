@@ -185,7 +185,7 @@ class Engine:
                 spans = self._schedule()
                 if spans:
                     self._step(spans)
-                self._embed_some(answering=bool(spans))
+                self._embed_some(answering=bool(spans) or self._is_more_coming)
                 self._tell()
             self._keeper.finish()
             self._drop_all()
@@ -476,7 +476,7 @@ class Engine:
         return sequence.extend(token, self._backend.piece(token), room=room, now_s=now_s)
 
     def _embed_some(self, *, answering: bool) -> None:
-        """Embed a little while answers run, whole batches otherwise."""
+        """Embed a little while answers run or are about to, whole batches otherwise."""
         if not self._embeddings:
             return
         whole_batch = self.facts.embedding_batch_tokens

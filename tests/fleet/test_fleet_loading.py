@@ -63,6 +63,14 @@ def test_one_with_work_is_drained_and_then_unloaded() -> None:
     assert decide([drained, wanted], ROOM, now_s=33) == [Unload("a")]
 
 
+def test_those_who_waited_come_in_before_it_leaves_for_others() -> None:
+    loaded = view("a", "loaded", needed_bytes=80, wanted_since_s=1, used_at_s=5)
+    wanted = view("b", needed_bytes=50, wanted_since_s=2)
+    assert decide([loaded, wanted], ROOM, now_s=6) == []
+    entered = view("a", "loaded", needed_bytes=80, users=1, used_at_s=6)
+    assert decide([entered, wanted], ROOM, now_s=6) == [Drain("a")]
+
+
 def test_what_can_never_fit_is_refused_and_the_next_is_served() -> None:
     models = [
         view("giant", needed_bytes=101, wanted_since_s=1),
@@ -95,6 +103,7 @@ class _Model:
     left: int = 0  # steps until its load or unload is done
     running: list[int] = field(default_factory=list)  # steps until each answer is done
     waiting: list[int] = field(default_factory=list)  # since when each request waits
+    late: int = 0  # steps that those who waited take to come in
     used_at: int = 0
 
 
@@ -112,8 +121,9 @@ def test_bounds_hold_and_nobody_waits_for_ever(seed: int, bound: int) -> None:
             one.left -= one.left > 0
             if not one.left and one.state in ("loading", "unloading"):
                 one.state = "loaded" if one.state == "loading" else "on_disk"
-                one.used_at = step
-            if one.state == "loaded":
+                one.used_at, one.late = step, chance.randint(0, 3)
+            one.late -= one.late > 0
+            if one.state == "loaded" and not one.late:
                 one.running += [chance.randint(1, 5) for _ in one.waiting]
                 one.waiting = []
             if one.running:

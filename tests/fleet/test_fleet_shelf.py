@@ -1,11 +1,14 @@
 """Names of models: known ones first, then the habits of clients, anything else is refused."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from appliance.errors import Invalid, NotFound
 from appliance.fleet.shelf import Shelf
 from appliance.settings import Models, Settings, Worker
+from models.store import Store
 
 pytestmark = pytest.mark.unit
 
@@ -44,3 +47,32 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path: object) -> None:
     settings = Settings(models=Models(directory=f"{tmp_path}", more=(f"{tmp_path}/none.gguf",)))
     with pytest.raises(Invalid, match="no model at"):
         Shelf(settings, f"{tmp_path}/chat.gguf")
+
+
+def names(tmp_path: Path, chat: Path) -> list[str]:
+    settings = Settings(models=Models(directory=str(tmp_path / "store")))
+    return [weights.name for weights in Shelf(settings, str(chat)).listing()]
+
+
+def test_a_chat_model_of_the_store_is_one_model_by_whatever_path_it_is_named(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "store")
+    starter = store.path(store.catalogue.require("chat").name)
+    starter.parent.mkdir()
+    starter.write_bytes(b"weights")
+    known = names(tmp_path, starter)
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    beside = tmp_path / "store" / ".." / "link" / starter.name
+    assert names(tmp_path, beside) == known
+    assert known[0] == store.catalogue.require("chat").name
+
+
+def test_a_chat_model_from_elsewhere_hides_one_of_the_store_with_its_name(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    name = store.catalogue.require("chat").name
+    outside = tmp_path / f"{name}.gguf"
+    outside.write_bytes(b"weights")
+    found = names(tmp_path, outside)
+    assert found[0] == name
+    assert found.count(name) == 1

@@ -143,6 +143,12 @@ async def test_a_verdict_of_an_older_epoch_is_not_written(rig: Rig) -> None:
     assert await leadership.verdict(rig.bus, request_id, Waiting(place=1, eta_s=None), epoch=second)
 
 
+async def test_nobody_waits_for_the_lease_of_one_who_is_known_to_be_dead(rig: Rig) -> None:
+    first = await leadership.lead(rig.bus, "dead", 60_000)
+    await leadership.vacate(rig.bus)
+    assert await leadership.lead(rig.bus, "next", 60_000) == first + 1
+
+
 async def test_a_request_is_settled_once(rig: Rig) -> None:
     await budgets.reserve(rig.bus, "u", "r", 50, epoch=1)
     assert (await budgets.account(rig.bus, "u")).holds == {"r": 50}

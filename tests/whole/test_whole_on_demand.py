@@ -238,7 +238,6 @@ def test_the_openai_client_chooses_a_model(openai_client: openai.OpenAI) -> None
         )
 
 
-@pytest.mark.skip(reason="one of two models is not loaded again in about one of five crashes")
 def test_after_a_crash_the_model_is_loaded_again_for_what_was_unfinished(
     launch: Start, tmp_path: Path
 ) -> None:

@@ -379,7 +379,6 @@ def test_texts_embedded_together_get_the_vectors_they_get_alone(embedder: Backen
         assert alone @ together[n] > 0.999
 
 
-@pytest.mark.skip(reason="an answer that drafts may end before the import does")
 def test_an_import_is_embedded_a_little_per_step_while_an_answer_streams(
     embedder: Backend,
 ) -> None:

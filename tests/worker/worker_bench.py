@@ -185,6 +185,7 @@ def run_jobs(
     backend: Backend,
     *first: Job,
     expect: int | None = None,
+    before: Callable[[Engine], None] = lambda engine: None,
     on_step: OnStep = nothing,
     bounds: Bounds | None = None,
     archive: Archive | None = None,
@@ -192,7 +193,8 @@ def run_jobs(
 ) -> Run:
     """Run jobs on a new engine until `expect` of them (all of `first`) ended, or it gave up.
 
-    The first jobs are in the mailbox before the engine starts, so it meets them all at once.
+    The first jobs, and what `before` adds, are in the mailbox before the engine starts, so it
+    meets them all at once.
     `on_step` runs on the engine thread between two steps: what it asks for is done in the next.
     """
     run = Run()
@@ -221,6 +223,7 @@ def run_jobs(
     )
     for job in first:
         give(engine, job)
+    before(engine)
     engine.start()
     assert over.wait(DEADLINE_S), f"not over after {DEADLINE_S} s: {engine.status}"
     engine.stop()
