@@ -38,6 +38,11 @@ Question = Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS)]
 Answer = Annotated[str, Meta(min_length=1, max_length=MAX_ANSWER_CHARS)]
 Category = Annotated[str, Meta(max_length=100)]
 Language = Annotated[str, Meta(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?$")]
+Moment = Annotated[
+    str,
+    Meta(pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?)?$"),
+]
+"""An ISO 8601 date or time, "" for none; without an offset it is meant where the appliance runs."""
 
 GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
 TokenNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
@@ -430,7 +435,10 @@ EVENT_NAMES: dict[type[Event], str] = {kind: name for name, kind in EVENTS.items
 
 
 class Entry(Record, frozen=True, kw_only=True):
-    """A FAQ entry: one curated answer, reached by its question and any other phrasing of it."""
+    """A FAQ entry: one curated answer, reached by its question and any other phrasing of it.
+
+    It answers from `valid_from` to the end of `valid_until`; "" is no bound.
+    """
 
     id: str
     question: str
@@ -442,6 +450,8 @@ class Entry(Record, frozen=True, kw_only=True):
     version: int
     created_at_ms: int
     updated_at_ms: int
+    valid_from: str = ""
+    valid_until: str = ""
 
 
 class EntryPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -451,6 +461,8 @@ class EntryPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     category: Category = ""
     language: Language = ""
     state: Literal["published", "draft"] = "published"
+    valid_from: Moment = ""
+    valid_until: Moment = ""
 
 
 class LineError(Record, frozen=True, kw_only=True):

@@ -128,6 +128,8 @@ def content(entry: Entry) -> EntryPut:
         category=entry.category,
         language=entry.language,
         state=entry.state,
+        valid_from=entry.valid_from,
+        valid_until=entry.valid_until,
     )
 
 
@@ -320,6 +322,8 @@ def _entry(
         version=version,
         created_at_ms=created_at_ms,
         updated_at_ms=updated_at_ms,
+        valid_from=put.valid_from,
+        valid_until=put.valid_until,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from appliance.errors import Invalid
+from appliance.knowledge.validity import check_period
 from appliance.schema import EntryPut
 
 _LINE_ENDS = re.compile(r"\r\n?")
@@ -21,6 +22,8 @@ _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134
 _EXPECTED = {
     "language": "expected a code such as zh, en or pt-BR, or nothing",
     "state": "expected published or draft",
+    "valid_from": "expected a date or time such as 2026-12-31 or 2026-12-31T18:00+08:00",
+    "valid_until": "expected a date or time such as 2026-12-31 or 2026-12-31T18:00+08:00",
 }
 _CLOSING = " ?？!！.。…"
 
@@ -41,7 +44,10 @@ def tidied(put: EntryPut) -> EntryPut:
         "category": tidied_line(put.category),
         "language": put.language or detect_language("\n".join((question, *phrasings, answer))),
         "state": put.state,
+        "valid_from": put.valid_from,
+        "valid_until": put.valid_until,
     }
+    check_period(put.valid_from, put.valid_until)
     for name in ("question", "answer"):
         if not fields[name]:
             raise Invalid(f"{name}: nothing but white space", hint=f"write the {name}")
