@@ -93,7 +93,7 @@ class SluiceApp(App[int]):
 
     def _open(self, place: SluiceScreen) -> SluiceScreen:
         self._places.append(place)
-        self.call_later(place.show_link, self._link.state)
+        self.call_later(lambda: place.show_link(self._link.state))  # as it is by then
         return place
 
     def action_go(self, place: Place) -> None:
