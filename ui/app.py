@@ -33,6 +33,7 @@ from ui.screens.help import HelpScreen, KeySection
 from ui.screens.status import StatusScreen
 from ui.terminal import driver_class, has_terminal, stderr_in
 from ui.texts import Texts, language_of, texts_for
+from ui.widgets.conversation_view import ConversationView
 from ui.widgets.faq_table import FaqTable
 from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList
@@ -109,6 +110,10 @@ class SluiceApp(App[int]):
             KeySection(
                 texts.help_chat,
                 ours([*Prompt.BINDINGS, *ChatScreen.BINDINGS, *SessionList.BINDINGS]),
+            ),
+            KeySection(
+                texts.chat.tip_read,
+                ours(ConversationView.BINDINGS),
             ),
             KeySection(texts.help_faq, ours([*FaqScreen.BINDINGS, *FaqTable.BINDINGS])),
             KeySection(texts.help_status, ours(StatusScreen.BINDINGS)),

@@ -38,8 +38,8 @@ def in_words(texts: Texts, binding: Binding) -> Binding:
         return binding
     return replace(
         binding,
-        description=str(getattr(texts, _DESCRIPTION + name)),
-        tooltip=str(getattr(texts, _TOOLTIP + name)),
+        description=texts.word(_DESCRIPTION + name),
+        tooltip=texts.word(_TOOLTIP + name),
     )
 
 

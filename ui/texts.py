@@ -1,13 +1,18 @@
 """Every string the UI shows, by name; the two languages are `texts_en` and `texts_zh`.
 
+The texts of a larger topic are a group of their own (`texts.chat` and so on), with both languages
+in the group's module.
+
 A text is a plain string or a template for `str.format` with named places; both languages have
 the same places. No text holds a square bracket, so none can be taken for markup. `key_*` is what
 a key is called in the footer, `tip_*` what it does.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
+
+from ui.texts_chat import ChatTexts
 
 LOCALE_VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
 
@@ -17,6 +22,7 @@ class Texts:
     """One language. Field names start with the place where they are shown."""
 
     language: str
+    chat: ChatTexts
 
     # keys: what the footer says, and the tooltip
     key_help: str
@@ -282,6 +288,16 @@ class Texts:
     start_bad_address: str
     end_crashed: str
     end_crashed_log: str
+
+    def word(self, name: str) -> str:
+        """The text called `name`, here or in a group; the names of keys are unique."""
+        if hasattr(self, name):
+            return str(getattr(self, name))
+        groups = (getattr(self, group) for group in GROUPS)
+        return str(next(getattr(group, name) for group in groups if hasattr(group, name)))
+
+
+GROUPS: Final = tuple(one.name for one in fields(Texts) if one.type is not str)
 
 
 def language_of(environ: Mapping[str, str]) -> str:

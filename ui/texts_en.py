@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from ui import texts_chat
 from ui.texts import Texts
 
 ENGLISH: Final = Texts(
     language="en",
+    chat=texts_chat.ENGLISH,
     key_help="Help",
     tip_help="Show all keys and what they do",
     key_chat="Chat",

@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from ui import texts_chat
 from ui.texts import Texts
 
 CHINESE: Final = Texts(
     language="zh",
+    chat=texts_chat.CHINESE,
     key_help="帮助",
     tip_help="显示所有按键及其作用",
     key_chat="对话",

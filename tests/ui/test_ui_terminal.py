@@ -59,6 +59,7 @@ def written(api: StubApi, log: Path) -> bytes:
     """All bytes of a walk through every screen."""
     with Terminal(program(api.url, log)) as terminal:
         terminal.read_until(b"Not ready yet")
+        terminal.read_until(b"2025-11")  # the session stands in the list
         terminal.press(b"\x1b[1;5B")  # ctrl+down: the first session
         terminal.read_until(b"From the FAQ")
         terminal.press(b"\x1bOR")  # F3

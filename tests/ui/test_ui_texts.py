@@ -5,6 +5,7 @@ import inspect
 import re
 import string
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -14,21 +15,26 @@ from textual.dom import DOMNode
 from ui.app import SluiceApp
 from ui.keys import in_words, ours
 from ui.screens.chat import ChatScreen
-from ui.screens.dialogs import AskLine, Confirm
+from ui.screens.dialogs import AskLine, Confirm, PickOne
 from ui.screens.entry_editor import EntryEditor
+from ui.screens.entry_reader import EntryReader
 from ui.screens.faq import FaqScreen
+from ui.screens.find import FindScreen
 from ui.screens.help import HelpScreen
 from ui.screens.status import StatusScreen
-from ui.texts import Texts, language_of, texts_for
+from ui.texts import GROUPS, Texts, language_of, texts_for
 from ui.texts_en import ENGLISH
 from ui.texts_zh import CHINESE
+from ui.widgets.conversation_view import ConversationView
 from ui.widgets.faq_table import FaqTable
 from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList
 
 pytestmark = pytest.mark.unit
 
-NAMES = [field.name for field in fields(Texts)]
+NAMES = [field.name for field in fields(Texts) if field.name not in GROUPS] + [
+    f"{group}.{field.name}" for group in GROUPS for field in fields(getattr(ENGLISH, group))
+]
 ROOT = Path(inspect.getfile(Texts)).parent
 SPEAKING = sorted([*ROOT.glob("screens/*.py"), *ROOT.glob("widgets/*.py"), ROOT / "app.py"])
 BOUND: list[type[DOMNode]] = [
@@ -40,10 +46,18 @@ BOUND: list[type[DOMNode]] = [
     EntryEditor,
     Confirm,
     AskLine,
+    PickOne,
+    EntryReader,
+    FindScreen,
+    ConversationView,
     Prompt,
     SessionList,
     FaqTable,
 ]
+
+
+def text_of(texts: Texts, name: str) -> str:
+    return str(attrgetter(name)(texts))
 
 
 def places(text: str) -> set[str]:
@@ -52,7 +66,7 @@ def places(text: str) -> set[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_both_languages_have_the_text_with_the_same_places(name: str) -> None:
-    english, chinese = getattr(ENGLISH, name), getattr(CHINESE, name)
+    english, chinese = text_of(ENGLISH, name), text_of(CHINESE, name)
     assert english.strip()
     assert chinese.strip()
     assert places(english) == places(chinese)
@@ -60,7 +74,7 @@ def test_both_languages_have_the_text_with_the_same_places(name: str) -> None:
 
 @pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=["en", "zh"])
 def test_no_text_could_be_taken_for_markup(texts: Texts) -> None:
-    assert [name for name in NAMES if "[" in getattr(texts, name)] == []
+    assert [name for name in NAMES if "[" in text_of(texts, name)] == []
 
 
 def test_chinese_texts_are_chinese() -> None:
@@ -70,7 +84,7 @@ def test_chinese_texts_are_chinese() -> None:
     without = [
         name
         for name in NAMES
-        if name not in same and not re.search(r"[\u4e00-\u9fff]", getattr(CHINESE, name))
+        if name not in same and not re.search(r"[\u4e00-\u9fff]", text_of(CHINESE, name))
     ]
     assert without == []
 
@@ -83,7 +97,11 @@ def test_every_text_is_used() -> None:
     )
     bound = {name for kind in BOUND for binding in ours(kind.BINDINGS) for name in named(binding)}
     unused = [
-        name for name in NAMES if name not in bound and not re.search(rf"texts\.{name}\b", code)
+        name
+        for name in NAMES
+        if name.rsplit(".")[-1] not in bound
+        and not re.search(rf"(texts|words)\.{name.rsplit('.')[-1]}\b", code)
+        and not re.search(rf"texts\.{name}\b", code)
     ]
     assert unused == []
 
@@ -99,8 +117,8 @@ def test_every_binding_has_a_name_and_a_tooltip_in_both_languages(kind: type) ->
     for binding in ours(own):
         for texts in (ENGLISH, CHINESE):
             worded = in_words(texts, binding)
-            assert worded.description == getattr(texts, binding.description)
-            assert worded.tooltip == getattr(texts, binding.tooltip)
+            assert worded.description == texts.word(binding.description)
+            assert worded.tooltip == texts.word(binding.tooltip)
 
 
 def spoken(tree: ast.Module) -> list[str]:

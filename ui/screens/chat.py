@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
-from appliance.schema import MAX_TITLE_CHARS
+from ui.attachments import split
 from ui.background import start
 from ui.client import Client
 from ui.clock import Clock
@@ -29,13 +29,16 @@ from ui.conversations import (
 )
 from ui.keys import key
 from ui.safe_text import safe_line, safe_text
-from ui.screens.dialogs import AskLine, Confirm, Question
+from ui.screens.chat_errands import ChatErrands
 from ui.screens.frame import LinkDoubted, SluiceScreen
+from ui.searching import Hit
 from ui.texts import Texts
 from ui.turns import LiveTurn
+from ui.widgets.composer import Composer, Draft
 from ui.widgets.conversation_view import ConversationView
 from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList, SessionRow
+from ui.widgets.turn_view import TurnView
 from ui.wording import moment, session_title
 
 TITLE_CHARS: Final = 60  # a new session is called by its first question
@@ -66,6 +69,11 @@ class ChatScreen(SluiceScreen):
         key("ctrl+x", "stop_answer", "stop_answer", show=False, priority=True),
         key("escape", "back_to_prompt", "back_to_prompt", show=False),
         key("ctrl+g", "ask_again", "ask_again"),
+        key("ctrl+b", "read", "read"),
+        key("ctrl+f", "find", "find", priority=True),
+        key("ctrl+o", "attach", "attach"),
+        key("ctrl+d", "detach", "detach", show=False, priority=True),
+        key("ctrl+s", "export", "export", show=False),
         key("ctrl+l", "session_list", "session_list", show=False),
         key("ctrl+up,alt+up", "step(-1)", "previous_session", show=False),
         key("ctrl+down,alt+down", "step(1)", "next_session", show=False),
@@ -82,20 +90,23 @@ class ChatScreen(SluiceScreen):
         )
         self._shown = ""
         self._window = WINDOW_TURNS
-        self._drafts: dict[str, str] = {}
+        self._drafts: dict[str, Draft] = {}
         self._is_sending = False
         self._was_open = False
         self._demo_was_offered = False
         self._list = SessionList(texts)
         self._view = ConversationView(texts)
-        self._prompt = Prompt(texts)
+        self._composer = Composer(texts)
+        self._errands = ChatErrands(
+            self, client=client, conversations=self._conversations, clock=clock
+        )
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="chat"):
             yield self._list
             with Vertical(id="talk"):
                 yield self._view
-                yield self._prompt
+                yield self._composer
 
     def on_link_restored(self) -> None:
         self.attempt(self._read_again, group="read", exclusive=True)
@@ -107,8 +118,8 @@ class ChatScreen(SluiceScreen):
         if not self._demo_was_offered:
             page = await self._client.entries(limit=1)
             self._demo_was_offered = True
-            if not page.items and not self._prompt.text:
-                self._offer_demo()
+            if not page.items and self._composer.draft == Draft():
+                self._errands.offer_demo()
 
     # --- what changed is shown --------------------------------------------------------------
 
@@ -138,6 +149,7 @@ class ChatScreen(SluiceScreen):
                 moment(session.last_active_at_ms, now_ms, self._clock.zone),
                 has_open_answer=known.has_open_answer(session.id),
                 has_unread_answer=known.has_unseen_answer(session.id),
+                is_warm=session.warm,
             )
             for session in known.sessions
         ]
@@ -171,19 +183,18 @@ class ChatScreen(SluiceScreen):
             self._shown = session_id
             self._window = WINDOW_TURNS
             self._conversations.show(session_id)
-            self._prompt.load_text(self._drafts.get(session_id, ""))
-            self._prompt.move_cursor(self._prompt.document.end)
+            self._composer.load(self._drafts.get(session_id, Draft()))
             await self._show_conversation()
             self._show_sessions()
             if session_id:
                 load = partial(self._conversations.load, session_id)
                 self.attempt(load, group="load", exclusive=True)
-        self._prompt.focus()
+        self._composer.focus_prompt()
 
     def _keep_draft(self) -> None:
         self._drafts.pop(self._shown, None)
-        if self._prompt.text:
-            self._drafts[self._shown] = self._prompt.text
+        if self._composer.draft != Draft():
+            self._drafts[self._shown] = self._composer.draft
 
     async def action_new_session(self) -> None:
         await self._switch("")
@@ -197,52 +208,23 @@ class ChatScreen(SluiceScreen):
         self._list.focus()
 
     def action_back_to_prompt(self) -> None:
-        self._prompt.focus()
+        self._composer.focus_prompt()
 
     def action_rename_session(self) -> None:
         session = self._conversations.session(self._shown)
-        if session is None:
-            return
-
-        def rename(title: str | None) -> None:
-            if title is not None and title != session.title:
-                work = partial(self._conversations.rename, session.id, title)
-                self.attempt(work, group="edit")
-
-        texts = self.texts
-        dialog = AskLine(
-            texts,
-            title=texts.chat_rename_title,
-            label=texts.chat_rename_label,
-            text=session.title,
-            max_chars=MAX_TITLE_CHARS,
-        )
-        self.app.push_screen(dialog, rename)
+        if session is not None:
+            self._errands.rename(session)
 
     def on_session_list_delete_wanted(self, message: SessionList.DeleteWanted) -> None:
         session = self._conversations.session(message.session_id)
-        if session is None:
-            return
-        texts = self.texts
-        title = session_title(texts, session, self._conversations.first_question(session.id))
-        question = Question(
-            texts.chat_delete_title,
-            texts.chat_delete_body.format(title=title),
-            yes=texts.chat_delete_yes,
-            no=texts.cancel,
-        )
-
-        def delete(agreed: bool | None) -> None:
-            if agreed:
-                self.attempt(partial(self._delete, session.id), group="edit")
-
-        self.app.push_screen(Confirm(texts, question), delete)
+        if session is not None:
+            self._errands.delete(session, partial(self._delete, session.id))
 
     async def _delete(self, session_id: str) -> None:
         await self._conversations.delete(session_id)
         self._drafts.pop(session_id, None)
         if self._shown == session_id:
-            self._prompt.load_text("")
+            self._composer.load(Draft())
             await self._switch("")
 
     def on_session_list_more_wanted(self, message: SessionList.MoreWanted) -> None:
@@ -250,34 +232,35 @@ class ChatScreen(SluiceScreen):
 
     # --- asking -----------------------------------------------------------------------------
 
-    def on_prompt_sent(self, message: Prompt.Sent) -> None:
+    def on_composer_sent(self, message: Composer.Sent) -> None:
+        self._ask(message.draft)
+
+    def _ask(self, draft: Draft) -> None:
         if self._is_sending:
             return
         if self._conversations.has_open_answer(self._shown):
             self.notify(self.texts.chat_wait_for_answer, severity="warning", markup=False)
             return
         self._is_sending = True
-        self.attempt(
-            partial(self._send, message.text), group="send", note=self.texts.chat_send_failed
-        )
+        self.attempt(partial(self._send, draft), group="send", note=self.texts.chat_send_failed)
 
-    async def _send(self, text: str) -> None:
-        """The text leaves the prompt only when the server has accepted it."""
+    async def _send(self, draft: Draft) -> None:
+        """What was typed leaves the prompt only when the server has accepted it."""
         session_id = self._shown
         try:
             if not session_id:
-                session_id = await self._conversations.create(safe_line(text, TITLE_CHARS))
+                session_id = await self._conversations.create(safe_line(draft.text, TITLE_CHARS))
                 if not self._shown:
                     self._shown = session_id
                     self._conversations.show(session_id)
                     await self._show_conversation()
                     self._show_sessions()
-            await self._conversations.ask(session_id, text, now_ms=self._clock.now_ms())
+            await self._conversations.ask(session_id, draft.whole, now_ms=self._clock.now_ms())
         finally:
             self._is_sending = False
-        if self._shown == session_id and self._prompt.text == text:
-            self._prompt.load_text("")
-        elif self._drafts.get(session_id) == text:
+        if self._shown == session_id and self._composer.draft == draft:
+            self._composer.load(Draft())
+        elif self._drafts.get(session_id) == draft:
             del self._drafts[session_id]
 
     def action_stop_answer(self) -> None:
@@ -285,8 +268,71 @@ class ChatScreen(SluiceScreen):
 
     def action_ask_again(self) -> None:
         turns = list(self._conversations.conversation(self._shown).turns.values())
-        self._prompt.insert(safe_text(turns[-1].question))
-        self._prompt.focus()
+        self._composer.put_back(turns[-1].question)
+
+    def action_attach(self) -> None:
+        self._errands.attach(self._composer.attach)
+
+    def action_detach(self) -> None:
+        self._composer.detach()
+
+    def on_composer_refused(self, message: Composer.Refused) -> None:
+        self.notify(message.words, severity="warning", markup=False)
+
+    # --- doing something with a turn ----------------------------------------------------------
+
+    def action_read(self) -> None:
+        self._view.focus()
+
+    def on_conversation_view_deed_wanted(self, message: ConversationView.DeedWanted) -> None:
+        turn = message.turn
+        match message.deed:
+            case "copy_answer":
+                self._copy(turn.answer)
+            case "copy_question":
+                self._copy(turn.question)
+            case "retry":
+                asked = split(turn.question)
+                self._ask(Draft(asked.question, asked.attachments))
+            case "edit":
+                self._composer.put_back(turn.question)
+            case "sources":
+                self._errands.pick_source(turn)
+
+    def _copy(self, text: str) -> None:
+        words = self.texts.chat
+        clean = safe_text(text)
+        if clean:
+            self.app.copy_to_clipboard(clean)
+        said = words.copied.format(count=len(clean)) if clean else words.nothing_to_copy
+        self.notify(said, markup=False)
+
+    def on_turn_view_source_wanted(self, message: TurnView.SourceWanted) -> None:
+        self._errands.read_source(message.match)
+
+    def action_find(self) -> None:
+        self._errands.find(self._conversations.session(self._shown), self._reveal)
+
+    async def _reveal(self, hit: Hit) -> None:
+        """Shows the turn that was found, whatever has to be read for it."""
+        await self._switch(hit.session_id)
+        conversation = self._conversations.conversation(hit.session_id)
+        if not conversation.loaded:
+            await self._conversations.load(hit.session_id)
+        conversation = self._conversations.conversation(hit.session_id)
+        while hit.turn_id not in conversation.turns and conversation.older is not None:
+            await self._conversations.load_older(hit.session_id)
+        ids = list(conversation.turns)
+        if hit.turn_id in ids:
+            self._window = max(WINDOW_TURNS, len(ids) - ids.index(hit.turn_id))
+            await self._show_conversation()
+            self._view.focus()
+            self._view.point_at(hit.turn_id)
+
+    def action_export(self) -> None:
+        session = self._conversations.session(self._shown)
+        if session is not None:
+            self._errands.export(session)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         has_open = self._conversations.has_open_answer(self._shown)
@@ -297,8 +343,12 @@ class ChatScreen(SluiceScreen):
                 return not has_open
             case "ask_again":
                 return not has_open and bool(self._conversations.conversation(self._shown).turns)
-            case "rename_session":
+            case "rename_session" | "export":
                 return bool(self._shown)
+            case "detach":
+                return self._composer.can_detach
+            case "read":
+                return not self._view.has_focus
             case _:
                 return True
 
@@ -316,29 +366,3 @@ class ChatScreen(SluiceScreen):
         else:
             load = partial(self._conversations.load_older, self._shown)
             self.attempt(load, group="older", exclusive=True)
-
-    # --- the first start --------------------------------------------------------------------
-
-    def _offer_demo(self) -> None:
-        texts = self.texts
-        question = Question(
-            texts.demo_title,
-            texts.demo_body,
-            yes=texts.demo_load,
-            no=texts.demo_empty,
-            is_dangerous=False,
-        )
-
-        def load(agreed: bool | None) -> None:
-            if agreed:
-                self.attempt(self._load_demo, group="demo")
-
-        self.app.push_screen(Confirm(texts, question), load, mode=self.PLACE)
-
-    async def _load_demo(self) -> None:
-        self.notify(self.texts.faq_demo_loading, markup=False)
-        report = await self._client.load_demo()
-        words = self.texts.faq_demo_loaded.format(
-            created=report.created, updated=report.updated, unchanged=report.unchanged
-        )
-        self.notify(words, markup=False)

@@ -1,5 +1,6 @@
-"""Small questions over a screen: yes or no, and one line of text."""
+"""Small questions over a screen: yes or no, one line of text, and one of several."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Button, Footer, Input
+from textual.widgets import Button, Footer, Input, OptionList
 
 from ui.keys import key
 from ui.screens.frame import Dialog
@@ -80,6 +81,30 @@ class AskLine(Dialog[str | None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value.strip())
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+class PickOne(Dialog[int | None]):
+    """Asks for one of several lines; the result is its place from 0, None for none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [key("escape", "close", "close")]
+
+    def __init__(self, texts: Texts, *, title: str, lines: Sequence[str]) -> None:
+        super().__init__(texts)
+        self._title = title
+        self._lines = OptionList(*(Content(line) for line in lines), markup=False)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Plain(self._title, classes="dialog-title")
+            yield self._lines
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.dismiss(event.option_index)
 
     def action_close(self) -> None:
         self.dismiss(None)

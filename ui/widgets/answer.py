@@ -2,7 +2,8 @@
 
 The text passes `SafeStream` on the way in and `safe_text` once more after parsing, for Markdown
 knows character entities. Nothing in it is active: links, images and raw HTML are not parsed, so
-they stand there as the text they are. What would take Markdown seconds to lay out (thousands of
+they stand there as the text they are; the only thing to click is a citation of a source that
+there is (`ui.citations`). What would take Markdown seconds to lay out (thousands of
 table cells), or what it cannot lay out at all, is shown as plain text.
 
 Pieces are appended by one worker, at most every `REPAINT_GAP_S` and so seldom that drawing takes
@@ -17,15 +18,19 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from textual.events import Mount
+from textual.message import Message
 from textual.widgets import Markdown, Static
 
 from ui.background import start
+from ui.citations import linked, number_of
 from ui.safe_text import SafeStream, safe_text
 from ui.widgets.plain import Plain
 
@@ -47,11 +52,21 @@ _INACTIVE: Final = (
 )
 
 
-def parser() -> MarkdownIt:
-    """GitHub's Markdown without anything that points elsewhere, and with safe text only."""
+def parser(sources: int = 0) -> MarkdownIt:
+    """GitHub's Markdown without anything that points elsewhere, and with safe text only.
+
+    Citations of the first `sources` sources are links.
+    """
     markdown = MarkdownIt("gfm-like").disable(list(_INACTIVE))
     markdown.core.ruler.push("safe_text", _make_safe)
+    markdown.core.ruler.push("citations", partial(_link_citations, sources=sources))
     return markdown
+
+
+def _link_citations(state: StateCore, *, sources: int) -> None:
+    for token in state.tokens:
+        if sources and token.type == "inline":
+            token.children = linked(token.children or (), sources)
 
 
 def _make_safe(state: StateCore) -> None:
@@ -69,8 +84,18 @@ def _clean(tokens: Iterable[Token]) -> None:
 class Answer(Markdown):
     """Shows the answer so far; give it the whole text each time with `show`."""
 
-    def __init__(self, text: str = "") -> None:
-        super().__init__(parser_factory=parser, open_links=False)
+    @dataclass
+    class Cited(Message):
+        """The person picked a citation."""
+
+        number: int
+
+    class Drawn(Message):
+        """All that was given stands on the screen, for now."""
+
+    def __init__(self, text: str = "", *, sources: int = 0) -> None:
+        super().__init__(parser_factory=self._parser, open_links=False)
+        self._source_count = sources
         self._wanted = text
         self._taken = ""
         self._safe = ""
@@ -81,6 +106,16 @@ class Answer(Markdown):
         self._appends = 0
         self._is_writing = False
         self._is_ready = False
+
+    def _parser(self) -> MarkdownIt:
+        return parser(self._source_count)
+
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        event.stop()
+        event.prevent_default()  # the inherited handler opens a browser
+        number = number_of(event.href)
+        if number:
+            self.post_message(self.Cited(number))
 
     async def _on_mount(self, event: Mount) -> None:  # type: ignore[override]  # as Markdown has it
         event.prevent_default()  # else Textual runs the inherited handler a second time
@@ -97,13 +132,14 @@ class Answer(Markdown):
     def _has_work(self) -> bool:
         return self._taken != self._wanted or (self._is_final and self._appends > 1)
 
-    def show(self, text: str, *, is_final: bool = False) -> None:
+    def show(self, text: str, *, is_final: bool = False, sources: int = 0) -> None:
         """Takes the whole answer as it is now; usually the last one and a little more.
 
         A final one that came in pieces is drawn anew as a whole, for appending sometimes cannot
         know to which block a line belongs.
         """
         self._wanted = text
+        self._source_count = sources
         self._is_final = is_final
         if is_final:
             self._ended.set()
@@ -129,6 +165,7 @@ class Answer(Markdown):
                 )
         finally:
             self._is_writing = False
+        self.post_message(self.Drawn())
 
     async def _pause(self, seconds: float) -> None:
         """Ends early when the answer is complete: what is left is shown at once."""

@@ -1,16 +1,27 @@
-"""The turns of one session, oldest on top, held at the end while answers grow."""
+"""The turns of one session, oldest on top, held at the end while answers grow.
+
+While it has the focus one turn is pointed at, and keys of one letter do something with it; what
+they do is up to the screen.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.events import Click
+from textual.events import Click, Key
 from textual.message import Message
 
+from ui.keys import key
 from ui.texts import Texts
 from ui.turns import LiveTurn
+from ui.widgets.answer import Answer
 from ui.widgets.plain import Plain
 from ui.widgets.turn_view import TurnView
+
+Deed = Literal["copy_answer", "copy_question", "retry", "edit", "sources"]
 
 
 class ConversationView(VerticalScroll):
@@ -19,6 +30,24 @@ class ConversationView(VerticalScroll):
     The turns stand in a container at least as high as the view: Textual scrolls an anchored
     widget to a negative place when its content is lower than itself.
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("c", "do('copy_answer')", "copy_answer"),
+        key("o", "do('sources')", "sources"),
+        key("r", "do('retry')", "retry"),
+        key("e", "do('edit')", "edit_question"),
+        key("q", "do('copy_question')", "copy_question", show=False),
+        key("k,shift+up", "point(-1)", "previous_turn"),
+        key("j,shift+down", "point(1)", "next_turn"),
+        key("1,2,3,4,5,6,7,8,9", "source", "source", show=False),
+    ]
+
+    @dataclass
+    class DeedWanted(Message):
+        """Something should be done with a turn."""
+
+        deed: Deed
+        turn: LiveTurn
 
     class OlderWanted(Message):
         """The person wants the turns before the first one shown."""
@@ -31,6 +60,8 @@ class ConversationView(VerticalScroll):
         self._turns = Vertical(id="turns")
         self._views: dict[str, TurnView] = {}
         self._key = ""
+        self._pointed = ""
+        self._is_held = False
         self._has_older = False
 
     def compose(self) -> ComposeResult:
@@ -87,6 +118,86 @@ class ConversationView(VerticalScroll):
         if view is not None:
             view.show(turn)
         return view is not None
+
+    # --- the turn pointed at ------------------------------------------------------------------
+
+    @property
+    def pointed(self) -> TurnView | None:
+        """The turn that was pointed at, or the last one."""
+        last = next(reversed(self._views.values()), None)
+        return self._views.get(self._pointed, last)
+
+    def point_at(self, turn_id: str) -> None:
+        """Points at a turn that is shown and brings it into view."""
+        if turn_id in self._views:
+            self._pointed = turn_id
+            self._mark()
+            self.release_anchor()
+            self._is_held = True
+            self._bring_pointed()
+
+    def _bring_pointed(self) -> None:
+        view = self._views.get(self._pointed)
+        if self._is_held and view is not None:
+            self.scroll_to_widget(view, animate=False, top=True)
+
+    def on_answer_drawn(self, message: Answer.Drawn) -> None:
+        """Answers above the turn pointed at push it down while they are laid out."""
+        message.stop()
+        if self._is_held:
+            self.call_after_refresh(self._bring_pointed)
+
+    def action_point(self, step: int) -> None:
+        ids = list(self._views)
+        if not ids:
+            return
+        at = ids.index(self._pointed) if self._pointed in self._views else len(ids) - 1
+        if at + step < 0 and self._has_older:
+            self.post_message(self.OlderWanted())
+        self.point_at(ids[max(0, min(len(ids) - 1, at + step))])
+
+    def action_do(self, deed: Deed) -> None:
+        pointed = self.pointed
+        if pointed is not None:
+            self.post_message(self.DeedWanted(deed, pointed.turn))
+
+    async def _on_key(self, event: Key) -> None:
+        """A digit opens the source with that number; a binding could not tell which it was."""
+        self._is_held = False
+        if event.character is not None and event.character in "123456789":
+            event.stop()
+            event.prevent_default()
+            self.action_source(int(event.character))
+
+    def action_source(self, number: int = 1) -> None:
+        pointed = self.pointed
+        match = pointed.source(number) if pointed is not None else None
+        if match is not None:
+            self.post_message(TurnView.SourceWanted(match))
+
+    def on_mouse_scroll_up(self) -> None:
+        self._is_held = False
+
+    def on_mouse_scroll_down(self) -> None:
+        self._is_held = False
+
+    def on_turn_view_pointed(self, message: TurnView.Pointed) -> None:
+        message.stop()
+        self._pointed = message.turn.id
+        self._mark()
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        if not has_focus:
+            self._pointed = ""
+        self._mark()
+
+    def _mark(self) -> None:
+        pointed = self.pointed if self.has_focus else None
+        for view in self._views.values():
+            view.set_class(view is pointed, "-pointed")
+
+    # --- scrolling ----------------------------------------------------------------------------
 
     def page(self, direction: int) -> None:
         """Scrolls by a page; upwards from the top asks for older turns."""

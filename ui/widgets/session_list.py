@@ -1,4 +1,5 @@
-"""The list of sessions: title, last activity, and a mark where an answer is open or unread."""
+"""The list of sessions: title, last activity, and a mark where an answer is open or unread, or
+where the next answer begins sooner because a worker has the conversation in its cache."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ _NEW: Final = "+new"  # no session id starts with a plus sign
 _MORE: Final = "+more"
 _OPEN_MARK: Final = "▸ "
 _UNREAD_MARK: Final = "● "
+_WARM_MARK: Final = "~ "
 _NO_MARK: Final = "  "
 
 
@@ -30,6 +32,7 @@ class SessionRow:
     moment: str
     has_open_answer: bool = False
     has_unread_answer: bool = False
+    is_warm: bool = False
 
 
 class SessionList(OptionList):
@@ -98,6 +101,8 @@ class SessionList(OptionList):
             mark = _OPEN_MARK
         elif row.has_unread_answer:
             mark = _UNREAD_MARK
+        elif row.is_warm:
+            mark = _WARM_MARK
         room = max(1, width - len(mark) - len(row.moment) - 1)
         title = Content(row.title).truncate(room, ellipsis=True)
         title = title.pad_right(max(0, room - title.cell_length))

@@ -1,9 +1,16 @@
 """One turn: the question, the answer as it grows, its FAQ sources, and how it stands."""
 
+from dataclasses import dataclass
+from typing import Final
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Click
+from textual.message import Message
 
+from appliance.schema import Match
+from ui.attachments import split
 from ui.safe_text import safe_line
 from ui.texts import Texts
 from ui.turns import LiveTurn
@@ -11,17 +18,31 @@ from ui.widgets.answer import Answer
 from ui.widgets.plain import Plain
 from ui.wording import block, ending, stages, trouble
 
+QUESTION_LINES_MAX: Final = 20
+
 
 class TurnView(Vertical):
     """Shows one `LiveTurn`; `show` takes the next state of the same turn."""
+
+    @dataclass
+    class Pointed(Message):
+        """The person clicked on a turn."""
+
+        turn: LiveTurn
+
+    @dataclass
+    class SourceWanted(Message):
+        """The person wants to read a FAQ entry behind the answer."""
+
+        match: Match
 
     def __init__(self, texts: Texts, turn: LiveTurn) -> None:
         super().__init__()
         self._texts = texts
         self._turn = turn
-        self._question = Plain(block(turn.question), classes="question")
-        self.answer = Answer(turn.answer)
-        self._sources = Plain(classes="sources")
+        self._question = Plain(_question(texts, turn), classes="question")
+        self.answer = Answer(turn.answer, sources=len(turn.matches))
+        self._sources = Sources()
         self._standing = Plain(classes="standing")
         self._draw()
 
@@ -39,37 +60,88 @@ class TurnView(Vertical):
         """A change in nothing but the answer touches nothing else."""
         before, self._turn = self._turn, turn
         if (turn.answer, turn.is_open) != (before.answer, before.is_open):
-            self.answer.show(turn.answer, is_final=not turn.is_open)
-        same = (turn.phase, turn.place, turn.eta_s, turn.interrupted, turn.cancelling)
-        if same != (
-            before.phase,
-            before.place,
-            before.eta_s,
-            before.interrupted,
-            before.cancelling,
-        ):
+            self.answer.show(turn.answer, is_final=not turn.is_open, sources=len(turn.matches))
+        if _way(turn) != _way(before):
             self._draw()
+
+    def source(self, number: int) -> Match | None:
+        """The FAQ entry that `[number]` cites."""
+        matches = self._turn.matches
+        return matches[number - 1] if 1 <= number <= len(matches) else None
 
     def _draw(self) -> None:
         turn = self._turn
         self.answer.display = bool(turn.answer)
-        sources = _sources(self._texts, turn)
-        self._sources.update(sources)
-        self._sources.display = bool(sources)
+        self._sources.show(self._texts, turn)
         self._standing.update(_standing(self._texts, turn))
 
+    def on_click(self, event: Click) -> None:
+        event.stop()
+        self.post_message(self.Pointed(self._turn))
 
-def _sources(texts: Texts, turn: LiveTurn) -> Content:
-    lines: list[Content] = []
-    if turn.degraded:
-        words = texts.turn_degraded.format(detail=safe_line(turn.degraded, 200))
-        lines.append(Content.styled(words, "$text-warning"))
-    if turn.matches:
-        lines.append(Content.styled(texts.turn_sources, "dim"))
-    for match in turn.matches:
-        score = Content.styled(f"  {match.score:.2f}  ", "$text-accent")
-        lines.append(Content.assemble(score, safe_line(match.question)))
-    return Content("\n").join(lines)
+    def on_answer_cited(self, message: Answer.Cited) -> None:
+        message.stop()
+        self._open(message.number)
+
+    def on_sources_picked(self, message: "Sources.Picked") -> None:
+        message.stop()
+        self._open(message.number)
+
+    def _open(self, number: int) -> None:
+        match = self.source(number)
+        if match is not None:
+            self.post_message(self.SourceWanted(match))
+
+
+class Sources(Plain):
+    """The FAQ entries behind an answer, one a line; a click picks one."""
+
+    @dataclass
+    class Picked(Message):
+        number: int
+
+    def __init__(self) -> None:
+        super().__init__(classes="sources")
+        self._lines_before = 0
+
+    def show(self, texts: Texts, turn: LiveTurn) -> None:
+        lines: list[Content] = []
+        if turn.degraded:
+            words = texts.turn_degraded.format(detail=safe_line(turn.degraded, 200))
+            lines.append(Content.styled(words, "$text-warning"))
+        if turn.matches:
+            lines.append(Content.styled(texts.turn_sources, "dim"))
+        self._lines_before = len(lines)
+        for number, match in enumerate(turn.matches, 1):
+            mark = Content.styled(f"  [{number}] {match.score:.2f}  ", "$text-accent")
+            lines.append(Content.assemble(mark, safe_line(match.question)))
+        self.update(Content("\n").join(lines))
+        self.display = bool(lines)
+
+    def on_click(self, event: Click) -> None:
+        number = event.y - self._lines_before + 1
+        if number >= 1:
+            event.stop()
+            self.post_message(self.Picked(number))
+
+
+def _question(texts: Texts, turn: LiveTurn) -> str:
+    """The question with a line for each file that came with it; a long one is cut."""
+    asked = split(turn.question)
+    lines = block(asked.question).split("\n")
+    if len(lines) > QUESTION_LINES_MAX:
+        rest = len(lines) - QUESTION_LINES_MAX
+        lines = [*lines[:QUESTION_LINES_MAX], texts.chat.question_cut.format(count=rest)]
+    for one in asked.attachments:
+        name = safe_line(one.name, 80)
+        lines.append(f"+ {texts.chat.asked_with_files.format(name=name, lines=one.lines)}")
+    return "\n".join(lines)
+
+
+def _way(turn: LiveTurn) -> tuple[object, ...]:
+    """What the lines below the answer show while it is made."""
+    waits = (turn.place, turn.eta_s, turn.percent)
+    return (turn.phase, *waits, turn.interrupted, turn.cancelling)
 
 
 def _standing(texts: Texts, turn: LiveTurn) -> Content:
