@@ -40,6 +40,10 @@
 | `faq`                  | zset              | entry ids by creation time (ms)                     |
 | `faq:ID`               | hash              | FAQ truth: `body` and `version`                     |
 | `faq:unindexed`        | set               | entries whose index rows are not known to be current |
+| `faq-history:ID`       | hash              | older versions of an entry by number; `deleted` is the last one of a deleted entry |
+| `faq-deleted`          | zset              | deleted entries that can come back, by time (ms), bounded |
+| `imports`              | zset              | imports of files by time (ms), bounded              |
+| `import:ID` `import-entries:ID` | string, set, with TTL | an import, and the entries it wrote    |
 | `layout`               | string            | version of this table                               |
 
 `{T}` is a literal Valkey hash tag, so the keys one script touches share a slot in a cluster:
@@ -68,6 +72,8 @@ FAQ = "faq"
 SCHEDULED = "scheduled"
 AWAITED = "awaited"
 FAQ_UNINDEXED = "faq:unindexed"
+FAQ_DELETED = "faq-deleted"
+IMPORTS = "imports"
 LAYOUT_KEY = "layout"
 
 
@@ -86,6 +92,10 @@ def new_request_id(session_id: str = "") -> str:
 
 def new_entry_id() -> str:
     return f"f{secrets.token_hex(6)}"
+
+
+def new_import_id() -> str:
+    return f"i{secrets.token_hex(6)}"
 
 
 def tag(request_id: str) -> str:
@@ -199,3 +209,15 @@ def filled(bucket: str) -> str:
 
 def entry(entry_id: str) -> str:
     return f"faq:{entry_id}"
+
+
+def history(entry_id: str) -> str:
+    return f"faq-history:{entry_id}"
+
+
+def import_job(job_id: str) -> str:
+    return f"import:{job_id}"
+
+
+def import_entries(job_id: str) -> str:
+    return f"import-entries:{job_id}"

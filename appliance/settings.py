@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from appliance.errors import Invalid
 from appliance.schema import Adapter, SamplingDefaults
+from appliance.settings_curation import Curation
 from appliance.settings_people import Inbox
 
 APP_NAME = "sluice"
@@ -479,6 +480,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: Prompt = Prompt()
     faq: Faq = Faq()
     inbox: Inbox = Inbox()
+    curation: Curation = Curation()
     store: Store = Store()
     external: External = External()
     supervision: Supervision = Supervision()

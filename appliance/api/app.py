@@ -9,6 +9,7 @@ from appliance import __version__
 from appliance.api import (
     dead_letters,
     faq,
+    faq_import,
     inbox,
     models,
     openai,
@@ -34,6 +35,7 @@ def build(services: Services) -> Gate:
             users.router,
             inbox.router,
             faq.router,
+            faq_import.router,
             models.router,
             openai.router,
         ],

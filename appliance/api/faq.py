@@ -1,37 +1,37 @@
-"""`/api/faq`: entries, live search, import and export.
+"""`/api/faq`: entries with their versions, and live search.
 
 An edit answers once it is searchable, so the next question knows it; when the index is away or
-far behind, it answers after a bounded wait all the same, for the record is stored.
+far behind, it answers after a bounded wait all the same, for the record is stored. The ETag of an
+entry is its version: an edit that sends it as If-Match never overwrites what it has not seen.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from litestar import Request, Router, delete, get, post, put
-from litestar.datastructures import State
+from litestar import Response, Router, delete, get, post, put
 from litestar.params import Parameter
-from litestar.response import Stream
 
 from appliance.api.lists import Cursor, IdPath, Limit
 from appliance.api.services import Services
 from appliance.errors import Invalid
-from appliance.knowledge.demo import load_demo
-from appliance.knowledge.exchange import Format, export
-from appliance.knowledge.imports import import_file
-from appliance.schema import MAX_QUESTION_CHARS, Entry, EntryPut, ImportReport, Page
+from appliance.people.cursors import decode_offset, encode_offset
+from appliance.schema import MAX_QUESTION_CHARS, Entry, EntryPut, Page
+from appliance.schema_curation import RestorePost
 
 SETTLE_TIMEOUT_S = 10.0
-IMPORT_SETTLE_TIMEOUT_S = 120.0
-
-FORMATS: dict[str, Format] = {
-    "text/csv": "csv",
-    "application/jsonl": "jsonl",
-    "application/x-ndjson": "jsonl",
-}
-MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv", "jsonl": "application/jsonl"}
 
 Query = Annotated[str, Parameter(min_length=1, max_length=MAX_QUESTION_CHARS)]
 Category = Annotated[str, Parameter(max_length=100, description="Only this category.")]
 Language = Annotated[str, Parameter(max_length=12, description="Only this language.")]
+IfMatch = Annotated[
+    str | None,
+    Parameter(
+        header="If-Match",
+        required=False,
+        max_length=32,
+        description="The ETag of the entry as you read it; at another version the answer is 409 "
+        "with both texts.",
+    ),
+]
 
 
 @get("/")
@@ -49,10 +49,8 @@ async def list_entries(
 
 
 @post("/")
-async def create_entry(services: Services, data: EntryPut) -> Entry:
-    entry = await services.knowledge.entries.create(data)
-    await services.knowledge.index.settled([entry.id], SETTLE_TIMEOUT_S)
-    return entry
+async def create_entry(services: Services, data: EntryPut) -> Response[Entry]:
+    return await _settled(services, await services.knowledge.entries.create(data), status=201)
 
 
 @get("/search")
@@ -62,60 +60,70 @@ async def search_entries(services: Services, q: Query, limit: Limit = 5) -> Page
     return Page(items=found.matches)
 
 
-@get("/export")
-async def export_entries(
-    services: Services, file_format: Annotated[Format, Parameter(query="format")] = "jsonl"
-) -> Stream:
-    """Every entry as a file which `import` takes back unchanged."""
-    return Stream(
-        export(services.knowledge.entries, file_format),
-        media_type=MEDIA_TYPES[file_format],
-        headers={"Content-Disposition": f'attachment; filename="faq.{file_format}"'},
-    )
-
-
-@post("/import", status_code=200)
-async def import_entries(services: Services, request: Request[None, None, State]) -> ImportReport:
-    """Takes a CSV or JSONL file whole or not at all; bad lines are named with their numbers."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in FORMATS:
-        raise Invalid(
-            "the file's type is not known", hint="send it as text/csv or application/jsonl"
-        )
-    return await _take_file(services, await request.body(), FORMATS[kind])
-
-
-@post("/demo", status_code=200)
-async def load_demo_entries(services: Services) -> ImportReport:
-    """Loads the shipped demo FAQ, in Chinese and English."""
-    return await _take_file(services, load_demo(), "jsonl")
+@get("/deleted")
+async def list_deleted(services: Services, cursor: Cursor = None, limit: Limit = 50) -> Page:
+    """Deleted entries that `restore` can bring back, the last deleted first."""
+    skip = decode_offset(cursor)
+    found = await services.knowledge.history.deleted(skip, limit + 1)
+    more = len(found) > limit
+    return Page(items=found[:limit], cursor=encode_offset(skip + limit) if more else None)
 
 
 @get("/{entry_id:str}")
-async def read_entry(services: Services, entry_id: IdPath) -> Entry:
-    return await services.knowledge.entries.read(entry_id)
+async def read_entry(services: Services, entry_id: IdPath) -> Response[Entry]:
+    return _tagged(await services.knowledge.entries.read(entry_id))
 
 
 @put("/{entry_id:str}")
-async def replace_entry(services: Services, entry_id: IdPath, data: EntryPut) -> Entry:
-    entry = await services.knowledge.entries.replace(entry_id, data)
-    await services.knowledge.index.settled([entry.id], SETTLE_TIMEOUT_S)
-    return entry
+async def replace_entry(
+    services: Services, entry_id: IdPath, data: EntryPut, if_match: IfMatch = None
+) -> Response[Entry]:
+    expected = _version(if_match)
+    entry = await services.knowledge.entries.replace(entry_id, data, expected=expected)
+    return await _settled(services, entry)
 
 
 @delete("/{entry_id:str}")
-async def delete_entry(services: Services, entry_id: IdPath) -> None:
-    await services.knowledge.entries.delete(entry_id)
+async def delete_entry(services: Services, entry_id: IdPath, if_match: IfMatch = None) -> None:
+    """It can be restored until `curation.deleted_kept` others were deleted after it."""
+    await services.knowledge.entries.delete(entry_id, expected=_version(if_match))
     await services.knowledge.index.settled([entry_id], SETTLE_TIMEOUT_S)
 
 
-async def _take_file(
-    services: Services, data: bytes, form: Literal["csv", "jsonl"]
-) -> ImportReport:
-    taken = await import_file(services.knowledge.entries, data, form)
-    written = [entry.id for entry in taken.writes]
-    await services.knowledge.index.settled(written, IMPORT_SETTLE_TIMEOUT_S)
-    return taken.report
+@get("/{entry_id:str}/history")
+async def read_history(services: Services, entry_id: IdPath) -> Page:
+    """The versions that are kept, newest first; of a deleted entry too."""
+    return Page(items=await services.knowledge.history.of(entry_id))
+
+
+@post("/{entry_id:str}/restore", status_code=200)
+async def restore_entry(
+    services: Services, entry_id: IdPath, data: RestorePost, if_match: IfMatch = None
+) -> Response[Entry]:
+    """An old text becomes the newest version; a deleted entry comes back."""
+    entry = await services.knowledge.history.restore(
+        entry_id, data.version, expected=_version(if_match)
+    )
+    return await _settled(services, entry)
+
+
+async def _settled(services: Services, entry: Entry, status: int = 200) -> Response[Entry]:
+    await services.knowledge.index.settled([entry.id], SETTLE_TIMEOUT_S)
+    return _tagged(entry, status)
+
+
+def _tagged(entry: Entry, status: int = 200) -> Response[Entry]:
+    return Response(entry, status_code=status, headers={"ETag": f'"{entry.version}"'})
+
+
+def _version(if_match: str | None) -> int | None:
+    """The version an edit is meant for, None for any."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    digits = if_match.strip().removeprefix('"').removesuffix('"')
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
+        raise Invalid("If-Match is not an ETag of ours", hint="send the ETag that GET answered")
+    return int(digits)
 
 
 router = Router(
@@ -124,11 +132,11 @@ router = Router(
         list_entries,
         create_entry,
         search_entries,
-        export_entries,
-        import_entries,
-        load_demo_entries,
+        list_deleted,
         read_entry,
         replace_entry,
         delete_entry,
+        read_history,
+        restore_entry,
     ],
 )

@@ -31,8 +31,16 @@ OPEN_PATHS = frozenset({"/healthz"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 IMPORT_PATH = "/api/faq/import"
 JSON_TYPES = frozenset({"application/json"})
+XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 IMPORT_TYPES = frozenset(
-    {"application/json", "text/csv", "application/jsonl", "application/x-ndjson"}
+    {
+        "application/json",
+        "text/csv",
+        "application/jsonl",
+        "application/x-ndjson",
+        "text/markdown",
+        XLSX_TYPE,
+    }
 )
 DROPPED_BYTES = 256_000_000
 

@@ -9,13 +9,17 @@ import math
 import re
 from typing import Any
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from appliance.bus.client import RedisFault
 from appliance.errors import SluiceError
-from appliance.knowledge.exchange import ImportRefused
+from appliance.knowledge.entries import VersionConflict
+from appliance.knowledge.files.rows import ImportRefused
+from appliance.knowledge.imports import ImportConflict
 from appliance.schema import ErrorBody, ErrorDetail
+from appliance.schema_curation import EditConflict
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +33,19 @@ CODES = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 409: "confl
 
 
 def error_body(error: SluiceError) -> ErrorBody:
-    return ErrorBody(
-        error=ErrorDetail(
-            code=error.code,
-            type=error.code,
-            message=error.message,
-            hint=error.hint,
-            reason=error.reason,
-            retry_after_s=error.retry_after_s,
-            errors=error.lines if isinstance(error, ImportRefused) else (),
-        )
+    detail = ErrorDetail(
+        code=error.code,
+        type=error.code,
+        message=error.message,
+        hint=error.hint,
+        reason=error.reason,
+        retry_after_s=error.retry_after_s,
+        errors=error.lines if isinstance(error, ImportRefused | ImportConflict) else (),
     )
+    if isinstance(error, VersionConflict):
+        fields = msgspec.structs.asdict(detail)
+        detail = EditConflict(**fields, stored=error.stored, yours=error.yours)
+    return ErrorBody(error=detail)
 
 
 def on_sluice_error(_: Request[Any, Any, Any], error: SluiceError) -> Response[ErrorBody]:

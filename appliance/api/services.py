@@ -11,6 +11,8 @@ from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
 from appliance.fleet.loader import Loader
 from appliance.knowledge.entries import Entries
+from appliance.knowledge.history import History
+from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
 from appliance.people.inbox import Inbox
@@ -21,6 +23,8 @@ from appliance.settings import Settings
 @dataclass(frozen=True)
 class Knowledge:
     entries: Entries
+    history: History
+    imports: ImportJobs
     index: Index
     retrieval: Retrieval
 

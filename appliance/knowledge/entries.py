@@ -1,9 +1,10 @@
 """The truth about the FAQ: one hash per entry in Valkey.
 
-Every write is one script that stores the record, lists it, and marks its id in `faq:unindexed`.
-The mark means "the index rows of this entry are not known to be current" and goes away only when
-the index has caught up with exactly the record that is stored now. A crash between truth and
-index therefore loses nothing: the mark is still there at the next start.
+Every write is one script that stores the record, lists it, keeps the version before (see
+`history`), and marks its id in `faq:unindexed`. The mark means "the index rows of this entry are
+not known to be current" and goes away only when the index has caught up with exactly the record
+that is stored now. A crash between truth and index therefore loses nothing: the mark is still
+there at the next start.
 
 A record is written against the version that was read; a writer that lost a race reads again. A
 command resent after a lost connection finds its own record and changes nothing.
@@ -20,74 +21,20 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.errors import Conflict, Invalid, NotFound
+from appliance.knowledge import entry_scripts as scripts
 from appliance.knowledge.text import tidied
 from appliance.schema import ID_PATTERN, Entry, EntryPut, Page
 
 BATCH_ENTRIES = 500
 REPLACE_ATTEMPTS = 8
 
-# KEYS faq unindexed entry...; ARGV bound, then per entry: id created_ms version body
-# 1 when all were stored, 0 when another writer was faster, -1 past the bound. All or none.
-_WRITE = """
-local created = 0
-for i = 3, #KEYS do
-  local at = 4 * (i - 3) + 2
-  local held = redis.call('HMGET', KEYS[i], 'version', 'body')
-  local version = tonumber(held[1] or 0)
-  if held[2] ~= ARGV[at + 3] and version ~= tonumber(ARGV[at + 2]) - 1 then return 0 end
-  if version == 0 then created = created + 1 end
-end
-if created > 0 and redis.call('ZCARD', KEYS[1]) + created > tonumber(ARGV[1]) then return -1 end
-for i = 3, #KEYS do
-  local at = 4 * (i - 3) + 2
-  redis.call('HSET', KEYS[i], 'version', ARGV[at + 2], 'body', ARGV[at + 3])
-  redis.call('ZADD', KEYS[1], ARGV[at + 1], ARGV[at])
-  redis.call('SADD', KEYS[2], ARGV[at])
-end
-return 1
-"""
-
-# KEYS faq unindexed entry; ARGV id
-_DELETE = """
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('SADD', KEYS[2], ARGV[1])
-return redis.call('DEL', KEYS[3])
-"""
-
-# KEYS faq; ARGV created_ms id count: ids with their times after that position, in order.
-# An entry deleted since is put in its old place for a moment: only the zset knows its order.
-_AFTER = """
-local held = redis.call('ZSCORE', KEYS[1], ARGV[2])
-local start = 0
-if held and tonumber(held) == tonumber(ARGV[1]) then
-  start = redis.call('ZRANK', KEYS[1], ARGV[2]) + 1
-elseif ARGV[2] ~= '' then
-  redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
-  start = redis.call('ZRANK', KEYS[1], ARGV[2])
-  if held then redis.call('ZADD', KEYS[1], held, ARGV[2])
-  else redis.call('ZREM', KEYS[1], ARGV[2]) end
-end
-return redis.call('ZRANGE', KEYS[1], start, start + ARGV[3] - 1, 'WITHSCORES')
-"""
-
-# KEYS unindexed entry...; ARGV per entry: id sha1_of_body ('' for none)
-_UNMARK = """
-for i = 2, #KEYS do
-  local body = redis.call('HGET', KEYS[i], 'body')
-  local sha1 = body and redis.sha1hex(body) or ''
-  if sha1 == ARGV[2 * i - 2] then redis.call('SREM', KEYS[1], ARGV[2 * i - 3]) end
-end
-return 1
-"""
-
-# KEYS unindexed; ARGV id...: how many of them are marked
-_MARKED = """
-local marked = 0
-for _, id in ipairs(ARGV) do marked = marked + redis.call('SISMEMBER', KEYS[1], id) end
-return marked
-"""
-
-_RESERVED = keys.FAQ_UNINDEXED.removeprefix(keys.entry(""))
+_RESERVED = frozenset(
+    {
+        keys.FAQ_UNINDEXED.removeprefix(keys.entry("")),
+        *("search", "test", "import", "imports", "export", "demo"),  # what else is below /api/faq
+        *("deleted", "misses", "regressions"),
+    }
+)
 _ID = re.compile(ID_PATTERN)
 
 
@@ -116,21 +63,12 @@ _START = _Position(-1, "")
 
 def valid_id(entry_id: str) -> bool:
     """Whether an entry may have this id: one of ours, or one that came with an import."""
-    return entry_id != _RESERVED and _ID.fullmatch(entry_id) is not None
+    return entry_id not in _RESERVED and _ID.fullmatch(entry_id) is not None
 
 
 def content(entry: Entry) -> EntryPut:
     """What a person wrote of an entry."""
-    return EntryPut(
-        question=entry.question,
-        answer=entry.answer,
-        phrasings=entry.phrasings,
-        category=entry.category,
-        language=entry.language,
-        state=entry.state,
-        valid_from=entry.valid_from,
-        valid_until=entry.valid_until,
-    )
+    return EntryPut(**{name: getattr(entry, name) for name in EntryPut.__struct_fields__})
 
 
 def revised(entry: Entry, put: EntryPut, *, at_ms: int) -> Entry:
@@ -144,10 +82,14 @@ def revised(entry: Entry, put: EntryPut, *, at_ms: int) -> Entry:
     )
 
 
-def first_version(put: EntryPut, *, at_ms: int, entry_id: str = "") -> Entry:
-    """A new entry; `put` must be tidied."""
+def first_version(put: EntryPut, *, at_ms: int, entry_id: str = "", version: int = 1) -> Entry:
+    """A new entry; `put` must be tidied. One that had been deleted goes on with its versions."""
     return _entry(
-        entry_id or keys.new_entry_id(), put, version=1, created_at_ms=at_ms, updated_at_ms=at_ms
+        entry_id or keys.new_entry_id(),
+        put,
+        version=version,
+        created_at_ms=at_ms,
+        updated_at_ms=at_ms,
     )
 
 
@@ -155,21 +97,56 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(frozen=True)
+class Job:
+    """What is stored of an import together with its entries."""
+
+    job_id: str
+    body: bytes
+    made_at_ms: int
+    kept: int
+    ttl_s: int
+
+    def arguments(self) -> list[str | bytes | int]:
+        return [self.job_id, self.body, self.made_at_ms, self.kept, self.ttl_s]
+
+
+class VersionConflict(Conflict):
+    """An edit of a version that is not the newest any more: both texts, for a person to merge."""
+
+    def __init__(self, stored: Entry, yours: EntryPut | None, expected: int) -> None:
+        super().__init__(
+            f"FAQ entry {stored.id} is at version {stored.version}, not {expected}: "
+            "somebody else edited it",
+            hint=f"compare `stored` with `yours`, then send what is right with If-Match: "
+            f'"{stored.version}"',
+            reason="edited_since",
+        )
+        self.stored = stored
+        self.yours = yours
+
+
 class Entries:
     """Reads and writes FAQ entries; nothing here knows the index."""
 
-    def __init__(self, bus: Bus, bound: int) -> None:
+    def __init__(
+        self, bus: Bus, bound: int, *, history_kept: int = 20, deleted_kept: int = 1000
+    ) -> None:
+        """At most `bound` entries, `history_kept` older versions of each, `deleted_kept` deleted
+        ones that can come back."""
         self._bus = bus
         self._bound = bound
-        self._changed: Callable[[Sequence[str]], None] = lambda entry_ids: None
+        self._history_kept = history_kept
+        self._deleted_kept = deleted_kept
+        self._listeners: list[Callable[[Sequence[str]], None]] = []
 
     @property
     def bound(self) -> int:
         return self._bound
 
     def on_change(self, listen: Callable[[Sequence[str]], None]) -> None:
-        """Who is told the ids after each write of this process."""
-        self._changed = listen
+        """Who else is told the ids after each write of this process."""
+        self._listeners.append(listen)
 
     async def create(self, put: EntryPut) -> Entry:
         """Raises Invalid for an empty text, or when the FAQ is full."""
@@ -181,39 +158,76 @@ class Entries:
     async def read(self, entry_id: str) -> Entry:
         found = await self.many([entry_id])
         if not found:
-            raise NotFound(f"no FAQ entry {entry_id}", hint="list them with GET /api/faq")
+            raise NotFound(
+                f"no FAQ entry {entry_id}",
+                hint="list them with GET /api/faq, and those that can come back with "
+                "GET /api/faq/deleted",
+            )
         return found[0]
 
-    async def replace(self, entry_id: str, put: EntryPut) -> Entry:
-        """The last writer wins. Raises NotFound, Invalid, or Conflict while many write at once."""
+    async def replace(self, entry_id: str, put: EntryPut, *, expected: int | None = None) -> Entry:
+        """Saying what is stored already changes nothing, so a request sent twice is harmless.
+
+        Without the version it `expected` the last writer wins. Raises NotFound, Invalid,
+        VersionConflict, or Conflict while many write at once.
+        """
         put = tidied(put)
         for _ in range(REPLACE_ATTEMPTS):
-            entry = revised(await self.read(entry_id), put, at_ms=now_ms())
+            held = await self.read(entry_id)
+            if content(held) == put:
+                return held
+            if expected not in (None, held.version):
+                raise VersionConflict(held, put, expected or 0)
+            entry = revised(held, put, at_ms=now_ms())
             if await self.write([entry]):
                 return entry
         raise Conflict(f"FAQ entry {entry_id} is being written by others", hint="try again")
 
-    async def delete(self, entry_id: str) -> None:
-        await self.read(entry_id)
-        await self._bus.eval(
-            _DELETE, 3, keys.FAQ, keys.FAQ_UNINDEXED, keys.entry(entry_id), entry_id
-        )
-        self._changed([entry_id])
+    async def delete(self, entry_id: str, *, expected: int | None = None) -> None:
+        """It can come back until `deleted_kept` others were deleted after it.
 
-    async def write(self, entries: Sequence[Entry]) -> bool:
+        Raises NotFound, or VersionConflict when it is not at the version `expected`.
+        """
+        held = await self.read(entry_id)
+        outcome = await scripts.DELETE.run(
+            self._bus,
+            (
+                keys.FAQ,
+                keys.FAQ_UNINDEXED,
+                keys.FAQ_DELETED,
+                keys.entry(entry_id),
+                keys.history(entry_id),
+            ),
+            entry_id,
+            "" if expected is None else expected,
+            now_ms(),
+            self._history_kept,
+        )
+        if outcome == -1:
+            raise VersionConflict(await self._at_least(held), None, expected or 0)
+        self._tell([entry_id])
+        await self._forget_oldest()
+
+    async def write(self, entries: Sequence[Entry], job: Job | None = None) -> bool:
         """Stores all of them or none; False when one is no longer at the version before.
 
-        Raises Invalid when they would pass the bound.
+        The import they belong to, if any, is stored in the same step. Raises Invalid when they
+        would pass the bound.
         """
-        arguments: list[str | bytes | int] = [self._bound]
+        touched: list[str] = []
+        arguments: list[str | bytes | int] = (
+            ["", "", "", "", ""] if job is None else job.arguments()
+        )
         for entry in entries:
+            touched += [keys.entry(entry.id), keys.history(entry.id)]
             arguments += [entry.id, entry.created_at_ms, entry.version, msgspec.json.encode(entry)]
-        outcome = await self._bus.eval(
-            _WRITE,
-            len(entries) + 2,
-            keys.FAQ,
-            keys.FAQ_UNINDEXED,
-            *(keys.entry(entry.id) for entry in entries),
+        job_id = job.job_id if job else ""
+        jobs = (keys.IMPORTS, keys.import_job(job_id), keys.import_entries(job_id))
+        outcome = await scripts.WRITE.run(
+            self._bus,
+            (keys.FAQ, keys.FAQ_UNINDEXED, keys.FAQ_DELETED, *jobs, *touched),
+            self._bound,
+            self._history_kept,
             *arguments,
         )
         if outcome == -1:
@@ -222,7 +236,7 @@ class Entries:
                 hint="delete some, or raise faq.entries_bound in the settings",
             )
         if outcome == 1:
-            self._changed([entry.id for entry in entries])
+            self._tell([entry.id for entry in entries])
         return bool(outcome)
 
     async def count(self) -> int:
@@ -258,13 +272,21 @@ class Entries:
 
     async def _batches(self, position: _Position, size: int) -> AsyncIterator[list[Entry]]:
         while True:
-            flat: list[bytes] = await self._bus.eval(
-                _AFTER, 1, keys.FAQ, position.created_at_ms, position.entry_id, size
+            flat: list[bytes] = await scripts.AFTER.run(
+                self._bus, (keys.FAQ,), position.created_at_ms, position.entry_id, size
             )
             if not flat:
                 return
             position = _Position(int(float(flat[-1])), flat[-2].decode())
             yield await self.many([raw.decode() for raw in flat[::2]])
+
+    async def last_versions(self, entry_ids: Sequence[str]) -> dict[str, int]:
+        """Of those which were deleted and are remembered: the number of their last version."""
+        pipeline = self._bus.pipeline(transaction=False)
+        for entry_id in entry_ids:
+            pipeline.hget(keys.history(entry_id), "deleted")
+        found: list[bytes | None] = await pipeline.execute()
+        return {i: int(raw) for i, raw in zip(entry_ids, found, strict=True) if raw}
 
     # -- marks: which entries the index has to look at
 
@@ -286,7 +308,7 @@ class Entries:
         return await self._bus.scard(keys.FAQ_UNINDEXED)
 
     async def are_indexed(self, entry_ids: Sequence[str]) -> bool:
-        return not await self._bus.eval(_MARKED, 1, keys.FAQ_UNINDEXED, *entry_ids)
+        return not await scripts.MARKED.run(self._bus, (keys.FAQ_UNINDEXED,), *entry_ids)
 
     async def mark(self, entry_ids: Sequence[str]) -> None:
         """Has the index look at these entries again."""
@@ -299,31 +321,40 @@ class Entries:
         for snapshot in snapshots:
             sha1 = hashlib.sha1(snapshot.body, usedforsecurity=False).hexdigest()
             arguments += [snapshot.entry_id, sha1 if snapshot.body else ""]
-        await self._bus.eval(
-            _UNMARK,
-            len(snapshots) + 1,
-            keys.FAQ_UNINDEXED,
-            *(keys.entry(snapshot.entry_id) for snapshot in snapshots),
-            *arguments,
-        )
+        records = (keys.entry(snapshot.entry_id) for snapshot in snapshots)
+        await scripts.UNMARK.run(self._bus, (keys.FAQ_UNINDEXED, *records), *arguments)
+
+    def _tell(self, entry_ids: Sequence[str]) -> None:
+        for listen in self._listeners:
+            listen(entry_ids)
+
+    async def _at_least(self, held: Entry) -> Entry:
+        """The entry as it is now, or as it was when it is gone."""
+        found = await self.many([held.id])
+        return found[0] if found else held
+
+    async def _forget_oldest(self) -> None:
+        excess = await self._bus.zcard(keys.FAQ_DELETED) - self._deleted_kept
+        if excess <= 0:
+            return
+        for raw in await self._bus.zrange(keys.FAQ_DELETED, 0, excess - 1):
+            entry_id = raw.decode()
+            await scripts.FORGET.run(
+                self._bus,
+                (keys.FAQ_DELETED, keys.entry(entry_id), keys.history(entry_id)),
+                entry_id,
+            )
 
 
 def _entry(
     entry_id: str, put: EntryPut, *, version: int, created_at_ms: int, updated_at_ms: int
 ) -> Entry:
     return Entry(
+        **msgspec.structs.asdict(put),
         id=entry_id,
-        question=put.question,
-        answer=put.answer,
-        phrasings=put.phrasings,
-        category=put.category,
-        language=put.language,
-        state=put.state,
         version=version,
         created_at_ms=created_at_ms,
         updated_at_ms=updated_at_ms,
-        valid_from=put.valid_from,
-        valid_until=put.valid_until,
     )
 
 

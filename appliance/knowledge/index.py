@@ -137,6 +137,12 @@ class Index:
             del left[-SETTLED_ENTRIES:]
         return not left
 
+    async def stirred(self, timeout_s: float) -> None:
+        """Waits until the index has done something, or for this long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._progress.wait()
+
     async def opened(self, timeout_s: float) -> bool:
         """Waits until the index can be searched; False when it takes longer."""
         with contextlib.suppress(TimeoutError):

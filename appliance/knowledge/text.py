@@ -54,10 +54,13 @@ def tidied(put: EntryPut) -> EntryPut:
     return checked(fields)
 
 
-def checked(fields: dict[str, object]) -> EntryPut:
-    """The fields as an EntryPut within its bounds; raises Invalid that names the field."""
+def checked(fields: dict[str, object], *, strict: bool = True) -> EntryPut:
+    """The fields as an EntryPut within its bounds; raises Invalid that names the field.
+
+    Not `strict`, a number may be given as text, as the cells of a table are.
+    """
     try:
-        return msgspec.convert(fields, EntryPut)
+        return msgspec.convert(fields, EntryPut, strict=strict)
     except msgspec.ValidationError as error:
         raise Invalid(worded(error), hint="correct that field") from None
 

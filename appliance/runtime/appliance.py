@@ -43,6 +43,8 @@ from appliance.fleet.loader import Hooks, Loader
 from appliance.knowledge.centring import Centred
 from appliance.knowledge.demo import load_demo
 from appliance.knowledge.entries import Entries
+from appliance.knowledge.history import History
+from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
@@ -206,7 +208,12 @@ class Appliance:
             ttl_s=settings.requests.dead_letter_ttl_s,
         )
         vectors = Vectors(self._children.milvus_uri, settings.external.milvus_token)
-        entries = Entries(bus, settings.faq.entries_bound)
+        entries = Entries(
+            bus,
+            settings.faq.entries_bound,
+            history_kept=settings.curation.history_kept,
+            deleted_kept=settings.curation.deleted_kept,
+        )
         centred = Centred(embedder)
         index = Index(entries, vectors, centred)
         retrieval = Retrieval(entries, index, centred, settings.faq)
@@ -259,7 +266,13 @@ class Appliance:
             people=people,
             inbox=inbox,
             presence=presence,
-            knowledge=Knowledge(entries, index, retrieval),
+            knowledge=Knowledge(
+                entries=entries,
+                history=History(bus, entries),
+                imports=ImportJobs(bus, index, kept=settings.curation.imports_kept),
+                index=index,
+                retrieval=retrieval,
+            ),
             embedder=embedder,
             loader=loader,
             dead_letters=dead_letters,

@@ -12,7 +12,8 @@ from knowledge_rig import HashingEmbedder, MemoryVectors, rig
 from appliance.bus.client import Bus
 from appliance.knowledge.centring import Centred
 from appliance.knowledge.demo import FORM, load_demo
-from appliance.knowledge.exchange import Row, parse
+from appliance.knowledge.exchange import parse
+from appliance.knowledge.files.rows import Row
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.text import canonical
 from appliance.schema import ImportReport

@@ -34,11 +34,14 @@ async def pages(entries: Entries, limit: int, **filters: str) -> list[list[str]]
             return found
 
 
-async def written(entries: Entries, *ids: str, at_ms: int = 1000) -> None:
+async def written(entries: Entries, *ids: str, at_ms: int = 1000, version: int = 1) -> None:
     """Entries that were all made in the same millisecond, as by an import."""
     puts = [tidied(entry_put(f"Question {i}")) for i in ids]
     assert await entries.write(
-        [first_version(put, at_ms=at_ms, entry_id=i) for put, i in zip(puts, ids, strict=True)]
+        [
+            first_version(put, at_ms=at_ms, entry_id=i, version=version)
+            for put, i in zip(puts, ids, strict=True)
+        ]
     )
 
 
@@ -165,7 +168,7 @@ async def test_a_replace_gives_up_on_an_entry_others_never_leave_alone(
 
     monkeypatch.setattr(entries, "write", always_late)
     with pytest.raises(Conflict):
-        await entries.replace(made.id, entry_put())
+        await entries.replace(made.id, entry_put("Else?"))
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 50])
@@ -197,7 +200,7 @@ async def test_an_entry_made_again_stands_at_its_new_place(entries: Entries) -> 
     await written(entries, "a", "b", "c", at_ms=1000)
     page = await entries.page(limit=2)
     await entries.delete("b")
-    await written(entries, "b", at_ms=2000)
+    await written(entries, "b", at_ms=2000, version=2)
     rest = await entries.page(cursor=page.cursor, limit=5)
     assert [entry.id for entry in rest.items] == ["c", "b"]
     assert await all_ids(entries) == ["a", "c", "b"]

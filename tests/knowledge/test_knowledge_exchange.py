@@ -11,21 +11,16 @@ from hypothesis import strategies as st
 
 from appliance.errors import Invalid
 from appliance.knowledge.entries import first_version
-from appliance.knowledge.exchange import (
-    COLUMNS,
-    LINE_ERRORS,
-    Format,
-    ImportRefused,
-    Row,
-    parse,
-    written,
-)
+from appliance.knowledge.exchange import Format, parse, workbook, written
+from appliance.knowledge.files.rows import COLUMNS, LINE_ERRORS, ImportRefused, Row
 from appliance.knowledge.text import canonical, tidied
 from appliance.schema import Entry, EntryPut, LineError
 
 pytestmark = pytest.mark.unit
 
-FORMATS: tuple[Format, ...] = ("csv", "jsonl")
+FORMATS: tuple[Format, ...] = ("csv", "jsonl", "markdown", "xlsx")
+LINES: tuple[Format, ...] = ("csv", "jsonl")
+"""Forms that tests can write by hand, one entry a line."""
 HEADER = (",".join(COLUMNS) + "\r\n").encode()
 
 
@@ -43,8 +38,24 @@ def read(data: bytes | str, form: Format) -> list[Row]:
 
 # -- round trip
 
-nasty = st.text("=+-@'\"\n\t,;| aé密码？|\\＝\u2028\ufeff{}[]", min_size=1, max_size=20)
+nasty = st.text("#`~<!>_x0D=+-@'\"\n\t,;| aé密码？|\\＝\u2028\ufeff{}[]", min_size=1, max_size=20)
 words = st.text(min_size=1, max_size=20) | nasty
+marks = st.sampled_from(
+    [
+        "# a",
+        "## b",
+        "##",
+        "### c",
+        "\\# d",
+        "```",
+        "~~~~",
+        "  ```sh",
+        "```a`",
+        "<!--",
+        "-->",
+        "\\-->",
+    ]
+)
 ids = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,10}", fullmatch=True)
 
 
@@ -55,11 +66,12 @@ def entry_lists(draw: st.DrawFn) -> list[Entry]:
     for entry_id in draw(st.lists(ids, unique=True, max_size=5)):
         put = EntryPut(
             question=draw(words),
-            answer=draw(words),
+            answer="\n".join(draw(st.lists(words | marks, min_size=1, max_size=4))),
             phrasings=tuple(draw(st.lists(words, max_size=4))),
             category=draw(st.just("") | words),
             language=draw(st.sampled_from(["", "zh", "en", "pt-BR"])),
             state=draw(st.sampled_from(["published", "draft"])),
+            valid_until=draw(st.sampled_from(["", "2026-12-31", "2026-12-31T18:00+08:00"])),
         )
         try:
             found.append(first_version(tidied(put), at_ms=1000, entry_id=entry_id))
@@ -80,11 +92,29 @@ def test_json_lines_come_back_exactly(entries: list[Entry]) -> None:
     assert_same(entries, read(written(entries, "jsonl"), "jsonl"))
 
 
+@settings(deadline=None)
+@given(entry_lists())
+def test_markdown_comes_back_exactly(entries: list[Entry]) -> None:
+    assert_same(entries, read(written(entries, "markdown"), "markdown"))
+
+
+@settings(deadline=None)
+@given(entry_lists())
+def test_a_workbook_comes_back_exactly(entries: list[Entry]) -> None:
+    assert_same(entries, read(as_workbook(entries), "xlsx"))
+
+
+def as_workbook(entries: list[Entry]) -> bytes:
+    target = io.BytesIO()
+    workbook(entries, target)
+    return target.getvalue()
+
+
 def assert_same(entries: list[Entry], rows: list[Row]) -> None:
     """Compared field by field: `content` of the product is not asked."""
     assert len(entries) == len(rows)
     for entry, row in zip(entries, rows, strict=True):
-        assert row.entry_id == entry.id
+        assert (row.entry_id, row.version) == (entry.id, entry.version)
         for name in EntryPut.__struct_fields__:
             assert getattr(row.put, name) == getattr(entry, name)
 
@@ -150,10 +180,11 @@ def test_json_lines_may_have_a_byte_order_mark_blank_lines_and_defaults_left_out
     ]
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_an_empty_selection_is_an_empty_file(form: Format) -> None:
-    data = HEADER if form == "csv" else b""
-    assert read(data + written([], form), form) == []
+def test_an_empty_selection_is_an_empty_file() -> None:
+    assert read(HEADER + written([], "csv"), "csv") == []
+    assert read(written([], "jsonl"), "jsonl") == []
+    assert read(written([], "markdown"), "markdown") == []
+    assert read(as_workbook([]), "xlsx") == []
 
 
 # -- bad lines
@@ -235,7 +266,7 @@ def test_a_bad_json_line_is_named(line: str, message: str) -> None:
     assert (number, said[: len(message)]) == (3, message)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LINES)
 def test_rows_that_mean_the_same_entry_are_bad_lines(form: Format) -> None:
     rows = [("a", "One?"), ("a", "Two?"), ("b", "one"), ("", "ONE?"), ("", "Three?")]
     if form == "csv":
@@ -250,7 +281,7 @@ def test_rows_that_mean_the_same_entry_are_bad_lines(form: Format) -> None:
     ]
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LINES)
 def test_a_file_that_is_not_utf8_is_refused_at_its_first_bad_line(form: Format) -> None:
     data = "question,answer\n好,b\n密码,c\n".encode().replace("密码".encode(), "密码".encode("gbk"))
     ((line, said),) = refused(data, form)
@@ -258,7 +289,7 @@ def test_a_file_that_is_not_utf8_is_refused_at_its_first_bad_line(form: Format) 
     assert "UTF-8" in said
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LINES)
 def test_more_rows_than_the_bound_are_refused_at_the_first_too_many(form: Format) -> None:
     if form == "csv":
         data = "question,answer\n" + "".join(f"q{n},a\n" for n in range(4))

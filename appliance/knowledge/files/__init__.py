@@ -1,0 +1,1 @@
+"""The forms of FAQ files, one module each; `knowledge.exchange` puts them together."""

@@ -1,0 +1,203 @@
+"""Curation over HTTP: versions and what is kept of them, files and imports that survive a kill."""
+
+import contextlib
+import json
+import random
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import Running, Start, eventually
+
+pytestmark = pytest.mark.integration
+
+
+def made(client: httpx.Client, **fields: object) -> dict[str, object]:
+    body = {"question": "Where is the key?", "answer": "In room 7."} | fields
+    answer = client.post("/api/faq", json=body)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["ETag"] == '"1"'
+    return dict(answer.json())
+
+
+def test_two_people_edit_one_entry_and_neither_text_is_lost(appliance: Running) -> None:
+    with appliance.client() as client:
+        path = f"/api/faq/{made(client)['id']}"
+        tag = client.get(path).headers["ETag"]
+        first = client.put(
+            path, json={"question": "钥匙？", "answer": "8 号房间"}, headers={"If-Match": tag}
+        )
+        assert (first.status_code, first.headers["ETag"]) == (200, '"2"')
+        yours = {"question": "Where is the key?", "answer": "In room 9."}
+        late = client.put(path, json=yours, headers={"If-Match": tag})
+        assert late.status_code == 409
+        error = late.json()["error"]
+        assert error["reason"] == "edited_since"
+        assert (error["stored"]["answer"], error["yours"]["answer"]) == ("8 号房间", "In room 9.")
+        assert client.get(path).json()["answer"] == "8 号房间"
+        assert client.delete(path, headers={"If-Match": tag}).status_code == 409
+        merged = client.put(path, json=yours, headers={"If-Match": '"2"'})
+        assert merged.json()["version"] == 3
+        assert client.put(path, json=yours, headers={"If-Match": "*"}).json()["version"] == 3
+
+
+def test_an_entry_goes_back_and_a_deleted_one_comes_back(appliance: Running) -> None:
+    question = "What is the colour of the boathouse?"
+    with appliance.client() as client:
+        path = f"/api/faq/{made(client, question=question, answer='Red.')['id']}"
+        client.put(path, json={"question": question, "answer": "Blue."})
+        versions = client.get(f"{path}/history").json()["items"]
+        assert [(v["version"], v["answer"], v["current"]) for v in versions] == [
+            (2, "Blue.", True),
+            (1, "Red.", False),
+        ]
+        back = client.post(f"{path}/restore", json={"version": 1})
+        assert (back.json()["answer"], back.headers["ETag"]) == ("Red.", '"3"')
+        assert client.delete(path).status_code == 204
+        assert client.get(path).status_code == 404
+        found = client.get("/api/faq/search", params={"q": question}).json()["items"]
+        assert "Red." not in [match["answer"] for match in found]
+        assert client.get("/api/faq/deleted").json()["items"][0]["answer"] == "Red."
+        undone = client.post(f"{path}/restore", json={})
+        assert (undone.status_code, undone.json()["version"]) == (200, 4)
+        found = client.get("/api/faq/search", params={"q": question}).json()["items"]
+        assert found[0]["answer"] == "Red."
+
+
+@pytest.mark.parametrize("tag", ["", '"x"', "W/1", '"1", "2"', '"-1"', '"99999999999999999"'])
+def test_an_etag_that_is_none_of_ours_is_refused(appliance: Running, tag: str) -> None:
+    with appliance.client() as client:
+        path = f"/api/faq/{made(client)['id']}"
+        body = {"question": "q", "answer": "a"}
+        answer = client.put(path, json=body, headers={"If-Match": tag})
+        assert answer.status_code == 400
+        assert "ETag" in answer.json()["error"]["hint"]
+
+
+@pytest.mark.parametrize("body", [{"version": 0}, {"version": "x"}, {"other": 1}, [], {}])
+def test_a_restore_that_makes_no_sense_is_refused(appliance: Running, body: object) -> None:
+    with appliance.client() as client:
+        path = f"/api/faq/{made(client)['id']}/restore"
+        answer = client.post(path, json=body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"]
+        assert client.post("/api/faq/nobody/restore", json={}).status_code == 404
+
+
+TYPES = {
+    "csv": "text/csv",
+    "jsonl": "application/jsonl",
+    "markdown": "text/markdown",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+@pytest.mark.parametrize("form", TYPES)
+def test_an_export_in_every_form_is_taken_back_unchanged(appliance: Running, form: str) -> None:
+    with appliance.client() as client:
+        client.post("/api/faq/demo")
+        exported = client.get("/api/faq/export", params={"format": form})
+        assert exported.headers["content-type"].partition(";")[0] == TYPES[form]
+        count = len(client.get("/api/faq", params={"limit": 500}).json()["items"])
+        kind = {"Content-Type": TYPES[form]}
+        back = client.post("/api/faq/import", content=exported.content, headers=kind).json()
+        assert (back["created"], back["updated"], back["unchanged"]) == (0, 0, count)
+
+
+def test_a_dry_run_stores_nothing_and_names_lines(appliance: Running) -> None:
+    page = "# FAQ\n\n## 新问题在哪里？\n这里。\n\n## Empty\n\n## Where is the key?\nNobody knows.\n"
+    with appliance.client() as client:
+        made(client)
+        before = client.get("/api/status").json()["faq"]["entries"]
+        answer = client.post(
+            "/api/faq/import",
+            params={"dry_run": True},
+            content=page.encode(),
+            headers={"Content-Type": "text/markdown"},
+        )
+        outcome = answer.json()
+        assert (answer.status_code, outcome["dry_run"], outcome["import_id"]) == (200, True, "")
+        assert (outcome["created"], outcome["updated"]) == (1, 1)
+        assert [error["line"] for error in outcome["errors"]] == [6]
+        assert [(c["line"], c["kind"]) for c in outcome["conflicts"]] == [(8, "same_question")]
+        assert client.get("/api/status").json()["faq"]["entries"] == before
+
+
+def test_the_progress_of_an_import_is_followed(appliance: Running) -> None:
+    lines = [{"question": f"What is item {n}?", "answer": f"It is {n}."} for n in range(50)]
+    body = "\n".join(map(json.dumps, lines))
+    with appliance.client() as client:
+        answer = client.post(
+            "/api/faq/import",
+            params={"wait": False},
+            content=body,
+            headers={"Content-Type": TYPES["jsonl"]},
+        ).json()
+        path = f"/api/faq/imports/{answer['import_id']}"
+        with client.stream("GET", f"{path}/events") as stream:
+            events = [json.loads(t[6:]) for t in stream.iter_lines() if t.startswith("data: ")]
+        assert (events[-1]["state"], events[-1]["indexed"], events[-1]["entries"]) == (
+            "done",
+            50,
+            50,
+        )
+        assert client.get(path).json() == events[-1]
+        assert answer["import_id"] in [
+            job["id"] for job in client.get("/api/faq/imports").json()["items"]
+        ]
+        assert client.get("/api/faq/imports/nothing").status_code == 404
+        assert client.get("/api/faq/imports/nothing/events").status_code == 404
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_import_is_there_whole_or_not_at_all_whenever_the_parent_dies(
+    launch: Start, tmp_path: Path, seed: int
+) -> None:
+    """Killed between two points of the import, and once more while it is being indexed."""
+    chance = random.Random(seed)
+    entries = 2000
+    lines = [{"question": f"What is item {n}?", "answer": f"It is {n}."} for n in range(entries)]
+    body = "\n".join(map(json.dumps, lines)).encode()
+    running = launch(tmp_path, "--engine", "fake")
+    process = running.process
+
+    def kill() -> None:
+        process.kill()
+
+    timer = threading.Timer(chance.uniform(0.0, 0.6), kill)
+    with running.client() as client:
+        timer.start()
+        with contextlib.suppress(httpx.TransportError):
+            client.post(
+                "/api/faq/import",
+                params={"wait": False},
+                content=body,
+                headers={"Content-Type": TYPES["jsonl"]},
+            )
+    timer.join()
+    process.wait()
+    again = launch(tmp_path, "--engine", "fake")
+    with again.client() as client:
+        count = client.get("/api/status").json()["faq"]["entries"]
+        jobs = client.get("/api/faq/imports").json()["items"]
+        assert (count, len(jobs)) in ((0, 0), (entries, 1))
+    if count:
+        again.process.kill()
+        again.process.wait()
+        again = launch(tmp_path, "--engine", "fake")
+    with again.client() as client:
+        repeated = client.post(
+            "/api/faq/import", content=body, headers={"Content-Type": TYPES["jsonl"]}
+        ).json()
+        assert repeated["created"] + repeated["unchanged"] == entries
+        assert repeated["created"] in (0, entries)
+
+        def all_indexed() -> bool:
+            items = client.get("/api/faq/imports").json()["items"]
+            return [(j["state"], j["indexed"]) for j in items] == [("done", entries)]
+
+        eventually(all_indexed, "the import is indexed")
+        asked = f"What is item {chance.randrange(entries)}?"
+        found = client.get("/api/faq/search", params={"q": asked}).json()["items"]
+        assert found[0]["question"] == asked
