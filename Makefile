@@ -4,6 +4,7 @@
 # make torture   kill -9 in the middle of answers, RUNS=50 times of each kind, and look what readers saw
 # make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
 # make bench-lengths FILES="a.json"  predicted answer lengths beside simpler predictors
+# make bench-retrieval DATA=FOLDER   what the FAQ finds on public data sets, beside published figures
 # make bench-admission [QUICK=1]   fairness and honesty of admission, live with the fake engine
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture bench-engine bench-lengths bench-admission bench-scheduling models vulkan cuda test-gpu lock clean
+.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-scheduling models vulkan cuda test-gpu lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -51,6 +52,14 @@ bench-engine: models
 bench-lengths: models
 	@PYTHONPATH=tests/bench $(BIN)/python -m lengths_bench $(FILES) \
 	    $(if $(CEILING),--ceiling $(CEILING))
+
+# make bench-retrieval DATA=FOLDER [CACHE=FOLDER] [FULL=1] [ONLY=NAME,...]: the first run computes the
+# vectors of some 50,000 texts, 20 minutes on a quiet machine, and keeps them in CACHE
+CACHE ?= $(HOME)/.cache/sluice/retrieval-bench
+bench-retrieval: models
+	@test -n "$(DATA)" || { echo "name the folder of the data sets: make $@ DATA=FOLDER" >&2; exit 2; }
+	@PYTHONPATH=tests/bench $(BIN)/python -m retrieval_bench "$(DATA)" --cache "$(CACHE)" \
+	    $(if $(FULL),--full) $(if $(ONLY),--only "$(ONLY)")
 
 # One more library beside the binding's; built once per machine, in about five minutes.
 vulkan: $(VENV)/.ready

@@ -183,7 +183,8 @@ class Timings(Record, frozen=True, kw_only=True):
 
 
 class Match(Record, frozen=True, kw_only=True):
-    """A FAQ entry that retrieval found. `score` is the cosine of question and phrasing."""
+    """A FAQ entry that retrieval found. `score` says how far it is the one meant, from 0 to 1:
+    other entries as near take from it. `similarity` is that of question and `phrasing` alone."""
 
     id: str
     question: str
@@ -192,6 +193,7 @@ class Match(Record, frozen=True, kw_only=True):
     category: str
     language: str
     score: float
+    similarity: float = 0.0
 
 
 class Turn(Record, frozen=True, kw_only=True):

@@ -16,11 +16,13 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from appliance.bus.client import AWAY
 from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
 from appliance.knowledge.entries import Entries, Snapshot
+from appliance.knowledge.lexicon import Lexicon
 from appliance.knowledge.neighbours import Embedder, Vectors
 from appliance.knowledge.rows import (
     PREFIX,
@@ -68,6 +70,9 @@ class Index:
         self._stamp = ""
         self._collection = ""
         self._held: dict[str, frozenset[str]] = {}
+        self._words = Lexicon()
+        self._worded: dict[str, frozenset[str]] = {}
+        self._unread: set[str] | None = None
         self._pending: deque[str] = deque()
         self._in_work = 0
         self._refused: dict[str, str] = {}
@@ -98,7 +103,19 @@ class Index:
         self._compare = self._compare or compare
         self._woken.set()
 
-    async def nominate(self, vector: Sequence[float], limit: int) -> Sequence[Nominee]:
+    @property
+    def words(self) -> Lexicon:
+        """The words of every row. They do not depend on the vector server or on a model."""
+        return self._words
+
+    async def nominate(
+        self,
+        vector: Sequence[float],
+        limit: int,
+        *,
+        category: str | None = None,
+        language: str | None = None,
+    ) -> Sequence[Nominee]:
         """The nearest rows, best first. Raises Unavailable, at once while that is known already."""
         if self._away or not self._collection:
             raise Unavailable(self._fault or "the vector index is away")
@@ -106,11 +123,17 @@ class Index:
             self.wake()
             raise Unavailable("the FAQ index is being rebuilt for another embedding model")
         try:
-            return await self._vectors.search(self._collection, vector, limit)
+            return await self._vectors.search(
+                self._collection, vector, limit, category=category, language=language
+            )
         except (Unavailable, NotFound):
             self._away = True
             self.wake(compare=True)
             raise
+
+    async def vectors_of(self, pks: Sequence[str]) -> Mapping[str, Sequence[float]]:
+        """The vectors of these rows, as far as they are there."""
+        return await self._vectors.vectors_of(self._collection, pks) if pks else {}
 
     async def settled(self, entry_ids: Sequence[str], timeout_s: float) -> bool:
         """Waits until these entries are searchable as they are stored (or gone, if deleted).
@@ -179,6 +202,8 @@ class Index:
         """An edit goes before what is still to be done; an import is found by its marks."""
         for entry_id in entry_ids:
             self._refused.pop(entry_id, None)
+        if self._unread is not None:
+            self._unread.update(entry_ids)
         if len(entry_ids) <= BATCH_ENTRIES and not self._fault:
             self._pending.extendleft(entry_ids)
         self._woken.set()
@@ -222,11 +247,32 @@ class Index:
 
     async def _catch_up(self, *, flush: bool) -> None:
         """Handles every mark; flushes when edits have settled, for a flush delays searches."""
+        await self._read_words()
         if self._compare or self._stamp != self._embedder.stamp:
             await self._open()
         await self._drain()
         if flush and self._unflushed:
             await self._flush()
+
+    async def _read_words(self) -> None:
+        """Brings the words up to date: at first with all records, then with those written since."""
+        if self._unread is None:
+            self._unread = set()
+            async for batch in self._entries.all():
+                for entry in batch:
+                    self._take_words(entry.id, planned_rows(entry))
+                    await asyncio.sleep(0)  # others run between two entries
+        while self._unread:
+            some = [self._unread.pop() for _ in range(min(len(self._unread), SETTLED_ENTRIES))]
+            for snapshot in await self._entries.snapshots(some):
+                self._take_words(snapshot.entry_id, planned_rows(snapshot.entry))
+
+    def _take_words(self, entry_id: str, rows: Mapping[str, PlannedRow]) -> None:
+        self._words.remove(self._worded.pop(entry_id, frozenset()) - rows.keys())
+        for row in rows.values():
+            self._words.add(row.pk, row.text)
+        if rows:
+            self._worded[entry_id] = frozenset(rows)
 
     async def _open(self) -> None:
         """Opens the model's collection and marks every entry whose rows are not right."""
@@ -305,11 +351,13 @@ class Index:
             for pk, row in rows.items()
             if pk not in self._keys(entry_id)
         ]
+        for entry_id, rows in due.items():
+            self._take_words(entry_id, rows)
         surplus = [
             pk for entry_id, rows in due.items() for pk in self._keys(entry_id) - rows.keys()
         ]
         for start in range(0, len(missing), EMBED_TEXTS):
-            rows_now = missing[start : start + EMBED_TEXTS]
+            rows_now = sorted(missing[start : start + EMBED_TEXTS], key=lambda row: row.kind)
             await self._vectors.upsert(self._collection, await self._embedded(rows_now))
         if surplus:
             await self._vectors.delete_entries(self._collection, surplus)
@@ -322,7 +370,11 @@ class Index:
 
     async def _embedded(self, planned: Sequence[PlannedRow]) -> list[Row]:
         try:
-            vectors = await self._embedder.embed([p.text for p in planned], kind="passage")
+            vectors = [
+                vector
+                for kind, group in groupby(planned, key=lambda row: row.kind)
+                for vector in await self._embedder.embed([row.text for row in group], kind=kind)
+            ]
         except Unavailable as error:
             raise _ModelAway(error.message, hint=error.hint) from error
         if self._embedder.stamp != self._stamp:

@@ -1,31 +1,48 @@
 """The closest FAQ entries for a question: the index nominates, the record decides.
 
-A nominee counts only if its entry is published now and still holds the very phrasing the row was
+Vectors and words nominate rows apart, and `fusion` says which entries they speak for. A nominee
+counts only if its entry is published and valid now and still holds the very phrasing the row was
 made from; question and answer are taken from the record. So whatever the index has missed, nothing
-deleted, drafted or reworded is ever returned. A phrasing that equals the question scores 1.
+deleted, drafted, expired or reworded is ever returned. A phrasing that equals the question
+scores 1.
 
-Retrieval never fails an answer: when the index or the embedding model is away, slow or behind,
-the result says so in `degraded`.
+Retrieval never fails an answer: when the vectors or the embedding model are away, slow or behind,
+words alone find what they can, and the result says so in `degraded`.
 """
 
 import asyncio
-from collections.abc import Sequence
+import datetime
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from appliance.errors import SluiceError
 from appliance.knowledge.entries import Entries
+from appliance.knowledge.fusion import (
+    PRIOR_LEXICAL,
+    Candidate,
+    Neighbourhood,
+    Scored,
+    Text,
+)
 from appliance.knowledge.index import Index
 from appliance.knowledge.neighbours import Embedder
-from appliance.knowledge.rows import entry_of, planned_rows
+from appliance.knowledge.rows import PlannedRow, entry_of, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
+from appliance.knowledge.validity import is_valid
+from appliance.knowledge.words import is_spaced
 from appliance.schema import MAX_QUESTION_CHARS, Entry, Match, Retrieved
 from appliance.settings import Faq
-from appliance.vectors.rows import Nominee
 
 ROWS_PER_ENTRY = 8
 """Rows asked for per entry wanted: an entry has several phrasings, and all may be near."""
+ROWS_MIN = 64
 ROWS_MAX = 1_000
-NEAR_BEST = 0.8
+WORD_ROWS = 32
+NEIGHBOURS = 128
+"""Rows weighed together; entries further away than these follow in the order of similarity."""
+NEAR_BEST = 0.4
 """Share of the best score below which an entry is kept from the model: small models mix entries
 up, a 36-month warranty with a 12-month one."""
 
@@ -39,6 +56,34 @@ class Embedded:
 
 
 NOT_EMBEDDED = Embedded("", ())
+
+
+@dataclass(frozen=True)
+class Only:
+    """Which entries may be found; "" is any category or language."""
+
+    category: str = ""
+    language: str = ""
+
+    def admits(self, entry: Entry, at: datetime.datetime) -> bool:
+        return (
+            self.category in ("", entry.category)
+            and self.language in ("", entry.language)
+            and is_valid(entry, at)
+        )
+
+
+ANY = Only()
+
+
+@dataclass(frozen=True)
+class _Nominated:
+    """Vectors by row key (empty for a row that only words found); `fault` names what is missing."""
+
+    vectors: Mapping[str, Sequence[float]]
+    asked: Sequence[float]
+    complete: bool
+    fault: str = ""
 
 
 class Retrieval:
@@ -81,8 +126,9 @@ class Retrieval:
         limit: int | None = None,
         floor: float | None = None,
         embedded: Embedded | None = None,
+        only: Only = ANY,
     ) -> Retrieved:
-        """At most `limit` entries of at least score `floor`, best first; settings fill both."""
+        """At most `limit` entries as similar as `floor` or more, best first; settings fill both."""
         text = tidied_line(question[:MAX_QUESTION_CHARS])
         if not text:
             return Retrieved(matches=())
@@ -90,52 +136,102 @@ class Retrieval:
         floor = self._faq.floor if floor is None else floor
         try:
             async with asyncio.timeout(self._faq.retrieval_timeout_s):
-                found = await self._search(text, limit, embedded or NOT_EMBEDDED)
+                found = await self._search(text, limit, embedded or NOT_EMBEDDED, only)
         except TimeoutError:
             waited_s = self._faq.retrieval_timeout_s
             return Retrieved(matches=(), degraded=f"the FAQ search took longer than {waited_s:g} s")
-        except SluiceError as error:
-            return Retrieved(matches=(), degraded=error.message)
-        matches = tuple(match for match in found[:limit] if match.score >= floor)
-        return Retrieved(matches=matches, degraded=self._index.degraded)
+        matches = tuple(match for match in found.matches[:limit] if match.similarity >= floor)
+        return Retrieved(matches=matches, degraded=found.degraded)
 
-    async def _search(self, text: str, limit: int, embedded: Embedded) -> list[Match]:
+    async def _search(self, text: str, limit: int, embedded: Embedded, only: Only) -> Retrieved:
         """Asks for more rows until enough entries are found or there are no more rows."""
-        vector = embedded.vector
-        if not embedded.stamp or embedded.stamp != self._embedder.stamp:
-            (vector,) = await self._embedder.embed([text], kind="query")
-        rows = min(limit * ROWS_PER_ENTRY, ROWS_MAX)
+        rows = min(max(limit * ROWS_PER_ENTRY, ROWS_MIN), ROWS_MAX)
         while True:
-            nominees = await self._index.nominate(vector, rows)
-            ids = list(dict.fromkeys(entry_of(nominee.pk) for nominee in nominees))
-            matches = _decide(text, nominees, await self._entries.many(ids))
-            if len(matches) >= limit or len(nominees) < rows or rows >= ROWS_MAX:
-                return matches
+            nominated = await self._nominated(text, rows, embedded, only)
+            ids = list(dict.fromkeys(entry_of(pk) for pk in nominated.vectors))
+            records = await self._entries.many(ids)
+            matches = self._weighed(text, nominated, records, only)
+            if len(matches) >= limit or nominated.complete or rows >= ROWS_MAX:
+                degraded = nominated.fault or self._index.degraded
+                return Retrieved(matches=tuple(matches), degraded=degraded)
+            embedded = Embedded(self._embedder.stamp, nominated.asked)
             rows = min(rows * 4, ROWS_MAX)
 
+    async def _nominated(self, text: str, rows: int, embedded: Embedded, only: Only) -> _Nominated:
+        """Rows near in meaning, then rows that share words, with the vectors of all."""
+        by_words = [hit.pk for hit in self._index.words.search(text, max(WORD_ROWS, rows // 4))]
+        asked = embedded.vector
+        try:
+            if not embedded.stamp or embedded.stamp != self._embedder.stamp:
+                (asked,) = await self._embedder.embed([text], kind="query")
+            near = await self._index.nominate(
+                asked, rows, category=only.category or None, language=only.language or None
+            )
+            vectors = {nominee.pk: nominee.vector for nominee in near}
+            vectors |= await self._index.vectors_of([pk for pk in by_words if pk not in vectors])
+        except SluiceError as error:
+            vectors = dict.fromkeys(by_words, ())
+            return _Nominated(vectors, (), len(by_words) < rows // 4, error.message)
+        return _Nominated(vectors, asked, len(near) < rows)
 
-def _decide(text: str, nominees: Sequence[Nominee], records: Sequence[Entry]) -> list[Match]:
-    """One match per entry that its record confirms, by its best phrasing."""
-    asked = canonical(text)
-    scores = {nominee.pk: min(nominee.score, 1.0) for nominee in nominees}
-    matches: list[Match] = []
-    for entry in records:
-        confirmed = [row for row in planned_rows(entry).values() if row.pk in scores]
-        if not confirmed:
+    def _weighed(
+        self, text: str, nominated: _Nominated, records: Sequence[Entry], only: Only
+    ) -> list[Match]:
+        """One match per entry that its record confirms, best first."""
+        now = datetime.datetime.now(tz=datetime.UTC)
+        held = {entry.id: entry for entry in records if only.admits(entry, now)}
+        confirmed = {
+            row.pk: row
+            for entry in held.values()
+            for row in planned_rows(entry).values()
+            if row.pk in nominated.vectors
+        }
+        order = [pk for pk in nominated.vectors if pk in confirmed]
+        lexical = PRIOR_LEXICAL if len(nominated.asked) else 1.0
+        near = Neighbourhood(
+            self._text(text, nominated.asked),
+            [
+                Candidate(pk, confirmed[pk].entry_id, self._text(confirmed[pk].text, vector))
+                for pk, vector in nominated.vectors.items()
+                if pk in confirmed
+            ][:NEIGHBOURS],
+        )
+        scored = near.scored(lexical)
+        scored += _far(order[NEIGHBOURS:], scored, nominated)
+        asked = canonical(text)
+        matches = [_match(held[one.entry_id], confirmed[one.pk], one, asked) for one in scored]
+        return sorted(matches, key=lambda match: -match.score)
+
+    def _text(self, text: str, vector: Sequence[float]) -> Text:
+        return Text(
+            np.asarray(vector, dtype=np.float32), self._index.words.words(text), is_spaced(text)
+        )
+
+
+def _far(pks: Sequence[str], near: Sequence[Scored], nominated: _Nominated) -> list[Scored]:
+    """Entries that only rows beyond the neighbourhood speak for: no score, only a similarity."""
+    seen = {one.entry_id for one in near}
+    found: list[Scored] = []
+    asked = np.asarray(nominated.asked, dtype=np.float32)
+    for pk in pks:
+        if entry_of(pk) in seen:
             continue
-        exact = next((p for p in (entry.question, *entry.phrasings) if canonical(p) == asked), "")
-        best = max(confirmed, key=lambda row: scores[row.pk])
-        matches.append(_match(entry, exact or best.phrasing, 1.0 if exact else scores[best.pk]))
-    return sorted(matches, key=lambda match: (-match.score, match.id))
+        seen.add(entry_of(pk))
+        vector = np.asarray(nominated.vectors[pk], dtype=np.float32)
+        similarity = float(vector @ asked) if len(vector) == len(asked) else 0.0
+        found.append(Scored(entry_of(pk), 0.0, similarity, pk))
+    return found
 
 
-def _match(entry: Entry, phrasing: str, score: float) -> Match:
+def _match(entry: Entry, row: PlannedRow, scored: Scored, asked: str) -> Match:
+    exact = next((p for p in (entry.question, *entry.phrasings) if canonical(p) == asked), "")
     return Match(
         id=entry.id,
         question=entry.question,
-        phrasing=phrasing,
+        phrasing=exact or row.phrasing,
         answer=entry.answer,
         category=entry.category,
         language=entry.language,
-        score=score,
+        score=1.0 if exact else min(scored.score, 0.999),
+        similarity=1.0 if exact else scored.similarity,
     )

@@ -9,20 +9,31 @@ never changed, only written and deleted, and a row found by a search names the v
 made from, however the record has changed since.
 """
 
+import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from appliance.schema import Entry
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Part of a collection's name: change it with anything that makes old rows wrong."""
 PREFIX = "sluice_faq_"
+ENTRIES_REMEMBERED = 2_048
+"""A question asks for the rows of some forty entries, and often the same ones."""
+Kind = Literal["query", "passage"]
+QUERY: Kind = "query"
+PASSAGE: Kind = "passage"
 
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A row as it should be, but for its vector: that of `text`. `phrasing` is what to show."""
+    """A row as it should be, but for its vector: that of `text`. `phrasing` is what to show.
+
+    A phrasing is embedded as the question that it is: like questions meet closest then, and its
+    vector can stand in for a question when the FAQ is calibrated on itself.
+    """
 
     entry_id: str
     digest: str
@@ -30,18 +41,26 @@ class PlannedRow:
     phrasing: str
     category: str
     language: str
+    kind: Kind
 
     @property
     def pk(self) -> str:
         return f"{self.entry_id}:{self.digest}"
 
 
-def planned_rows(entry: Entry | None) -> dict[str, PlannedRow]:
-    """By key, the question's row first; none for a draft or a missing record."""
+def planned_rows(entry: Entry | None) -> Mapping[str, PlannedRow]:
+    """By key, the question's row first; none for a draft or a missing record. Not to be changed."""
     if entry is None or entry.state != "published":
         return {}
+    return _rows(entry)
+
+
+@functools.lru_cache(maxsize=ENTRIES_REMEMBERED)
+def _rows(entry: Entry) -> Mapping[str, PlannedRow]:
     whole = f"{entry.question}\n{entry.answer}"
-    texts = [(phrasing, phrasing) for phrasing in (entry.question, *entry.phrasings)]
+    texts: list[tuple[str, str, Kind]] = [
+        (phrasing, phrasing, QUERY) for phrasing in (entry.question, *entry.phrasings)
+    ]
     rows = (
         PlannedRow(
             entry.id,
@@ -50,8 +69,9 @@ def planned_rows(entry: Entry | None) -> dict[str, PlannedRow]:
             phrasing,
             entry.category,
             entry.language,
+            kind,
         )
-        for text, phrasing in [*texts, (whole, entry.question)]
+        for text, phrasing, kind in [*texts, (whole, entry.question, PASSAGE)]
     )
     return {row.pk: row for row in rows}
 

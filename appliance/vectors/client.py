@@ -102,6 +102,14 @@ class Vectors:
             partial(self._index.search, collection, vector, limit=limit, condition=condition)
         )
 
+    async def vectors_of(self, collection: str, pks: Sequence[str]) -> dict[str, Sequence[float]]:
+        """Vectors by primary key; rows that are not there are left out."""
+        found: dict[str, Sequence[float]] = {}
+        for first in range(0, len(pks), BATCH_ROWS):
+            piece = pks[first : first + BATCH_ROWS]
+            found |= await self._run(partial(self._index.vectors_of, collection, piece))
+        return found
+
     async def digests(self, collection: str) -> dict[str, str]:
         """Digest by primary key, of every row: what a rebuild can skip."""
         await self.flush(collection)  # paging through unflushed rows takes quadratic time

@@ -141,7 +141,7 @@ class Index:
                 anns_field=VECTOR,
                 limit=limit,
                 filter=condition,
-                output_fields=["entry_id"],
+                output_fields=["entry_id", VECTOR],
                 search_params={"metric_type": "COSINE"},
                 timeout=_left_s(deadline),
             ),
@@ -149,10 +149,27 @@ class Index:
         )
         best: dict[str, Nominee] = {}
         for hit in answer[0]:
-            found = Nominee(str(hit["pk"]), str(hit["entity"]["entry_id"]), float(hit["distance"]))
+            row = hit["entity"]
+            found = Nominee(
+                str(hit["pk"]), str(row["entry_id"]), float(hit["distance"]), row.get(VECTOR, ())
+            )
             if found.pk not in best or best[found.pk].score < found.score:
                 best[found.pk] = found
         return sorted(best.values(), key=lambda nominee: -nominee.score)
+
+    def vectors_of(
+        self, name: str, pks: Sequence[str], deadline: float
+    ) -> dict[str, Sequence[float]]:
+        """By primary key; unknown ones are left out."""
+        for pk in pks:
+            rows.check_text("pk", pk, rows.PK_BYTES)
+        answer = self._call(
+            lambda client: client.get(
+                name, ids=list(pks), output_fields=["pk", VECTOR], timeout=_left_s(deadline)
+            ),
+            deadline,
+        )
+        return {str(row["pk"]): row[VECTOR] for row in answer}
 
     def flush(self, name: str, deadline: float) -> None:
         """Makes recent rows fast to search. A Milvus server does this by itself."""

@@ -40,11 +40,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Nominee:
-    """A phrasing near the question. `score` is the cosine, in [-1, 1]."""
+    """A phrasing near the question. `score` is the cosine, in [-1, 1]; `vector` is the row's."""
 
     pk: str
     entry_id: str
     score: float
+    vector: Sequence[float] = ()
 
 
 def check_row(row: Row, dimension: int) -> None:

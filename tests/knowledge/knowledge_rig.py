@@ -95,16 +95,33 @@ class MemoryVectors:
             del held[pk]
 
     async def search(
-        self, collection: str, vector: Sequence[float], limit: int, /
+        self,
+        collection: str,
+        vector: Sequence[float],
+        limit: int,
+        /,
+        *,
+        category: str | None = None,
+        language: str | None = None,
     ) -> Sequence[Nominee]:
         self.searches += 1
         nominees = [
             Nominee(
-                row.pk, row.entry_id, sum(a * b for a, b in zip(vector, row.vector, strict=True))
+                row.pk,
+                row.entry_id,
+                sum(a * b for a, b in zip(vector, row.vector, strict=True)),
+                row.vector,
             )
             for row in self._held(collection).values()
+            if category in (None, row.category) and language in (None, row.language)
         ]
         return sorted(nominees, key=lambda nominee: -nominee.score)[:limit]
+
+    async def vectors_of(
+        self, collection: str, pks: Sequence[str], /
+    ) -> Mapping[str, Sequence[float]]:
+        held = self._held(collection)
+        return {pk: held[pk].vector for pk in pks if pk in held}
 
     async def digests(self, collection: str, /) -> Mapping[str, str]:
         return {pk: row.digest for pk, row in self._held(collection).items()}

@@ -10,7 +10,7 @@ from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, entry_put
 from appliance.bus.client import AWAY, Bus
 from appliance.knowledge.entries import Entries, Snapshot
 from appliance.knowledge.imports import import_file
-from appliance.knowledge.rows import collection_name, planned_rows
+from appliance.knowledge.rows import PlannedRow, collection_name, planned_rows
 from appliance.schema import Entry, EntryPut
 
 pytestmark = pytest.mark.integration
@@ -33,7 +33,7 @@ def parts(bus: Bus, vectors: MemoryVectors, embedder: HashingEmbedder) -> Rig:
 
 async def assert_rows_are_right(parts: Rig, vectors: MemoryVectors) -> None:
     """Exactly the rows of the published records, each with its own vector."""
-    due = {}
+    due: dict[str, PlannedRow] = {}
     async for batch in parts.entries.all():
         for entry in batch:
             due.update(planned_rows(entry))

@@ -9,7 +9,7 @@ import pytest
 from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 
 from appliance.bus.client import Bus
-from appliance.knowledge.retrieval import NEAR_BEST
+from appliance.knowledge.retrieval import NEAR_BEST, Only
 from appliance.schema import EntryPut
 from appliance.settings import Faq
 
@@ -159,7 +159,7 @@ async def test_an_entry_with_many_near_phrasings_leaves_room_for_others(
     parts: Rig, vectors: MemoryVectors
 ) -> None:
     async with parts.running():
-        phrasings = tuple(f"Where is the key, version {n}?" for n in range(60))
+        phrasings = tuple(f"Where is the key, version {n}?" for n in range(64))
         near = await parts.entries.create(
             EntryPut(question="Where is the key?", answer="x", phrasings=phrasings)
         )
@@ -195,6 +195,29 @@ async def test_a_question_of_any_length_is_searched(parts: Rig) -> None:
         assert [match.id for match in found.matches] == [made.id]
 
 
+async def test_only_entries_of_the_category_language_and_period_are_found(parts: Rig) -> None:
+    async with parts.running():
+        made = [
+            await parts.entries.create(
+                EntryPut(question="Where is the key?", answer="x", category=category, language=one)
+            )
+            for category, one in (("house", "en"), ("house", "de"), ("car", "en"))
+        ]
+        await parts.entries.create(
+            EntryPut(question="Where is the key?", answer="old", valid_until="2001-01-01")
+        )
+        await parts.settled()
+
+        async def found(only: Only) -> set[str]:
+            result = await parts.retrieval.search("Where is the key", limit=9, floor=0.5, only=only)
+            return {match.id for match in result.matches}
+
+        assert await found(Only()) == {one.id for one in made}
+        assert await found(Only(category="house")) == {made[0].id, made[1].id}
+        assert await found(Only(language="en")) == {made[0].id, made[2].id}
+        assert await found(Only(category="car", language="de")) == set()
+
+
 # -- without its neighbours
 
 
@@ -204,7 +227,7 @@ async def test_before_the_index_runs_there_are_no_matches_and_the_reason(parts: 
 
 
 @pytest.mark.parametrize("away", ["model", "refusing model", "vectors", "collection"])
-async def test_a_neighbour_that_is_away_costs_the_matches_and_not_the_answer(
+async def test_without_vectors_words_find_what_they_can_and_the_reason_is_told(
     parts: Rig, vectors: MemoryVectors, embedder: HashingEmbedder, away: str
 ) -> None:
     async with parts.running():
@@ -215,9 +238,11 @@ async def test_a_neighbour_that_is_away_costs_the_matches_and_not_the_answer(
         vectors.away = away == "vectors"
         embedder.away = away == "model"
         embedder.refused = "key" if away == "refusing model" else ""
-        found = await parts.retrieval.search(made.question)
-        assert found.matches == ()
+        found = await parts.retrieval.search("the key, where is it", floor=-1.0)
+        assert [match.id for match in found.matches] == [made.id]
         assert found.degraded
+        if away != "refusing model":
+            assert (await parts.retrieval.search("refunds", floor=-1.0)).matches == ()
         embedder.away = vectors.away = False
 
 

@@ -1,0 +1,62 @@
+"""The command; see the package."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from retrieval_bench.ask import Outcome, ask
+from retrieval_bench.measures import Ranking
+from retrieval_bench.parts import CachedEmbedder, valkey
+from retrieval_bench.sets import Set, load, sampled
+
+QUESTIONS = 500
+HEADER = (
+    "| set | entries, phrasings, questions | dense | BM25 | fused | AUROC dense / BM25 / fused "
+    "| others' recall@1 / @3 |\n|---|---|---|---|---|---|---|"
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="retrieval_bench", description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--cache", type=Path, required=True, help="folder of computed vectors")
+    parser.add_argument("--full", action="store_true", help="every question of every set")
+    parser.add_argument("--only", default="", help="sets whose names begin so, comma-separated")
+    given = parser.parse_args()
+    wanted = tuple(filter(None, given.only.split(",")))
+    model = CachedEmbedder(given.cache)
+    say(
+        "" if given.full else f"At most {QUESTIONS} questions of each set, drawn by a fixed seed.\n"
+    )
+    say(HEADER)
+    with valkey() as url:
+        for one in load(given.data):
+            if wanted and not one.name.startswith(wanted):
+                continue
+            chosen = one if given.full else sampled(one, QUESTIONS)
+            say(row(chosen, asyncio.run(ask(chosen, url, model))))
+            model.save()
+    return 0
+
+
+def row(one: Set, outcome: Outcome) -> str:
+    phrasings = sum(1 + len(entry.phrasings) for entry in one.entries)
+    counts = f"{len(one.entries):,}, {phrasings:,}, {len(one.asked):,}"
+    ranked = (outcome.dense, outcome.words, outcome.fused)
+    surely = " / ".join("–" if way.auroc is None else f"{way.auroc:.3f}" for way in ranked)
+    recalls = " | ".join(map(recall, ranked))
+    return f"| {one.name} | {counts} | {recalls} | {surely} | {one.published} |"
+
+
+def recall(ranking: Ranking) -> str:
+    return f"{ranking.recall_1:.3f} / {ranking.recall_3:.3f}"
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
