@@ -7,6 +7,7 @@
 # make bench-retrieval DATA=FOLDER   what the FAQ finds on public data sets, beside published figures
 # make bench-admission [QUICK=1]   fairness and honesty of admission, live with the fake engine
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
+# make dist [FLAVOUR=full]   build the one executable file; make test-dist tests it
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-scheduling models vulkan cuda test-gpu lock clean
+.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-scheduling models vulkan cuda test-gpu dist test-dist lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -72,6 +73,16 @@ cuda: $(VENV)/.ready
 # Without a GPU the drivers' software device stands in, which is hidden unless it is named.
 test-gpu: vulkan models
 	$(BIN)/pytest -m gpu
+
+# slim fetches or imports its models at first start; full brings the starter models along.
+FLAVOUR ?= slim
+dist: $(VENV)/.ready
+	@test $(FLAVOUR) = slim || $(BIN)/sluice models --cache pull >/dev/null
+	@$(BIN)/python packaging/dist.py --flavour $(FLAVOUR)
+
+test-dist: models
+	@test -x dist/sluice || $(MAKE) dist
+	$(BIN)/pytest -m dist
 
 bench-admission: $(VENV)/.ready
 	@PYTHONPATH=tests/bench $(BIN)/python -m admission_bench $(if $(QUICK),--quick)

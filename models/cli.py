@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, SluiceError
+from appliance.frozen import executable_file
 from models.catalogue import Catalogue
 from models.pull import STARTERS, Report, Ways, ensure_starters, pull
 from models.store import Listed, Store
@@ -84,7 +85,7 @@ def run(
             return _guarded(err, lambda: _list(store, out))
         case "pull":
             chosen = mirror if arguments.mirror is None else arguments.mirror
-            ways = Ways(mirror=chosen, wheels=arguments.wheels)
+            ways = Ways(executable_file(), mirror=chosen, wheels=arguments.wheels)
             return _pull(store, arguments.names or list(STARTERS), ways, out, err)
         case "verify":
             return _verify(store, arguments.names, out, err)

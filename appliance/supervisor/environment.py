@@ -6,10 +6,10 @@ pymilvus calls at import, is switched off.
 """
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from appliance.frozen import is_frozen
 from appliance.supervisor.guard import PARENT_VARIABLE
 
 ALLOWED = (
@@ -36,18 +36,18 @@ ALLOWED = (
     "VK_ICD_FILENAMES",  # its older name
 )
 ALLOWED_PREFIXES = ("LC_",)
-FROZEN_PREFIXES = ("_PYI_",)  # how a child of a frozen program finds the unpacked files
 
 
 def child_environment(
     inherited: Mapping[str, str], extras: Mapping[str, str], *, parent_pid: int
 ) -> dict[str, str]:
     """What passes of `inherited`, then our own settings, then the child's `extras`."""
-    prefixes = ALLOWED_PREFIXES + (FROZEN_PREFIXES if _frozen() else ())
+    # A frozen child gets neither the start program's marks (_PYI_*) nor its library path: it sets
+    # both itself, and with the marks alone it would believe that the path is set.
     passed = {
         name: value
         for name, value in inherited.items()
-        if name in ALLOWED or name.startswith(prefixes)
+        if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
     }
     return passed | _ours(parent_pid) | dict(extras)
 
@@ -63,12 +63,8 @@ def _ours(parent_pid: int) -> dict[str, str]:
         "PYTHON_DOTENV_DISABLED": "1",
         "PYTHONUTF8": "1",
     }
-    if not _frozen():
+    if not is_frozen():
         # The child finds this package wherever it runs, and nothing in the folder it runs in.
         ours["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
         ours["PYTHONSAFEPATH"] = "1"
     return ours
-
-
-def _frozen() -> bool:
-    return bool(getattr(sys, "frozen", False))

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Literal, NoReturn
 
 from appliance.errors import EXIT_ALREADY_RUNNING, EXIT_CANNOT_BOOT, EXIT_INTERNAL, EXIT_USAGE
+from appliance.frozen import is_frozen
 
 PARENT_VARIABLE = "SLUICE_PARENT"
 LOCK_WAIT_S = 10.0
@@ -39,7 +40,7 @@ _LIGHT_COMMANDS = {
 
 def own_command(name: str, *arguments: str) -> tuple[str, ...]:
     """The command line that runs `sluice NAME ARG…` again, frozen or from source."""
-    if getattr(sys, "frozen", False):
+    if is_frozen():
         return (sys.executable, name, *arguments)
     if name in _LIGHT_COMMANDS:
         return (sys.executable, "-m", _LIGHT_COMMANDS[name], *arguments)

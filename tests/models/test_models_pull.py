@@ -180,7 +180,7 @@ def test_members_are_joined_by_name_whatever_their_order_in_the_package(tmp_path
 def test_wheels_brought_along_need_neither_pip_nor_an_index(
     tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     store = store_of(tmp_path, index.entry)
     with pytest.raises(Unavailable, match="no pip here") as caught:
         fetch(store, "chat", Ways())

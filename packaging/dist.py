@@ -1,0 +1,118 @@
+"""`make dist`: builds the one file that is handed to people.
+
+    PyInstaller     a folder with Python, every module, library and data file (sluice.spec)
+    licences        the text of every part, into the folder
+    glibc floor     from the symbols of all objects, into `about.json`
+    launcher        compiled, with the folder behind it as one executable file (onefile.py)
+
+`--flavour full` adds the starter models, which the product moves into its store at first start.
+What was built, with sizes and floor, is told in `dist/sluice.json`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(HERE), str(ROOT)]
+
+import glibc  # noqa: E402 # siblings of this script, which is run by its path
+import licences  # noqa: E402
+import onefile  # noqa: E402
+
+from appliance import __version__  # noqa: E402
+from models.catalogue import shipped  # noqa: E402
+from models.store import Store  # noqa: E402
+
+BUILD, TARGET = ROOT / "build", ROOT / "dist"
+FOLDER = BUILD / "folder/sluice"
+STARTERS = ("chat", "embedding")
+MIB = 1 << 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--flavour", choices=["slim", "full"], default="slim")
+    parser.add_argument(
+        "--again", action="store_true", help="wrap the folder of the last build, without a new one"
+    )
+    arguments = parser.parse_args()
+    flavour = arguments.flavour
+    weights = starters() if flavour == "full" else []
+    tree = FOLDER if arguments.again else collect()
+    parts = licences.gather(BUILD / "sluice/collected.json", tree / "licences", weight_parts())
+    floor = glibc.floor(tree)
+    oldest = next(iter(floor), "")
+    about = {"version": __version__, "glibc": oldest, "machine": platform.machine()}
+    (tree / "about.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+    launcher = BUILD / "launcher"
+    onefile.compile_launcher(launcher, os.environ.get("CC", "cc"))
+    TARGET.mkdir(exist_ok=True)
+    target = TARGET / ("sluice" if flavour == "slim" else "sluice-full")
+    print(f"compressing into {target.relative_to(ROOT)}", flush=True)
+    onefile.wrap(launcher, tree, target, version=__version__, weights=weights)
+    files = [one for one in tree.rglob("*") if one.is_file() and not one.is_symlink()]
+    figures = about | {
+        "bytes": target.stat().st_size,
+        "unpacked_bytes": sum(one.stat().st_size for one in files),
+        "needs_highest_glibc": floor.get(oldest, []),
+        "parts": [one.name for one in parts],
+    }
+    target.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(
+        f"{target.relative_to(ROOT)}: {figures['bytes'] / MIB:.0f} MiB, unpacked "
+        f"{figures['unpacked_bytes'] / MIB:.0f} MiB, {len(parts)} parts; "
+        f"needs glibc {oldest or 'none'}"
+    )
+
+
+def collect() -> Path:
+    """Runs PyInstaller; the folder it made."""
+    log = BUILD / "pyinstaller.log"
+    BUILD.mkdir(exist_ok=True)
+    print("collecting with PyInstaller, about a minute", flush=True)
+    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "INFO"]
+    command += [
+        "--workpath",
+        str(BUILD),
+        "--distpath",
+        str(BUILD / "folder"),
+        str(HERE / "sluice.spec"),
+    ]
+    with log.open("w", encoding="utf-8") as record:
+        done = subprocess.run(command, stdout=record, stderr=subprocess.STDOUT, cwd=ROOT)
+    if done.returncode:
+        tail = log.read_text(encoding="utf-8").splitlines()[-30:]
+        sys.exit("\n".join([*tail, f"PyInstaller failed; all of its output is in {log}"]))
+    for folder in FOLDER.rglob("__pycache__"):
+        shutil.rmtree(folder)
+    return FOLDER
+
+
+def starters() -> list[Path]:
+    """The checked starter models, as `make` has fetched them into the user's cache."""
+    store = Store(platformdirs.user_cache_path("sluice") / "models")
+    return [store.checked(store.catalogue.require(role).name) for role in STARTERS]
+
+
+def weight_parts() -> list[licences.Part]:
+    """The starter models; their texts travel in both flavours, for they are fetched by both."""
+    parts = []
+    for role in STARTERS:
+        entry = shipped().require(role)
+        text = licences.OWN_TEXTS / f"{entry.name}.txt"
+        texts = {text.name: text} if text.is_file() else {}
+        parts.append(licences.Part(entry.name, "", entry.licence, texts))
+    return parts
+
+
+if __name__ == "__main__":
+    main()
