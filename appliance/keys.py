@@ -23,6 +23,13 @@
 | `grants:{TIER}` `filled:{TIER}` | list, string, with TTL | grants of a tier's bucket, and until when it is filled (ms) |
 | `admit`                | stream + group    | access and workers to limiter                       |
 | `work:POOL`            | stream + group    | admitted requests any worker may pull               |
+| `work:{POOL}:WORKER`   | stream + group    | admitted requests placed on one worker              |
+| `bound:{POOL}`         | set               | workers that such a stream was written for          |
+| `place`                | stream + group    | access and workers to the placement loop            |
+| `placed:RID`           | list with TTL     | that loop's answer: a worker, or "" for any         |
+| `placement`            | hash              | `holder until epoch`: which placement loop decides  |
+| `placing`              | string with TTL   | what that loop last told; gone with it              |
+| `policy`               | string            | the placement policy chosen at run time             |
 | `leases:POOL`          | zset              | requests that workers hold, by the end of the lease (ms) |
 | `dead`                 | zset              | requests given up because workers died of them, by time (ms), bounded |
 | `dead:RID`             | string with TTL   | such a request with what is known of its end         |
@@ -65,6 +72,11 @@ WORKERS_GROUP = "workers"
 WORKERS = "workers"
 DEAD = "dead"
 POOLS = "pools"
+PLACE = "place"
+PLACE_GROUP = "placement"
+PLACEMENT = "placement"
+PLACING = "placing"
+POLICY = "policy"
 MAIN = "main"
 THREADS = "threads"
 LENGTHS = "lengths"
@@ -161,6 +173,18 @@ def pool(model: str) -> str:
 
 def work(pool: str) -> str:
     return f"work:{pool}"
+
+
+def own_work(pool: str, worker_id: str) -> str:
+    return f"work:{{{pool}}}:{worker_id}"
+
+
+def bound(pool: str) -> str:
+    return f"bound:{{{pool}}}"
+
+
+def placed(request_id: str) -> str:
+    return f"placed:{request_id}"
 
 
 def embed(pool: str) -> str:

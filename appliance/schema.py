@@ -618,6 +618,38 @@ class QueueStatus(Record, frozen=True, kw_only=True):
     rule: RuleStatus | None = None
 
 
+class PlacedWorker(Record, frozen=True, kw_only=True):
+    """What the placement loop believes of a worker: `bound` requests wait in its own stream,
+    `backlog_s` of prompts lie before it, and it takes `pace` times as long as one would expect."""
+
+    id: str
+    bound: int
+    running: int
+    slots: int
+    backlog_s: float
+    pace: float
+    takes_new: bool
+
+
+class PlacementStatus(Record, frozen=True, kw_only=True):
+    """Which worker gets a request, as the loop last told; `active` is false while none leads, and
+    idle workers then take the oldest by themselves.
+
+    `pools` are those with more than one worker. Of `prompt_tokens` so far `matched_tokens` lay in
+    the cache of the worker they were placed on, as far as the loop knew.
+    """
+
+    policy: str
+    active: bool = True
+    pools: tuple[str, ...] = ()
+    workers: tuple[PlacedWorker, ...] = ()
+    placed: int = 0
+    shared: int = 0
+    given_back: int = 0
+    prompt_tokens: int = 0
+    matched_tokens: int = 0
+
+
 class LengthStatus(Record, frozen=True, kw_only=True):
     """How right predictions of answers' lengths were lately: mean error of the logarithm,
     Kendall's tau, and the share of answers within their 80 % quantile."""
@@ -685,6 +717,7 @@ class Status(Record, frozen=True, kw_only=True):
     faq: FaqStatus
     sessions_following: int
     lengths: LengthStatus = LengthStatus()
+    placement: PlacementStatus | None = None
     dead_letters: int = 0
     models: tuple[ModelStatus, ...] = ()
     alarms: tuple[Alarm, ...] = ()

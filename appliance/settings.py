@@ -342,6 +342,30 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("two tiers have the same name")
 
 
+class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which worker answers, where a model has several."""
+
+    policy: Annotated[
+        Literal["hybrid", "cost", "pull"],
+        Meta(
+            description="hybrid: the cheapest worker, what its cache holds of the prompt counted, "
+            "but none that is far behind. cost: by price alone. pull: any idle one. It can be "
+            "changed while it runs: PUT /api/placement."
+        ),
+    ] = "hybrid"
+    lease_s: Annotated[
+        Positive,
+        Meta(description="After a crash of the loop that places, the next takes over in this."),
+    ] = 3.0
+    answer_timeout_s: Annotated[
+        Positive, Meta(description="A request without an answer by then goes to any idle worker.")
+    ] = 0.1
+    stall_s: Annotated[
+        Positive,
+        Meta(description="A worker with work that says nothing for this long gets nothing new."),
+    ] = 30.0
+
+
 class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requests and their answers."""
 
@@ -475,6 +499,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: Models = Models()
     worker: Worker = Worker()
     limiter: Limiter = Limiter()
+    placement: Placement = Placement()
     requests: Requests = Requests()
     sessions: Sessions = Sessions()
     prompt: Prompt = Prompt()

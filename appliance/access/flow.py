@@ -6,7 +6,7 @@
  3. The limiter's verdict comes back on that stream.                        `_admitted`
  4. Profile, tags and history are read.                                     `_answer`
  5. The closest FAQ entries are retrieved.                                  `_answer`
- 6. The finished prompt goes into the work stream.                          `_hand_over`
+ 6. The finished prompt goes into a work stream.                            `placing`
  7. An idle worker takes it.                                                `worker.serve`
  8. The worker writes its answer into the request's reply stream.           `worker.serve`
  9. Access follows the reply stream.                                        `follow`
@@ -30,10 +30,11 @@ import msgspec
 from appliance import keys
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, generation_of
+from appliance.access.placing import Placing
 from appliance.access.presence import Presence
 from appliance.access.prompt import session_prompt, stateless_prompt
 from appliance.access.warmth import Warmth
-from appliance.bus import scripts
+from appliance.bus import scripts, work
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, arrive, notify
 from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
@@ -92,6 +93,7 @@ class Flow:
         forecasts: Forecasts,
         gates: Gates,
         presence: Presence,
+        placing: Placing,
         settings: Settings,
     ) -> None:
         self._bus = bus
@@ -102,6 +104,7 @@ class Flow:
         self._forecasts = forecasts
         self._gates = gates
         self._presence = presence
+        self._placing = placing
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
@@ -230,7 +233,7 @@ class Flow:
         else:
             prompt = stateless_prompt(system, person, request.messages, found.matches, today=today)
         sent = Sent(text=prompt.sent, matches=found.matches)
-        work = Work(
+        finished = Work(
             request_id=request.id,
             uid=request.uid,
             session_id=request.session_id,
@@ -242,7 +245,7 @@ class Flow:
             deadline_at_ms=request.deadline_at_ms,
         )
         if await scripts.retrieved(self._bus, request.id, found, msgspec.json.encode(sent)):
-            await self._hand_over(work, keys.pool(request.model))  # 6
+            await self._placing.hand_over(finished, keys.pool(request.model))  # 6
 
     def _embedding(self, request: Request) -> "asyncio.Task[Embedded] | None":
         """The question's vector is made once, for the forecast and for retrieval."""
@@ -301,13 +304,6 @@ class Flow:
         if question is None:
             return Retrieved(matches=())
         return await self._retrieval.closest(request.text, await question)
-
-    async def _hand_over(self, work: Work, pool: str) -> None:
-        entry_id = await self._bus.xadd(
-            keys.work(pool),
-            {"request_id": work.request_id, "work": msgspec.json.encode(work)},
-        )
-        await self._bus.hset(keys.request(work.request_id), mapping={"handed": entry_id})
 
     # -- steps 9 and 10
 
@@ -484,8 +480,7 @@ class Flow:
             return
         request = msgspec.json.decode(fields[b"body"], type=Request)
         handed = fields.get(b"handed", b"").decode()
-        stream = keys.work(keys.pool(request.model))
-        if handed and await self._bus.xrange(stream, handed, handed, 1):
+        if await work.entry(self._bus, keys.pool(request.model), handed):
             if not request.model:
                 return  # it goes on with the very prompt it began with
             walk = self._walk(request, handed_over=True)

@@ -13,6 +13,7 @@ from appliance.api import (
     inbox,
     models,
     openai,
+    placement,
     requests,
     sessions,
     status,
@@ -37,6 +38,7 @@ def build(services: Services) -> Gate:
             faq.router,
             faq_import.router,
             models.router,
+            placement.router,
             openai.router,
         ],
         dependencies={

@@ -16,6 +16,7 @@ from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
 from appliance.people.inbox import Inbox
+from appliance.placement.choice import Placements
 from appliance.schema import Status
 from appliance.settings import Settings
 
@@ -43,6 +44,7 @@ class Services:
     loader: Loader
     dead_letters: DeadLetters
     quotas: Quotas
+    placements: Placements
     status: Callable[[], Awaitable[Status]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     """What keeps the appliance from answering, by part; empty when it can answer."""

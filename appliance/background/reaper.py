@@ -4,7 +4,8 @@ A worker is gone when its process died (the supervisor says so at once) or its h
 in the second case only leases that are over are taken back. Leases that end while their worker
 lives (it was paused, or cut off from the store) are found in `leases:POOL`. The request returns to
 the work stream and whoever takes it goes on from the text already emitted. One that is guilty of
-its workers' deaths (`bus.leases`) becomes a dead letter and fails with its reason.
+its workers' deaths (`bus.leases`) becomes a dead letter and fails with its reason. What waits in
+the own stream of one that is gone returns likewise.
 
 Every step may be repeated. A request's entry in the stream is acknowledged last, so what a crash
 interrupts here is found again at the next look.
@@ -20,7 +21,7 @@ import msgspec
 
 from appliance import keys
 from appliance.background.contact import Contact
-from appliance.bus import leases, scripts
+from appliance.bus import leases, scripts, work
 from appliance.bus.client import AWAY, Bus, ensure_group
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.leases import Holder, Released
@@ -69,6 +70,7 @@ class Reaper:
         self._bus = bus
         self._settings = settings
         self._dead_letters = dead_letters
+        self._pool = pool
         self._stream = keys.work(pool)
         self._leases = keys.leases(pool)
         self._on_silent = on_silent
@@ -135,8 +137,10 @@ class Reaper:
                 await self._reap(worker_id, Holder(gone=False, died=True), "it stopped reporting")
 
     async def _consumers(self) -> list[str]:
+        """Who may hold work: whoever read the shared stream, and who has a stream of its own."""
         found = await self._bus.xinfo_consumers(self._stream, keys.WORKERS_GROUP)
-        return [consumer["name"].decode() for consumer in found]
+        named = {consumer["name"].decode() for consumer in found}
+        return sorted(named | await work.bound_workers(self._bus, self._pool))
 
     async def _reap(self, worker_id: str, holder: Holder, words: str) -> None:
         """Gives back what this worker holds and may be taken, then forgets it if that is all."""
@@ -151,9 +155,20 @@ class Reaper:
                 start = f"({entry_id}"
                 if not await self._give_back_entry(worker_id, entry_id, holder, words):
                     kept += 1
-        if not kept:
+        kept += await self._reap_own(worker_id, holder, words)
+        if not kept and await work.close(self._bus, self._pool, worker_id):
             await self._bus.xgroup_delconsumer(self._stream, keys.WORKERS_GROUP, worker_id)
             log.warning("worker %s is gone; its work was given back", worker_id)
+
+    async def _reap_own(self, worker_id: str, holder: Holder, words: str) -> int:
+        """Gives back its own stream, read or not; returns how many entries must stay."""
+        start, kept = "-", 0
+        while page := await work.own_entries(self._bus, self._pool, worker_id, start=start):
+            start = f"({page[-1].name.rpartition('/')[2]}"
+            for entry in page:
+                if not await self._give_back_entry(worker_id, entry.name, holder, words):
+                    kept += 1
+        return kept
 
     async def _pending(self, worker_id: str, start: str) -> list[dict[str, bytes]]:
         return await self._bus.xpending_range(
@@ -167,11 +182,9 @@ class Reaper:
 
     # -- what becomes of its work
 
-    async def _give_back_entry(
-        self, worker_id: str, entry_id: str, holder: Holder, words: str
-    ) -> bool:
+    async def _give_back_entry(self, worker_id: str, name: str, holder: Holder, words: str) -> bool:
         """False while the entry must stay where it is."""
-        fields = await self._entry(entry_id)
+        fields = await self._entry(name)
         if fields:
             request_id = fields["request_id"].decode()
             record = await self._bus.hgetall(keys.request(request_id))
@@ -183,7 +196,7 @@ class Reaper:
                 return False
             if released.outcome == "queued":
                 await self._settle(request_id, released, fields, words)
-        await self._acknowledge(entry_id)
+        await work.acknowledge(self._bus, self._pool, name)
         return True
 
     async def _reap_expired(self) -> None:
@@ -208,7 +221,7 @@ class Reaper:
             if released.outcome == "queued" and released.entry:
                 log.warning("request %s: the lease of %s is over", request_id, holder_id)
                 await self._settle(request_id, released, await self._entry(released.entry), "")
-                await self._acknowledge(released.entry)
+                await work.acknowledge(self._bus, self._pool, released.entry)
             await self._bus.zrem(self._leases, request_id)
 
     async def _release(self, request_id: str, held: str, holder: Holder) -> Released:
@@ -229,8 +242,8 @@ class Reaper:
         elif released.guilty:
             await self._give_up(request_id, released, words)
         elif fields:
-            entry_id = await self._bus.xadd(self._stream, fields)
-            await self._bus.hset(keys.request(request_id), mapping={"handed": entry_id})
+            name = await work.add(self._bus, self._pool, fields)
+            await self._bus.hset(keys.request(request_id), mapping={"handed": name})
         else:
             self._on_missing(request_id)
 
@@ -282,10 +295,6 @@ class Reaper:
         )
         await notify(self._bus, Notice(kind="ended", request_id=request_id))
 
-    async def _entry(self, entry_id: str) -> dict[str, bytes]:
-        rows = await self._bus.xrange(self._stream, entry_id, entry_id, 1)
-        return {name.decode(): value for name, value in rows[0][1].items()} if rows else {}
-
-    async def _acknowledge(self, entry_id: str) -> None:
-        await self._bus.xack(self._stream, keys.WORKERS_GROUP, entry_id.encode())
-        await self._bus.xdel(self._stream, entry_id.encode())
+    async def _entry(self, name: str) -> dict[str, bytes]:
+        found = await work.entry(self._bus, self._pool, name)
+        return {field.decode(): value for field, value in found.items()}

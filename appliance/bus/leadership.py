@@ -1,5 +1,7 @@
 """Which limiter decides: a lease with an epoch, and verdicts that only the newest epoch may write.
 
+The placement loop leads by a lease of the same kind.
+
 `limiter` names who decides and until when, on the store's own clock; each change of hands raises
 the epoch (a fencing token: Kleppmann, "How to do distributed locking", 2016). The successor first
 claims every open request, which leaves its epoch in the request's record; a verdict of an older
@@ -78,14 +80,14 @@ class Claimed:
     usage: bytes
 
 
-async def lead(bus: Bus, holder: str, lease_ms: int) -> int:
+async def lead(bus: Bus, holder: str, lease_ms: int, *, of: str = keys.LIMITER) -> int:
     """The epoch in which `holder` decides, prolonged; 0 while another does."""
-    leads, epoch = await LEAD.run(bus, (keys.LIMITER,), holder, lease_ms)
+    leads, epoch = await LEAD.run(bus, (of,), holder, lease_ms)
     return int(epoch) if leads else 0
 
 
-async def resign(bus: Bus, holder: str) -> None:
-    await RESIGN.run(bus, (keys.LIMITER,), holder)
+async def resign(bus: Bus, holder: str, *, of: str = keys.LIMITER) -> None:
+    await RESIGN.run(bus, (of,), holder)
 
 
 async def vacate(bus: Bus) -> None:

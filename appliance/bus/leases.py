@@ -174,11 +174,11 @@ def lease(worker_id: str, attempt: int) -> str:
 
 
 async def take(
-    bus: Bus, request_id: str, worker_id: str, *, entry_id: bytes, lease_ms: int, model: str
+    bus: Bus, request_id: str, worker_id: str, *, entry: str, lease_ms: int, model: str
 ) -> Taken:
     """Gives a queued request to a worker under a new lease; the same call again changes nothing."""
     outcome, attempt, emitted, whose = await TAKE.run(
-        bus, (keys.request(request_id),), worker_id, lease_ms, entry_id, model
+        bus, (keys.request(request_id),), worker_id, lease_ms, entry, model
     )
     return Taken(outcome.decode(), int(attempt), int(emitted), whose.decode())
 

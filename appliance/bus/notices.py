@@ -10,7 +10,9 @@ from typing import Literal
 import msgspec
 
 from appliance import keys
+from appliance.bus import placing
 from appliance.bus.client import Bus
+from appliance.bus.placing import Told
 from appliance.schema import Priority, Usage
 
 ADMIT_ENTRIES = 20_000
@@ -52,9 +54,12 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def notify(bus: Bus, notice: Notice) -> None:
+    """Tells the limiter; of an end the placement loop too."""
     await bus.xadd(
         keys.ADMIT, {"notice": msgspec.json.encode(notice)}, maxlen=ADMIT_ENTRIES, approximate=True
     )
+    if notice.kind == "ended":
+        await placing.tell(bus, Told(kind="ended", request_id=notice.request_id))
 
 
 async def arrive(bus: Bus, notice: Notice) -> None:

@@ -82,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serving(worker)
     worker.set_defaults(run=_worker)
 
-    limiter = commands.add_parser("limiter", help="the limiter alone, for an external Valkey")
+    limiter = commands.add_parser(
+        "limiter", help="limiter and placement alone, for an external Valkey"
+    )
     limiter.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
     _add_data(limiter)
     limiter.set_defaults(run=_limiter)
@@ -215,6 +217,7 @@ def _limiter(arguments: argparse.Namespace) -> int:
 
     from appliance.limiter.rule_process import check_rule
     from appliance.limiter.service import LimiterService
+    from appliance.placement.service import PlacementService
     from appliance.runtime import logs
     from appliance.supervisor.directory import prepare_data_directory
 
@@ -222,5 +225,11 @@ def _limiter(arguments: argparse.Namespace) -> int:
     settings = load(data)
     check_rule(settings.limiter)
     logs.set_up(data, settings.log)
-    asyncio.run(LimiterService(arguments.redis, settings).run())
+
+    async def decide() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(LimiterService(arguments.redis, settings).run(), name="limiter")
+            group.create_task(PlacementService(arguments.redis, settings).run(), name="placement")
+
+    asyncio.run(decide())
     return EXIT_OK

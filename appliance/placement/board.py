@@ -33,6 +33,11 @@ class Board:
         """Jobs bound to this worker that it has not taken yet."""
         return len(self._lines.get(worker, ()))
 
+    def holder(self, job_id: int | str) -> int | None:
+        """The worker that runs this job."""
+        found = self._running.get(job_id)
+        return found[1] if found else None
+
     def known(self) -> Iterator[int | str]:
         """Every job, wherever it is."""
         yield from self._shared
@@ -74,6 +79,21 @@ class Board:
         self.fleet.started(job, now_s)
         self._running[job.id] = (job, worker)
         return job
+
+    def started(self, job: Job, worker: int, now_s: float) -> None:
+        """A worker says that it has taken this job, from wherever it was, known or not."""
+        holder = self._running.get(job.id)
+        if holder is not None:
+            if holder[1] == worker:
+                return
+            self.ended(holder[0], now_s)  # it was given back, and that was not heard of
+        if job not in self._lines.get(worker, ()):
+            self.cancelled(job.id)
+            self.fleet.placed(job, worker, now_s)
+        else:
+            self._lines[worker].remove(job)
+        self.fleet.started(job, now_s)
+        self._running[job.id] = (job, worker)
 
     def first_token(self, job: Job, now_s: float) -> None:
         self.fleet.first_token(job, now_s)

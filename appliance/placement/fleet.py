@@ -247,6 +247,19 @@ class Fleet:
         self.live[worker] = False
         self.penalty_s[worker] = np.inf
 
+    def grown(self, size: int) -> None:
+        """Room for more workers; the new numbers belong to nobody until `joined`."""
+        more = size - len(self.slots)
+        self.slots = np.append(self.slots, np.ones(more, dtype=np.int64))
+        self.live = np.append(self.live, np.zeros(more, dtype=np.bool_))
+        self.running = np.append(self.running, np.zeros(more, dtype=np.int64))
+        self.bound = np.append(self.bound, np.zeros(more, dtype=np.int64))
+        self.backlog_s = np.append(self.backlog_s, np.zeros(more))
+        self.output_tokens = np.append(self.output_tokens, np.zeros(more))
+        self.pace = np.append(self.pace, np.ones(more))
+        self.news_s = np.append(self.news_s, np.zeros(more))
+        self.penalty_s = np.append(self.penalty_s, np.full(more, np.inf))
+
     def joined(self, worker: int, slots: int, now_s: float) -> None:
         """A new worker, or one that is back."""
         self.slots[worker] = slots

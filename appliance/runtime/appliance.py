@@ -25,6 +25,7 @@ from appliance import __version__, keys
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, buckets_of
+from appliance.access.placing import Placing
 from appliance.access.presence import Presence
 from appliance.access.quotas import Quotas
 from appliance.access.warmth import Warmth
@@ -56,6 +57,8 @@ from appliance.people.inbox import Inbox
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
+from appliance.placement.choice import Placements
+from appliance.placement.service import PlacementService
 from appliance.prediction.lengths import Lengths
 from appliance.runtime import logs
 from appliance.runtime.children import MILVUS, VALKEY, Family, family
@@ -241,6 +244,7 @@ class Appliance:
             forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
             gates=Gates(bus, waiters, tiers_of(settings)),
             presence=presence,
+            placing=Placing(bus, settings.placement),
             settings=settings,
         )
         reapers = self._reapers = Reapers(
@@ -255,8 +259,18 @@ class Appliance:
         )
         for pool in {keys.MAIN, *map(bytes.decode, await bus.smembers(keys.POOLS))}:
             reapers.watch(pool)
+        placements = Placements(bus, settings.placement.policy)
         report = Report(
-            bus, settings, self._tree, limiter, index, replies, loader, dead_letters, lengths
+            bus,
+            settings,
+            self._tree,
+            limiter,
+            index,
+            replies,
+            loader,
+            dead_letters,
+            lengths,
+            placements,
         )
         services = Services(
             settings=settings,
@@ -277,6 +291,7 @@ class Appliance:
             loader=loader,
             dead_letters=dead_letters,
             quotas=Quotas(bus, people.users, settings),
+            placements=placements,
             status=report.status,
             readiness=report.readiness,
         )
@@ -288,6 +303,7 @@ class Appliance:
             for loop in (
                 replies.run,
                 limiter.run,
+                PlacementService(url, settings).run,
                 reapers.run,
                 loader.run,
                 flow.run,

@@ -12,6 +12,7 @@ from appliance.bus.workers import live_workers
 from appliance.fleet.loader import Loader
 from appliance.knowledge.index import Index
 from appliance.limiter.service import LimiterService
+from appliance.placement.choice import Placements
 from appliance.prediction.lengths import Lengths
 from appliance.schema import Alarm, FaqStatus, LengthStatus, RuleStatus, Status
 from appliance.settings import Settings
@@ -42,6 +43,7 @@ class Report:
     loader: Loader
     dead_letters: DeadLetters
     lengths: Lengths
+    placements: Placements
     started_s: float = field(default_factory=time.monotonic)
 
     async def status(self) -> Status:
@@ -56,6 +58,7 @@ class Report:
             faq=await self.faq(),
             sessions_following=self.replies.following,
             lengths=LengthStatus(**asdict(self.lengths.quality())),
+            placement=await self.placements.told(),
             dead_letters=await self.dead_letters.count(),
             models=await self.loader.statuses(),
             alarms=tuple(

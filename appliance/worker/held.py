@@ -16,7 +16,8 @@ from appliance.worker.gauge import EngineStatus
 
 @dataclass
 class Job:
-    """A request this worker holds. `held` is its lease, empty until it was taken.
+    """A request this worker holds. `held` is its lease, empty until it was taken; `entry` is the
+    name of its stream entry (`bus.work`).
 
     `emitted` pieces and `tokens` were written so far, over all attempts; `resumed` pieces of them
     by earlier ones. `keeps_tokens` is false where those were another model's tokens. The engine
@@ -24,7 +25,7 @@ class Job:
     """
 
     work: Work
-    entry_id: bytes
+    entry: str
     held: str = ""
     attempt: int = 0
     deaths: int = 0

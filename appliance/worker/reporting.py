@@ -3,11 +3,13 @@
 import contextlib
 import os
 import time
+from typing import Literal
 
 from appliance import keys
-from appliance.bus import leases
+from appliance.bus import leases, placing
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
+from appliance.bus.placing import Told
 from appliance.bus.script import run_all
 from appliance.bus.workers import status_fields
 from appliance.schema import WorkerStatus
@@ -88,6 +90,20 @@ class Reporting:
             self._engine.use_threads(self._threads)
         if self._config.engine == "llama":
             self._spinning.look(self._threads)
+
+    async def taken(self, job: Job) -> None:
+        """Tells the placement loop that this worker has the request."""
+        await self._tell("taken", job)
+
+    async def began(self, job: Job) -> None:
+        """Its prompt is computed, and its answer has begun."""
+        await self._tell("first", job)
+
+    async def _tell(self, kind: Literal["taken", "first"], job: Job) -> None:
+        told = Told(
+            kind=kind, request_id=job.request_id, pool=self._config.pool, worker=self._worker_id
+        )
+        await placing.tell(self._bus, told)
 
     async def renew(self, held: list[Job]) -> list[Job]:
         """Prolongs the leases of all that is held, in one round trip; returns what was lost.

@@ -1,11 +1,11 @@
 """The bus side of a worker: steps 7 and 8 of a request.
 
-It takes requests from the work stream while slots are free, hands them to the engine thread, and
-writes what comes back. Output is written here, never on the engine thread: one pipelined write per
-engine step, for all requests of that step. Everything is written under the request's lease, which
-each write and each heartbeat prolong; when one says that the lease is lost, the sequence is
-dropped. Writes are repeated until the store is back: a piece carries its number, so repeating one
-changes nothing.
+It takes requests from its own work stream and the shared one while slots are free, hands them to
+the engine thread, and writes what comes back. Output is written here, never on the engine thread:
+one pipelined write per engine step, for all requests of that step. Everything is written under the
+request's lease, which each write and each heartbeat prolong; when one says that the lease is lost,
+the sequence is dropped. Writes are repeated until the store is back: a piece carries its number, so
+repeating one changes nothing.
 
 A stream entry is acknowledged only after the terminal event is stored, so the entries a dead
 worker leaves pending are exactly its unfinished requests (see `background.reaper`).
@@ -22,11 +22,12 @@ from typing import TypeVar
 import msgspec
 
 from appliance import keys
-from appliance.bus import leases, scripts
-from appliance.bus.client import AWAY, Bus, Fields, Row, connect, connect_blocking, ensure_group
+from appliance.bus import leases, scripts, work
+from appliance.bus.client import AWAY, Bus, Fields, connect, connect_blocking
 from appliance.bus.notices import Notice, notify
 from appliance.bus.script import Call, run_all
 from appliance.bus.texts import emitted_text
+from appliance.bus.work import Entry, WorkReader
 from appliance.schema import TERMINAL_STATES, Cancelled, Delta, Event, Usage, Work
 from appliance.worker import jobs
 from appliance.worker.config import WorkerConfig
@@ -125,30 +126,20 @@ class Server:
     # -- step 7: take
 
     async def _take(self, blocking: Bus) -> None:
-        await ensure_group(self._bus, keys.work(self._config.pool), keys.WORKERS_GROUP)
-        # First what an earlier read gave us, if its reply was lost with the store.
-        await self._start_all(await self._read(blocking, "0", self._config.slots))
+        reader = WorkReader(self._bus, self._config.pool, self.worker_id)
+        await reader.open()
+        await self._start_all(await reader.unfinished(blocking, self._config.slots))
         while True:
             await self._until(lambda: len(self._jobs) < self._config.slots)
             free = self._config.slots - len(self._jobs)
-            await self._start_all(await self._read(blocking, ">", free))
+            await self._start_all(await reader.read(blocking, free))
 
-    async def _read(self, blocking: Bus, cursor: str, count: int) -> list[Row]:
-        found = await blocking.xreadgroup(
-            keys.WORKERS_GROUP,
-            self.worker_id,
-            {keys.work(self._config.pool): cursor},
-            count=count,
-            block=BLOCK_MS,
-        )
-        return found[0][1] if found else []
-
-    async def _start_all(self, rows: list[Row]) -> None:
-        held = {job.entry_id for job in self._jobs.values()}
-        for entry_id, fields in rows:
-            if entry_id in held or not fields:
+    async def _start_all(self, entries: list[Entry]) -> None:
+        held = {job.entry for job in self._jobs.values()}
+        for entry in entries:
+            if entry.name in held or not entry.fields:
                 continue
-            job = Job(msgspec.json.decode(fields[b"work"], type=Work), entry_id)
+            job = Job(msgspec.json.decode(entry.fields[b"work"], type=Work), entry.name)
             # A request may stand in the stream twice after a crash; one entry is enough.
             if self._jobs.setdefault(job.request_id, job) is job:
                 await self._start(job)
@@ -178,7 +169,7 @@ class Server:
             self._bus,
             job.request_id,
             self.worker_id,
-            entry_id=job.entry_id,
+            entry=job.entry,
             lease_ms=self._config.lease_ms,
             model=model,
         )
@@ -190,6 +181,7 @@ class Server:
             await self._end(job, Cancelled(reason="asked"), "")
         elif taken.outcome == "taken":
             await self._submit(job)
+            await self._reporting.taken(job)
         elif taken.outcome == "lost":
             self._drop(job)
         else:  # it has ended, or another worker has it
@@ -316,7 +308,9 @@ class Server:
                 continue
             job.emitted += 1
             job.tokens += len(piece.tokens) if job.keeps_tokens else 0
-            job.first_token_at_ms = job.first_token_at_ms or now_ms
+            if not job.first_token_at_ms:
+                job.first_token_at_ms = now_ms
+                await self._until_back(partial(self._reporting.began, job))
             if job.deaths and job.proven:
                 self._room.set()
 
@@ -365,9 +359,7 @@ class Server:
         await self._forget(job)
 
     async def _acknowledge(self, job: Job) -> None:
-        stream = keys.work(self._config.pool)
-        await self._bus.xack(stream, keys.WORKERS_GROUP, job.entry_id)
-        await self._bus.xdel(stream, job.entry_id)
+        await work.acknowledge(self._bus, self._config.pool, job.entry)
 
     async def _forget(self, job: Job) -> None:
         """It has ended here or elsewhere: its entry has done its duty."""

@@ -110,7 +110,7 @@ class Leases(RuleBasedStateMachine):
                     self.bus,
                     self.request_id,
                     worker,
-                    entry_id=f"entry-{worker}".encode(),
+                    entry=f"entry-{worker}",
                     lease_ms=LEASE_MS,
                     model="m",
                 )

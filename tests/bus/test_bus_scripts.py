@@ -72,9 +72,8 @@ async def running(bus: Bus, session: Session | None = None) -> tuple[str, str]:
 
 
 async def take(bus: Bus, request_id: str, worker: str, lease_ms: int = 60_000) -> Taken:
-    entry_id = f"{worker}-entry".encode()
     return await leases.take(
-        bus, request_id, worker, entry_id=entry_id, lease_ms=lease_ms, model="m"
+        bus, request_id, worker, entry=f"{worker}-entry", lease_ms=lease_ms, model="m"
     )
 
 

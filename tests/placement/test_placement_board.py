@@ -142,6 +142,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.now_s = 0.0
         self.number = 0
         self.waiting: set[int] = set()
+        self.jobs: dict[int, Job] = {}
         self.running: dict[int, tuple[Job, int]] = {}
         self.first: set[int] = set()
         self.live = set(range(WORKERS))
@@ -151,6 +152,7 @@ class AnyHistory(RuleBasedStateMachine):
         blocks = (7, 70 + tail, 700 + tail)[: tokens // 512]
         new = job(self.number, tokens=tokens, blocks=blocks, at_s=self.now_s)
         self.waiting.add(self.number)
+        self.jobs[self.number] = new
         self.number += 1
         worker = self.made.arrived(new, self.now_s)
         assert worker is None or worker in self.live
@@ -163,6 +165,18 @@ class AnyHistory(RuleBasedStateMachine):
             assert worker in self.live
             self.waiting.remove(int(taken.id))
             self.running[int(taken.id)] = (taken, worker)
+
+    @rule(worker=st.integers(0, WORKERS - 1), data=st.data())
+    def takes_by_itself(self, worker: int, data: st.DataObject) -> None:
+        """Live, a worker pulls what it likes, and news of it may come twice."""
+        free = self.made.fleet.free(worker) > 0
+        if worker in self.live and free and self.waiting:
+            number = data.draw(st.sampled_from(sorted(self.waiting)))
+            taken = self.jobs[number]
+            for _ in range(2):
+                self.made.started(taken, worker, self.now_s)
+            self.waiting.remove(number)
+            self.running[number] = (taken, worker)
 
     @rule(data=st.data())
     def gives_a_first_token(self, data: st.DataObject) -> None:

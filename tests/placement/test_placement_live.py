@@ -1,0 +1,173 @@
+"""Placement live: affinity, a bound worker that dies, drains or stops, and no loop at all."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from placement_rig import Cluster
+
+from appliance import keys
+from appliance.background.reaper import Reaper
+from appliance.bus.client import Bus
+from appliance.bus.dead_letters import DeadLetters
+from appliance.placement.choice import Placements
+from appliance.settings import Settings, Worker
+
+pytestmark = pytest.mark.integration
+
+TEXT = "Tell me what the handbook says about travel, 请告诉我手册中关于出差的规定, in detail. " * 6
+
+
+@pytest.fixture
+def cluster(bus: Bus, valkey_url: str, tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(bus, valkey_url, tmp_path)
+    yield made
+    made.stop()
+
+
+@contextlib.asynccontextmanager
+async def reaping(bus: Bus) -> AsyncIterator[Reaper]:
+    settings = Settings(worker=Worker(lost_after_s=3.0, lease_s=3.0))
+    reaper = Reaper(
+        bus,
+        settings,
+        DeadLetters(bus, kept=10, ttl_s=60),
+        pool=keys.MAIN,
+        on_silent=lambda name: None,
+        on_missing=lambda request_id: None,
+    )
+    task = asyncio.create_task(reaper.run())
+    try:
+        yield reaper
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def conversations(cluster: Cluster, count: int) -> dict[str, str]:
+    """The first turns of some sessions, and which worker answered each."""
+    hosts = {}
+    for number in range(count):
+        session = keys.new_session_id()
+        asked = await cluster.ask(f"{number} {TEXT}", session_id=session)
+        hosts[session] = await cluster.host(asked)
+        await cluster.ended(asked)
+    return hosts
+
+
+async def next_turn(cluster: Cluster, session: str, number: int, text: str) -> str:
+    return await cluster.ask(f"{number} {TEXT}", "An answer.", text, session_id=session)
+
+
+async def test_a_conversation_stays_with_its_worker_and_a_policy_changes_while_it_runs(
+    cluster: Cluster,
+) -> None:
+    await cluster.workers("wa", "wb")
+    await cluster.loop()
+    hosts = await conversations(cluster, 8)
+    assert set(hosts.values()) == {"wa", "wb"}
+    for number, (session, host) in enumerate(hosts.items()):
+        asked = await next_turn(cluster, session, number, "And then?")
+        assert await cluster.host(asked) == host
+        await cluster.ended(asked)
+        assert (await cluster.events(asked)).count("done") == 1
+    status = await cluster.status()
+    assert (status.policy, status.active, len(status.workers)) == ("hybrid", True, 2)
+
+    placements = Placements(cluster.bus, "hybrid")
+    await placements.choose("pull")
+
+    async def pulls() -> bool:
+        return (await cluster.status()).policy == "pull"
+
+    await cluster.until(pulls)
+    asked = await next_turn(cluster, next(iter(hosts)), 0, "And now?")
+    assert await cluster.host(asked) == ""
+    await cluster.ended(asked)
+
+
+async def test_what_waits_for_a_killed_worker_goes_to_the_other(cluster: Cluster) -> None:
+    await cluster.workers("wa", "wb")
+    await cluster.loop()
+    hosts = await conversations(cluster, 6)
+    session, host = next(iter(hosts.items()))
+    cluster.kill(host, signal.SIGSTOP)  # so that it reads nothing more
+    asked = [await next_turn(cluster, session, 0, f"And {n}?") for n in range(2)]
+    assert [await cluster.host(one) for one in asked] == [host, host]
+    assert await cluster.waiting_of(host) == asked
+    cluster.kill(host)
+    async with reaping(cluster.bus) as reaper:
+        cluster.kill("loop")  # the reaper alone has to see to it
+        reaper.lost(host, died=True)
+        await cluster.ended(*asked)
+    for one in asked:
+        assert (await cluster.events(one)).count("done") == 1
+    assert await cluster.waiting_of(host) == []
+
+
+async def test_the_loop_alone_moves_what_waits_for_a_worker_that_stopped_reporting(
+    cluster: Cluster,
+) -> None:
+    await cluster.workers("wa", "wb")
+    await cluster.loop()
+    hosts = await conversations(cluster, 4)
+    session, host = next(iter(hosts.items()))
+    cluster.kill(host, signal.SIGSTOP)
+    asked = await next_turn(cluster, session, 0, "And?")
+    assert await cluster.waiting_of(host) == [asked]
+    await cluster.ended(asked)
+    assert await cluster.host(asked) == ""
+    assert (await cluster.status()).given_back >= 1
+    cluster.kill(host, signal.SIGCONT)  # it comes back and finds that nothing is left to do
+
+
+async def test_a_worker_that_drains_gives_back_what_waits_and_ends_what_runs(
+    cluster: Cluster,
+) -> None:
+    await cluster.workers("wa", "wb")
+    await cluster.loop()
+    hosts = await conversations(cluster, 4)
+    session, host = next(iter(hosts.items()))
+    running = [
+        await next_turn(cluster, session, 0, f"#tokens=200 #slow=30 number {n}") for n in range(2)
+    ]
+    assert {await cluster.host(one) for one in running} == {host}
+
+    async def both_run() -> bool:
+        return [await cluster.state(one) for one in running] == ["running"] * 2
+
+    await cluster.until(both_run)
+    cluster.kill(host, signal.SIGTERM)
+    waiting = await cluster.ask("hello", session_id=session)
+    async with reaping(cluster.bus):
+        await cluster.ended(waiting, *running)
+    assert cluster.processes[host].wait(60) == 0
+
+
+async def test_without_a_loop_workers_pull_and_a_new_loop_takes_up_what_runs(
+    cluster: Cluster,
+) -> None:
+    await cluster.workers("wa", "wb")
+    await cluster.loop()
+    first = await cluster.ask(TEXT)
+    assert await cluster.host(first) in ("wa", "wb")
+    cluster.kill("loop")
+    cluster.settings = Settings().placement
+    asked = [await cluster.ask(f"{n} {TEXT} #tokens=400 #slow=120") for n in range(4)]
+    assert [await cluster.host(one) for one in asked] == [""] * 4
+    await cluster.loop()
+
+    async def knows_all() -> bool:
+        return sum(one.running for one in (await cluster.status()).workers) == 4
+
+    await cluster.until(knows_all)
+    await cluster.ended(first, *asked)
+
+    async def knows_of_none() -> bool:
+        workers = (await cluster.status()).workers
+        return not any(one.running or one.bound for one in workers)
+
+    await cluster.until(knows_of_none)

@@ -1,0 +1,193 @@
+"""Live placement by hand and under any history: affinity, workers that come and go, lost news."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.bus.placing import Told
+from appliance.placement.policies import make_policy
+from appliance.placement.pool import SIZE_AT_FIRST, PoolPlacement
+from appliance.placement.prefixes import BLOCKS_MOST, Held, prefix_of
+from appliance.schema import ChatMessage, WorkerStatus
+
+pytestmark = pytest.mark.unit
+
+LONG = "What is written in the handbook about travel? " * 12
+CHINESE = "手册中关于出差的规定是什么？" * 12
+
+
+def pool(policy: str = "hybrid") -> PoolPlacement:
+    assert policy in ("hybrid", "cost", "pull")
+    return PoolPlacement(make_policy(policy, random.Random(3)), stall_s=30.0)  # type: ignore[arg-type]
+
+
+def report(name: str, *, slots: int = 2, state: str = "ready", cache: int = 8192) -> WorkerStatus:
+    return WorkerStatus(
+        id=name,
+        engine="fake",
+        model="m",
+        embedding_model="",
+        device="cpu",
+        slots=slots,
+        busy=0,
+        context_tokens=4096,
+        tokens_per_s=0.0,
+        embedding_size=0,
+        pid=1,
+        cache_tokens=cache,
+        state=state,
+    )
+
+
+def messages(*texts: str, system: str = "Be helpful.") -> tuple[ChatMessage, ...]:
+    said = (
+        ChatMessage(role="assistant" if number % 2 else "user", content=text)
+        for number, text in enumerate(texts)
+    )
+    return (ChatMessage(role="system", content=system), *said)
+
+
+def wanted(request_id: str, *texts: str, uid: str = "u", session_id: str = "") -> Told:
+    prefix = prefix_of(messages(*texts), uid)
+    return Told(
+        kind="wanted",
+        request_id=request_id,
+        session_id=session_id,
+        input_tokens=prefix.tokens,
+        blocks=prefix.blocks,
+        history=prefix.history,
+    )
+
+
+def served(made: PoolPlacement, request_id: str, worker_id: str, now_s: float = 1.0) -> None:
+    made.taken(request_id, worker_id, 50.0, now_s)
+    made.first(request_id, now_s)
+    made.ended(request_id, now_s)
+
+
+@pytest.mark.parametrize("text", [LONG, CHINESE], ids=["en", "zh"])
+def test_the_next_turn_goes_to_the_worker_that_answered_the_last(text: str) -> None:
+    made = pool()
+    made.reported([report(f"w{n}") for n in range(4)], 0.0)
+    texts = [f"{n} {text}" for n in range(12)]
+    hosts = {}
+    for number, first in enumerate(texts):
+        hosts[number] = made.wanted(wanted(f"a{number}", first), 50.0, {}, 0.0)
+        served(made, f"a{number}", hosts[number])
+    assert len(set(hosts.values())) > 1
+    for number, first in enumerate(texts):
+        told = wanted(f"b{number}", first, "An answer.", "And then?")
+        assert made.wanted(told, 50.0, {}, 1.0) == hosts[number]
+        served(made, f"b{number}", hosts[number])
+    assert made.matched_tokens > 0.4 * made.prompt_tokens
+
+
+def test_what_one_person_wrote_draws_no_other_and_a_system_prompt_draws_all() -> None:
+    same = messages(LONG, system="s" * 960)
+    mine, yours = prefix_of(same, "me"), prefix_of(same, "you")
+    common = sum(a == b for a, b in zip(mine.blocks, yours.blocks, strict=True))
+    assert common == 10
+    assert prefix_of(messages(LONG), "me").blocks[0] != prefix_of(messages(LONG), "you").blocks[0]
+
+
+def test_a_prompt_has_a_bounded_number_of_blocks_and_its_history_ends_before_the_question() -> None:
+    prefix = prefix_of(messages(LONG, "An answer.", "What else?"), "u")
+    assert 0 < prefix.history == len(prefix.blocks)
+    assert prefix_of(messages(LONG), "u").history == 0
+    assert len(prefix_of(messages("x" * 1_000_000), "u").blocks) == BLOCKS_MOST
+
+
+def test_after_a_change_of_loops_a_session_is_found_by_its_workers_own_report() -> None:
+    for number in range(8):
+        made = pool()
+        made.reported([report("w0"), report("w1")], 0.0)
+        told = wanted("r", LONG, "An answer.", "And then?", session_id="s")
+        host = f"w{number % 2}"
+        assert made.wanted(told, 50.0, {"s": host}, 0.0) == host
+
+
+def test_a_worker_that_drains_or_is_gone_gets_nothing_and_gives_back_what_waits() -> None:
+    made = pool("cost")
+    assert made.reported([report("w0"), report("w1")], 0.0) == set()
+    placed = [made.wanted(wanted(f"r{n}", f"{n}"), 50.0, {}, 0.0) for n in range(4)]
+    assert set(placed) == {"w0", "w1"}
+    assert made.reported([report("w0", state="draining"), report("w1")], 1.0) == {"w0"}
+    assert {made.wanted(wanted(f"s{n}", f"{n}"), 50.0, {}, 1.0) for n in range(4)} == {"w1"}
+    assert made.reported([report("w2")], 2.0) == {"w0", "w1"}
+    assert made.wanted(wanted("t", "t"), 50.0, {}, 2.0) == "w2"
+
+
+def test_a_worker_that_says_nothing_is_given_nothing_new_until_it_speaks() -> None:
+    made = pool("cost")
+    made.reported([report("w0", slots=1), report("w1", slots=1)], 0.0)
+    first = made.wanted(wanted("a", "a"), 50.0, {}, 0.0)
+    other = "w1" if first == "w0" else "w0"
+    made.taken("a", first, 50.0, 0.0)
+    while made.wanted(wanted(f"x{len(made.known())}", "x"), 50.0, {}, 0.0) != first:
+        pass
+    assert first in made.stalled(100.0)
+    assert {made.wanted(wanted(f"y{n}", "y"), 50.0, {}, 100.0) for n in range(3)} <= {other, ""}
+    made.first("a", 101.0)
+    assert next(one for one in made.status() if one.id == first).takes_new
+
+
+def test_there_is_room_for_more_workers_than_at_first() -> None:
+    made = pool("cost")
+    names = [f"w{n}" for n in range(3 * SIZE_AT_FIRST)]
+    made.reported([report(name) for name in names], 0.0)
+    placed = {made.wanted(wanted(f"r{n}", f"{n}"), 50.0, {}, 0.0) for n in range(len(names))}
+    assert placed == set(names)
+
+
+def test_what_a_worker_holds_is_bounded_and_the_oldest_goes_first() -> None:
+    held = Held(most=4)
+    assert held.used((1, 2, 3)) == []
+    assert held.used((1, 4, 5)) == [3]
+    assert held.used((6,)) == [2]
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["wanted", "taken", "first", "ended", "workers", "stalled"]),
+            st.integers(0, 9),
+            st.integers(0, 4),
+        ),
+        max_size=60,
+    ),
+    st.sampled_from(["hybrid", "cost", "pull"]),
+)
+def test_any_news_in_any_order_leaves_loads_that_add_up(
+    steps: list[tuple[str, int, int]], policy: str
+) -> None:
+    """News is lost, doubled and late; nothing of it may break the books or bind to the dead."""
+    made, now_s, alive = pool(policy), 0.0, {"w0", "w1"}
+    made.reported([report(name) for name in sorted(alive)], now_s)
+    for kind, number, worker in steps:
+        now_s += 10.0
+        name = f"r{number}"
+        if kind == "wanted":
+            assert made.wanted(wanted(name, LONG), 50.0, {}, now_s) in alive | {""}
+        elif kind == "taken":
+            made.taken(name, f"w{worker}", 50.0, now_s)
+        elif kind == "first":
+            made.first(name, now_s)
+        elif kind == "ended":
+            made.ended(name, now_s)
+        elif kind == "stalled":
+            assert made.stalled(now_s) <= alive
+        else:
+            alive ^= {f"w{worker}"}
+            made.reported([report(one) for one in sorted(alive)], now_s)
+        fleet = made.board.fleet
+        assert (fleet.running >= 0).all()
+        assert (fleet.bound >= 0).all()
+        assert (fleet.backlog_s >= -1e-9).all()
+        assert {str(one) for one in made.board.known()} == set(made.known())
+    for name in made.known():
+        made.ended(name, now_s)
+    assert not made.board.fleet.running.any()
+    assert not made.board.fleet.bound.any()
