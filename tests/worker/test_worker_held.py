@@ -23,7 +23,7 @@ def job(name: str, *, deaths: int = 0, new_pieces: int = 0, since_step: int = 0)
     )
     return Job(
         work,
-        b"1-0",
+        "1-0",
         deaths=deaths,
         emitted=20 + new_pieces,
         resumed=20,
