@@ -296,6 +296,17 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shortest_first: Annotated[
         bool, Meta(description="Of one user's own requests the shortest predicted one goes first.")
     ] = False
+    kept_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=0.5,
+            description="This share of all slots, at least one of two, is kept from whoever holds "
+            "many of them while others are about, so that a newcomer begins at once. More of it "
+            "also leaves people fewer neighbours in a step, which makes their answers faster and "
+            "a crowd's slower; 0 keeps none.",
+        ),
+    ] = 0.03
     embed_timeout_s: Annotated[
         Positive,
         Meta(description="Admission waits this long for the embedding that tells lengths apart."),

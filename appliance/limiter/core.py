@@ -56,7 +56,10 @@ class Rules:
 
 @dataclass(slots=True)
 class Running:
-    """A request that holds a slot. `ask` is None for one that another limiter let in."""
+    """A request that holds a slot. `ask` is None for one that another limiter let in.
+
+    `beside` counts those that ran as it began, itself included.
+    """
 
     uid: str
     ask: Ask | None
@@ -66,6 +69,7 @@ class Running:
     since_s: float
     lease_until_s: float
     output_tokens: float = 0.0
+    beside: int = 1
 
 
 class Expected(NamedTuple):
@@ -265,18 +269,24 @@ class Limiter:
     def _expected(self, now_s: float) -> list[Expected]:
         """The line in order, with the time until each gets a slot."""
         line = list(self._line.order(now_s))
-        holds = [self.pace.hold_s(ticket.ask) for ticket in line]
-        times = starts_s(self.capacity, self._remaining_s(now_s), holds)
+        pace = self.pace.at(self.capacity)  # while somebody waits, the slots are taken
+        holds = [pace.hold_s(ticket.ask) for ticket in line]
+        times = starts_s(self._usable(), self._remaining_s(now_s), holds)
         if not times:
             return [Expected(ticket, None) for ticket in line]
-        return [
-            Expected(ticket, time_s * self.pace.promise(ticket.ask.uid))
-            for ticket, time_s in zip(line, times, strict=True)
-        ]
+        return [Expected(ticket, time_s) for ticket, time_s in zip(line, times, strict=True)]
+
+    def _usable(self) -> int:
+        """Slots that the line will fill: one user alone leaves the kept ones to those about."""
+        kept = math.ceil(self.rules.kept_share * self.capacity)
+        if self._line.users() > 1 or len(self._about) < 2 or self.capacity < 2 * kept:
+            return self.capacity
+        return self.capacity - kept
 
     def _remaining_s(self, now_s: float) -> list[float]:
+        pace = self.pace.at(self.capacity)
         return [
-            self.pace.remaining_s(held.ask, held.output_tokens, now_s - held.since_s)
+            pace.remaining_s(held.ask, held.output_tokens, now_s - held.since_s)
             if held.ask
             else 0.0
             for held in self._running.values()
@@ -284,6 +294,7 @@ class Limiter:
 
     def _occupy(self, request_id: str, running: Running) -> None:
         self._running[request_id] = running
+        running.beside = len(self._running)
         self._held[running.uid] = self._held.get(running.uid, 0) + 1
 
     def _release(self, request_id: str, usage: Usage | None, now_s: float) -> None:
@@ -302,7 +313,9 @@ class Limiter:
             self._ledgers.refund(held.hold)
         else:
             self._ledgers.settle(held.hold, usage, now_s)
-            self.pace.learn(usage.input_tokens, usage.output_tokens, now_s - held.since_s)
+            if held.ask is not None:
+                beside = (held.beside + len(self._running) + 1) / 2
+                self.pace.learn(held.ask, usage, now_s - held.since_s, beside)
 
     def _settle(self, now_s: float, *, news: bool = True) -> list[Action]:
         actions = self._expire(now_s) + self._fill(now_s)
@@ -331,8 +344,6 @@ class Limiter:
     def _run(self, ticket: Ticket, now_s: float) -> Action:
         ask, waited_s = ticket.ask, now_s - ticket.arrived_s
         self._line.serve(ask.request_id, now_s)
-        if ticket.promised_s is not None:
-            self.pace.kept(ask.uid, ticket.promised_s, waited_s)
         lease_s = now_s + self.rules.lease_s
         running = Running(ask.uid, ask, ticket.hold, ticket.cost, ticket.weight, now_s, lease_s)
         self._occupy(ask.request_id, running)

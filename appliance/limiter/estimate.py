@@ -2,28 +2,28 @@
 
 A request's output length is taken as log-normal through its predicted median and 80 % quantile,
 so a request that already runs longer than expected is expected to go on for a while, rather than
-to end at once. Seconds per token are learned from finished requests. The expected wait is found
-by giving slots to the waiting line in its order, each slot at the time it is expected to fall
-free, and is corrected by how true earlier promises were.
+to end at once. Seconds per token, which grow with the requests side by side, are learned from
+those that finished. The expected wait is found by giving slots to the waiting line in its order,
+each slot at the time it is expected to fall free; the line then honours what was told (`line`).
 """
 
 import heapq
 import math
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from appliance.limiter.verdict import Ask, Forecast
+from appliance.limiter.verdict import Ask, Forecast, Usage
 
-LEARNING = 0.1
+BELIEF = 3.0  # observations that what is assumed at the start counts for
+PACE_FADE = 0.97  # what an observation weighs after each later one
+LENGTH_FADE = 0.98
+PACE_MOST = 50.0
+RATIO_MOST = 4.0
+SPREAD_LEAST = 0.2
 SLOTS_SAMPLED = 256
 Z80 = 0.8416  # the 80 % quantile of the standard normal distribution
 LEAST_SPREAD = 0.05
-PROMISE_MOST = 3.0
-USERS_REMEMBERED = 4096
-PROMISE_LEAST_S = 2.0  # shorter promises say little about the estimate
-
 
 DRAWS = 4
 SCATTER = 0.8  # standard deviation of ln(remaining time / expected remaining time)
@@ -66,11 +66,23 @@ def _upper_tail(z: float) -> float:
 
 @dataclass
 class Pace:
-    """Seconds per token while holding a slot, and how true promises were."""
+    """Seconds per token while holding a slot, beside how many others it is held.
+
+    `at` gives the pace beside so many; what is asked of it is then true there. Two things are
+    learned from requests that ended: how their time grows with those that ran beside them, and by
+    how much what was predicted of their lengths is wrong in the mean.
+    """
 
     input_s: float
     output_s: float
-    _promises: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    _beside: "_Beside" = field(default_factory=lambda: _Beside())
+    _said: float = BELIEF
+    _took: float = BELIEF
+
+    def at(self, running: float) -> "Pace":
+        """The pace while so many run, this one included."""
+        factor = self._beside.factor(running) * self._took / self._said
+        return Pace(self.input_s * factor, self.output_s * factor)
 
     def hold_s(self, ask: Ask) -> float:
         """Expected seconds from admission to the end."""
@@ -86,29 +98,49 @@ class Pace:
         left_s = max(0.0, input_s - held_s) if done_tokens <= 0 else 0.0
         return left_s + self.output_s * mean_output(ask.output, max(0.0, done))
 
-    def learn(self, input_tokens: int, output_tokens: int, held_s: float) -> None:
-        """A request ended. Both rates move by what it took against what they said."""
-        said_s = self.input_s * input_tokens + self.output_s * output_tokens
-        if said_s <= 0 or held_s <= 0:
+    def learn(self, ask: Ask, usage: Usage, held_s: float, running: float) -> None:
+        """A request ended, which had `running` in all beside itself in the mean."""
+        used_s = self.input_s * usage.input_tokens + self.output_s * usage.output_tokens
+        if used_s <= 0 or held_s <= 0:
             return
-        ratio = min(4.0, max(0.25, held_s / said_s))
-        self.input_s *= ratio**LEARNING
-        self.output_s *= ratio**LEARNING
+        self._beside.learn(running, _bounded(held_s / used_s))
+        factor = self._beside.factor(running)
+        said_s = Pace(self.input_s * factor, self.output_s * factor).hold_s(ask)
+        self._said = LENGTH_FADE * self._said + 1.0
+        self._took = LENGTH_FADE * self._took + min(RATIO_MOST, held_s / max(1e-9, said_s))
 
-    def promise(self, uid: str) -> float:
-        """How much longer than estimated this user waits: others may come and be served first."""
-        return self._promises.get(uid, 1.0)
 
-    def kept(self, uid: str, promised_s: float, waited_s: float) -> None:
-        """A waiting request was let in: how the first promise compares with the truth."""
-        if promised_s < PROMISE_LEAST_S:
-            return
-        ratio = min(PROMISE_MOST, max(1 / PROMISE_MOST, waited_s / promised_s))
-        learned = self.promise(uid) * ratio**LEARNING
-        self._promises[uid] = min(PROMISE_MOST, max(1 / PROMISE_MOST, learned))
-        self._promises.move_to_end(uid)
-        if len(self._promises) > USERS_REMEMBERED:
-            self._promises.popitem(last=False)
+@dataclass
+class _Beside:
+    """A line through times by concurrency: least squares with weights that fade.
+
+    It begins with `BELIEF` made-up observations, so that it does not follow the first one alone.
+    """
+
+    _weight: float = BELIEF
+    _x: float = BELIEF
+    _y: float = BELIEF
+    _xx: float = 2 * BELIEF
+    _xy: float = BELIEF
+
+    def learn(self, running: float, ratio: float) -> None:
+        self._weight = PACE_FADE * self._weight + 1.0
+        self._x = PACE_FADE * self._x + running
+        self._y = PACE_FADE * self._y + ratio
+        self._xx = PACE_FADE * self._xx + running * running
+        self._xy = PACE_FADE * self._xy + running * ratio
+
+    def factor(self, running: float) -> float:
+        """Between no slower beside others, and so much slower that nothing is won by them."""
+        mean_x, mean_y = self._x / self._weight, self._y / self._weight
+        spread = self._xx / self._weight - mean_x * mean_x
+        slope = (self._xy / self._weight - mean_x * mean_y) / (spread + SPREAD_LEAST)
+        slope = min(mean_y / max(1.0, mean_x), max(0.0, slope))
+        return mean_y + slope * (running - mean_x)
+
+
+def _bounded(ratio: float) -> float:
+    return min(PACE_MOST, max(1 / PACE_MOST, ratio))
 
 
 def starts_s(capacity: int, remaining_s: Iterable[float], line_s: Iterable[float]) -> list[float]:

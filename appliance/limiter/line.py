@@ -4,6 +4,10 @@ The highest class goes first; a request that has waited rises by one class per `
 background task is served in the end, whatever people do. Within a class the user with the lowest
 counter is next (`fairness`), and of one user's requests the oldest, or the shortest predicted
 one unless the oldest has waited for `patience_s`.
+
+A promise is kept: whoever was told a time goes before the others of his class when it is due, for
+those who came later and were served less would make it untrue. Only a user's first few waiting
+requests are so protected (`PROMISED_DEPTH`), which is why a flooder's are not.
 """
 
 import heapq
@@ -14,13 +18,17 @@ from typing import NamedTuple
 
 from appliance.limiter.estimate import mean_output
 from appliance.limiter.fairness import FairShare, cost
+from appliance.limiter.honesty import WITHIN_S, WITHIN_SHARE
 from appliance.limiter.tiers import Hold
 from appliance.limiter.verdict import Ask
+
+PROMISED_DEPTH = 6
 
 
 @dataclass(slots=True)
 class Ticket:
-    """A request that waits. `cost` is its predicted weighted tokens."""
+    """A request that waits. `cost` is its predicted weighted tokens; `depth` counts its user's
+    requests that waited when it came, itself included."""
 
     ask: Ask
     hold: Hold
@@ -28,6 +36,7 @@ class Ticket:
     arrived_s: float
     number: int
     cost: float = 0.0
+    depth: int = 1
     promised_s: float | None = None
     told_place: int = 0
     told_s: float = float("-inf")
@@ -38,9 +47,10 @@ class Ticket:
 
 
 class _Turn(NamedTuple):
-    """What decides who is next; the smallest is."""
+    """What decides who is next; the smallest is. What is not free is due by a promise."""
 
     rank: int
+    is_free: bool
     level: float
     number: int
 
@@ -77,7 +87,7 @@ class Line:
         uid = ticket.ask.uid
         if uid not in self._waiting:
             self.fair.entered(uid, self._waiting)
-        self._waiting[uid] = self._waiting.get(uid, 0) + 1
+        ticket.depth = self._waiting[uid] = self._waiting.get(uid, 0) + 1
         key = (uid, ticket.ask.rank)
         self._queues.setdefault(key, deque()).append(ticket)
         self._tickets[ticket.ask.request_id] = ticket
@@ -101,7 +111,7 @@ class Line:
         least: _Turn | None = None
         for (uid, _), queue in self._queues.items():
             ticket = self._first(queue, now_s)
-            turn = _Turn(self._rank(queue[0], now_s), self.fair.level(uid), queue[0].number)
+            turn = self._turn(queue[0], self.fair.level(uid), now_s)
             if (least is None or turn < least) and allowed(ticket):
                 best, least = ticket, turn
         return best
@@ -118,7 +128,7 @@ class Line:
 
         def turn(key: tuple[str, int]) -> _Turn:
             head = queues[key][heads[key]]
-            return _Turn(self._rank(head, now_s), levels[key[0]], head.number)
+            return self._turn(head, levels[key[0]], now_s)
 
         heap = [(turn(key), key) for key in queues]
         heapq.heapify(heap)
@@ -148,6 +158,12 @@ class Line:
         )
 
     # Below: helpers.
+
+    def _turn(self, head: Ticket, level: float, now_s: float) -> _Turn:
+        """What is due comes before all that is not, in the order in which it fell due."""
+        due_s = _due_s(head)
+        key = due_s if due_s <= now_s else level
+        return _Turn(self._rank(head, now_s), due_s > now_s, key, head.number)
 
     def _rank(self, ticket: Ticket, now_s: float) -> int:
         waited_s = max(0.0, now_s - ticket.arrived_s)
@@ -183,3 +199,11 @@ class Line:
         if not self._waiting[uid]:
             del self._waiting[uid]
         return ticket
+
+
+def _due_s(ticket: Ticket) -> float:
+    """When a promise must be kept: before its tolerance is used up, for a slot must fall free."""
+    if ticket.promised_s is None or ticket.depth > PROMISED_DEPTH:
+        return float("inf")
+    early_s = max(WITHIN_S, WITHIN_SHARE * ticket.promised_s) / 2
+    return ticket.arrived_s + ticket.promised_s - early_s

@@ -19,6 +19,7 @@ def rules_of(settings: Settings) -> Rules:
         half_life_s=limits.half_life_s,
         age_s=limits.age_s,
         shortest_first=limits.shortest_first,
+        kept_share=limits.kept_share,
         news_interval_s=limits.news_interval_s,
         no_worker_after_s=limits.no_worker_after_s,
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.limiter.estimate import SLOTS_SAMPLED, Pace, mean_output, starts_s
-from appliance.limiter.verdict import Forecast
+from appliance.limiter.verdict import Ask, Forecast, Usage
 
 pytestmark = pytest.mark.unit
 
@@ -63,12 +63,29 @@ def test_a_sample_of_very_many_slots_gives_the_throughput_of_all() -> None:
     assert times[-1] == pytest.approx(30.0, rel=0.25)
 
 
-def test_pace_follows_what_requests_really_take_and_a_users_waits_his_own_promises() -> None:
+def ask(output: float, *, most: int = 10_000) -> Ask:
+    return Ask("r", "u", "t", "person", 100, 0, Forecast(output, output * 1.01, most), 1e9)
+
+
+def test_pace_is_what_requests_really_take_beside_as_many_others() -> None:
+    pace, draw = Pace(0.01, 0.1), random.Random(1)
+    for _ in range(300):
+        running = draw.randint(1, 8)
+        pace.learn(ask(100), Usage(100, 0, 100), 11.0 * (0.5 + 0.25 * running), running)
+    for running in (1, 4, 8):
+        expected_s = 11.0 * (0.5 + 0.25 * running)
+        assert pace.at(running).hold_s(ask(100)) == pytest.approx(expected_s, rel=0.1)
+
+
+def test_pace_is_never_less_beside_others_than_alone_nor_all_of_it_theirs() -> None:
     pace = Pace(0.01, 0.1)
-    for _ in range(100):
-        pace.learn(100, 100, 22.0)
-    assert pace.output_s == pytest.approx(0.2, rel=0.05)
-    for _ in range(100):
-        pace.kept("late", 10.0 * pace.promise("late"), 20.0)
-    assert pace.promise("late") == pytest.approx(2.0, rel=0.1)
-    assert pace.promise("other") == 1.0
+    for running in (8, 1) * 50:  # nonsense: the more there are the faster it goes
+        pace.learn(ask(100), Usage(100, 0, 100), 11.0 / running, running)
+    assert pace.at(8).hold_s(ask(100)) >= pace.at(1).hold_s(ask(100)) > 0
+
+
+def test_predictions_that_are_too_long_in_the_mean_are_corrected() -> None:
+    pace = Pace(0.01, 0.1)
+    for _ in range(300):
+        pace.learn(ask(200), Usage(100, 0, 100), 11.0, 4.0)
+    assert pace.at(4).hold_s(ask(200)) == pytest.approx(11.0, rel=0.1)
