@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance import __version__
+from appliance.cli.archives import add_archives
 from appliance.cli.simulate import add_simulate
 from appliance.errors import EXIT_INTERNAL, EXIT_OK, SluiceError
 from appliance.runtime.options import Options
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serving(doctor)
     doctor.set_defaults(run=_doctor)
 
+    add_archives(commands)
     devices = commands.add_parser("devices", help="list what computes here, as JSON")
     devices.set_defaults(run=_devices)
 

@@ -33,6 +33,7 @@ from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
 from appliance.background.deliveries import Deliveries
 from appliance.background.reaper import Reaper
+from appliance.backup.upgrade import settle_layout
 from appliance.bus import leadership
 from appliance.bus.client import AWAY, Bus, check_layout, connect
 from appliance.bus.dead_letters import DeadLetters
@@ -95,6 +96,7 @@ def serve(options: Options, on_ready: Callable[[str], None]) -> int:
     lock = DataLock.take(data)
     try:
         logs.set_up(data, settings.log)
+        settle_layout(data)
         with bind(settings.server) as bound:
             appliance = Appliance(settings, options, family(settings, data), bound)
             return asyncio.run(appliance.run(lock, admin_key(data), on_ready))
