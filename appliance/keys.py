@@ -2,11 +2,12 @@
 
 | key                    | type              | holds                                               |
 |------------------------|-------------------|-----------------------------------------------------|
-| `user:{uid}`           | hash              | `version`, `tags`, and one field `a:NAME` per attribute |
+| `user:{uid}`           | hash              | `version`, fields `a:NAME` per attribute, `t:NAME` per tag with its source, `x:NAME` per tag taken off |
 | `sessions:{uid}`       | zset              | session ids by last activity (ms)                   |
-| `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`   |
+| `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`, `frozen` (what its prompts begin with) |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
+| `fragments`            | hash              | prompt fragments by name                            |
 | `inbox:{UID}`          | stream with TTL   | messages to a person, and what was read of them: `event data id key digest expires` |
 | `inbox-read:{UID}`     | set with TTL      | ids of the messages in it that were read            |
 | `inbox-later:{UID}`    | hash              | messages that wait for their time by id, and `k:KEY` by idempotency key |
@@ -82,6 +83,7 @@ THREADS = "threads"
 LENGTHS = "lengths"
 FAQ = "faq"
 SCHEDULED = "scheduled"
+FRAGMENTS = "fragments"
 AWAITED = "awaited"
 FAQ_UNINDEXED = "faq:unindexed"
 FAQ_DELETED = "faq-deleted"

@@ -18,7 +18,7 @@ from msgspec import Meta
 from appliance.errors import Invalid
 from appliance.schema import Adapter, SamplingDefaults
 from appliance.settings_curation import Curation
-from appliance.settings_people import Inbox
+from appliance.settings_people import Inbox, People
 
 APP_NAME = "sluice"
 FILE_NAME = "settings.toml"
@@ -517,6 +517,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faq: Faq = Faq()
     inbox: Inbox = Inbox()
     curation: Curation = Curation()
+    people: People = People()
     store: Store = Store()
     external: External = External()
     supervision: Supervision = Supervision()

@@ -32,6 +32,7 @@ from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, generation_of
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
+from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt, stateless_prompt
 from appliance.access.warmth import Warmth
 from appliance.bus import scripts, work
@@ -94,6 +95,7 @@ class Flow:
         gates: Gates,
         presence: Presence,
         placing: Placing,
+        profiles: Profiles,
         settings: Settings,
     ) -> None:
         self._bus = bus
@@ -105,6 +107,7 @@ class Flow:
         self._gates = gates
         self._presence = presence
         self._placing = placing
+        self._profiles = profiles
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
@@ -211,7 +214,7 @@ class Flow:
         if not await self._admitted(request):  # 3
             return
         admitted_at_ms = now_ms()
-        person = await self._people.users.find(request.uid)  # 4
+        system = await self._profiles.system(request.uid, request.session_id)  # 4
         history = (
             await self._people.turns.latest(request.session_id, HISTORY_TURNS)
             if request.session_id
@@ -219,11 +222,9 @@ class Flow:
         )
         found = await self._retrieve(request, question)  # 5
         today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
-        system = self._settings.prompt.system
         if request.session_id:
             prompt = session_prompt(
                 system,
-                person,
                 [turn for turn in history if turn.id != request.id],
                 request.text,
                 found.matches,
@@ -231,7 +232,7 @@ class Flow:
                 history_chars=self._settings.sessions.history_chars,
             )
         else:
-            prompt = stateless_prompt(system, person, request.messages, found.matches, today=today)
+            prompt = stateless_prompt(system, request.messages, found.matches, today=today)
         sent = Sent(text=prompt.sent, matches=found.matches)
         finished = Work(
             request_id=request.id,

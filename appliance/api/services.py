@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.access.flow import Flow, People
+from appliance.access.fragments import Fragments
 from appliance.access.presence import Presence
+from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
 from appliance.access.warmth import Warmth
 from appliance.bus.dead_letters import DeadLetters
@@ -38,6 +40,8 @@ class Services:
     warmth: Warmth
     people: People
     inbox: Inbox
+    profiles: Profiles
+    fragments: Fragments
     presence: Presence
     knowledge: Knowledge
     embedder: Embedder

@@ -62,6 +62,13 @@ async def delete_session(services: Services, session_id: IdPath) -> None:
     await services.flow.delete_session(session)
 
 
+@post("/{session_id:str}/refresh", status_code=202)
+async def refresh_session(services: Services, session_id: IdPath) -> None:
+    """The next question begins with the profile and the fragments as they are then."""
+    session = await services.people.sessions.read(session_id)
+    await services.profiles.thaw(session.id)
+
+
 @post("/{session_id:str}/warm", status_code=202)
 async def warm_session(services: Services, session_id: IdPath) -> None:
     """Makes ready for the next question in the background, so that its answer begins sooner."""
@@ -122,6 +129,7 @@ router = Router(
         read_session,
         change_session,
         delete_session,
+        refresh_session,
         warm_session,
         list_turns,
         post_message,

@@ -24,9 +24,11 @@ from functools import partial
 from appliance import __version__, keys
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
+from appliance.access.fragments import Fragments
 from appliance.access.generations import Gates, buckets_of
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
+from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
 from appliance.access.warmth import Warmth
 from appliance.api.app import build
@@ -223,11 +225,15 @@ class Appliance:
         index = Index(entries, vectors, centred)
         retrieval = Retrieval(entries, index, centred, settings.faq)
         people = People(
-            Users(bus), Sessions(bus, sessions_kept=settings.sessions.sessions_kept), Turns(bus)
+            Users(bus, settings.people),
+            Sessions(bus, sessions_kept=settings.sessions.sessions_kept),
+            Turns(bus),
         )
+        fragments = Fragments(bus, settings.people)
+        profiles = Profiles(bus, people.users, people.turns, fragments, settings)
         warmth = Warmth(
             bus,
-            people.users,
+            profiles,
             people.turns,
             settings=settings,
             erase=partial(erase, self._children.snapshots),
@@ -247,6 +253,7 @@ class Appliance:
             gates=Gates(bus, waiters, tiers_of(settings)),
             presence=presence,
             placing=Placing(bus, settings.placement),
+            profiles=profiles,
             settings=settings,
         )
         reapers = self._reapers = Reapers(
@@ -281,6 +288,8 @@ class Appliance:
             warmth=warmth,
             people=people,
             inbox=inbox,
+            profiles=profiles,
+            fragments=fragments,
             presence=presence,
             knowledge=Knowledge(
                 entries=entries,

@@ -1,0 +1,82 @@
+"""The records of what is known of people and of how the model is told. See `schema`."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from appliance.schema import MAX_TAGS, Body, ChatMessage, Record, Tag, TagDetail
+
+MAX_FRAGMENT_CHARS = 4_000
+
+FragmentText = Annotated[str, Meta(min_length=1, max_length=MAX_FRAGMENT_CHARS)]
+FragmentTags = Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)]
+Place = Annotated[int, Meta(ge=-10_000, le=10_000)]
+
+
+class Fragment(Record, frozen=True, kw_only=True):
+    """The operator's words for people who have all of `tags` and none of `without`.
+
+    They stand behind the system prompt, ordered by `place`, then by name.
+    """
+
+    name: str
+    text: str
+    tags: tuple[str, ...]
+    without: tuple[str, ...]
+    place: int
+    version: int
+    updated_at_ms: int
+
+
+class FragmentPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    text: FragmentText
+    tags: FragmentTags = ()
+    without: FragmentTags = ()
+    place: Place = 0
+
+
+class TagPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a tag is put on."""
+
+    note: Annotated[str, Meta(max_length=300)] = ""
+
+
+class Profile(Record, frozen=True, kw_only=True):
+    """What prompts begin with for a person, and what it was made of."""
+
+    system: ChatMessage
+    user_version: int
+    fragments: tuple[str, ...]
+    made_at_ms: int
+
+
+class PromptPreview(Record, frozen=True, kw_only=True):
+    """What a new session of this person would begin with, now."""
+
+    uid: str
+    system: str
+    public_chars: int
+    fragments: tuple[Fragment, ...]
+    tags: tuple[TagDetail, ...]
+    attributes: dict[str, str]
+    untold: tuple[str, ...]
+
+
+class PromptMessage(Record, frozen=True, kw_only=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class PromptAudit(Record, frozen=True, kw_only=True):
+    """What the model was sent for a question, as far as it is kept.
+
+    `exact` is false where turns were trimmed since or the question never reached the model.
+    """
+
+    request_id: str
+    session_id: str
+    messages: tuple[PromptMessage, ...]
+    fragments: tuple[str, ...]
+    user_version: int
+    cut_turns: int
+    exact: bool
