@@ -7,6 +7,9 @@
 | `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`, `frozen` (what its prompts begin with) |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
+| `asked:{UID}`          | zset with TTL     | requests of a person outside sessions, by time (ms)  |
+| `api-keys`             | hash              | keys of people and services by id, without the secret |
+| `api-key-hashes`       | hash              | their ids by the SHA-256 of the secret               |
 | `fragments`            | hash              | prompt fragments by name                            |
 | `inbox:{UID}`          | stream with TTL   | messages to a person, and what was read of them: `event data id key digest expires` |
 | `inbox-read:{UID}`     | set with TTL      | ids of the messages in it that were read            |
@@ -84,6 +87,8 @@ LENGTHS = "lengths"
 FAQ = "faq"
 SCHEDULED = "scheduled"
 FRAGMENTS = "fragments"
+API_KEYS = "api-keys"
+API_KEY_HASHES = "api-key-hashes"
 AWAITED = "awaited"
 FAQ_UNINDEXED = "faq:unindexed"
 FAQ_DELETED = "faq-deleted"
@@ -97,6 +102,10 @@ def new_session_id() -> str:
 
 def new_message_id() -> str:
     return f"m{secrets.token_hex(8)}"
+
+
+def new_api_key_id() -> str:
+    return f"k{secrets.token_hex(6)}"
 
 
 def new_request_id(session_id: str = "") -> str:
@@ -134,6 +143,10 @@ def turns(tag_or_session_id: str) -> str:
 
 def turn(tag_or_session_id: str) -> str:
     return f"turn:{{{tag_or_session_id}}}"
+
+
+def asked(uid: str) -> str:
+    return f"asked:{{{uid}}}"
 
 
 def inbox(uid: str) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from appliance.schema import MAX_TAGS, Body, ChatMessage, Record, Tag, TagDetail
+from appliance.schema import MAX_TAGS, Body, ChatMessage, Record, Tag, TagDetail, Uid
 
 MAX_FRAGMENT_CHARS = 4_000
 
@@ -80,3 +80,42 @@ class PromptAudit(Record, frozen=True, kw_only=True):
     user_version: int
     cut_turns: int
     exact: bool
+
+
+Role = Literal["admin", "service", "person"]
+
+
+class ApiKeyPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key for somebody else. `name` is told to people whom a service writes to; `uid` is whose a
+    person's key is."""
+
+    role: Role
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    uid: Uid | None = None
+
+
+class ApiKey(Record, frozen=True, kw_only=True):
+    """A key without its secret."""
+
+    id: str
+    role: Role
+    name: str
+    uid: str
+    created_at_ms: int
+
+
+class NewApiKey(ApiKey, frozen=True, kw_only=True):
+    """A key with its secret, which is shown this once and kept as a hash only."""
+
+    key: str
+
+
+class Erased(Record, frozen=True, kw_only=True):
+    """What was removed of a person. Backups and what others copied are out of reach."""
+
+    uid: str
+    sessions: int
+    requests: int
+    messages: int
+    keys: int
+    dead_letters: int

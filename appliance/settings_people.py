@@ -57,6 +57,27 @@ class People(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "`tag`, `attribute` and maybe `values`, one of which it must have.",
         ),
     ] = ()
+    tagging: Annotated[
+        bool,
+        Meta(
+            description="Whether the model reads past questions, when it has time, and puts on "
+            "tags of the vocabulary that clearly fit. Anybody may take them off for good."
+        ),
+    ] = False
+    tagging_after: Annotated[
+        int, Meta(ge=1, description="It looks again after so many answers to one person.")
+    ] = 5
+    vocabulary: Annotated[
+        tuple[TagWord, ...],
+        Meta(
+            max_length=64,
+            description="The only tags it may put on, each a table [[people.vocabulary]] with "
+            "`tag` and `meaning`. Tiers are never among them.",
+        ),
+    ] = ()
+    keys_bound: Annotated[
+        int, Meta(ge=1, description="Most API keys of people and services (/api/keys).")
+    ] = 10_000
     fragments_bound: Annotated[
         int, Meta(ge=1, le=10_000, description="Most prompt fragments (/api/fragments).")
     ] = 200

@@ -22,7 +22,7 @@ import contextlib
 import datetime
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -112,6 +112,7 @@ class Flow:
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
         self._accepting = True
+        self._ended: Callable[[Request, StreamEvent | None], None] = lambda request, last: None
         self._walking: set[str] = set()  # requests in steps 2 to 6
         self._seen_through: set[str] = set()
 
@@ -121,6 +122,10 @@ class Flow:
             self._tasks = tasks
             await self._recover()
             await asyncio.Event().wait()
+
+    def on_ended(self, listen: Callable[[Request, StreamEvent | None], None]) -> None:
+        """Who is told of each request of this process once it has ended, with its last event."""
+        self._ended = listen
 
     def stop_accepting(self) -> None:
         """From now on new requests are refused; those accepted go on."""
@@ -164,8 +169,8 @@ class Flow:
             raise
         if stored < 0:
             raise NotFound(f"no session {request.session_id}", hint="create a new one")
+        await self._presence.expect(request)
         if session:
-            await self._presence.expect(request)
             await self._people.sessions.touch(session, request.created_at_ms)
         self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
 
@@ -444,6 +449,7 @@ class Flow:
                 async for event in events:
                     last = event
         self._forecasts.ended(request.id, last)
+        self._ended(request, last)
 
     async def _fail(self, request: Request, error: Exception) -> None:
         known = error if isinstance(error, SluiceError) else None

@@ -7,11 +7,13 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from appliance import __version__
 from appliance.api import (
+    conversations,
     dead_letters,
     faq,
     faq_import,
     fragments,
     inbox,
+    keys,
     models,
     openai,
     placement,
@@ -37,6 +39,8 @@ def build(services: Services) -> Gate:
             users.router,
             inbox.router,
             fragments.router,
+            keys.router,
+            conversations.router,
             faq.router,
             faq_import.router,
             models.router,
@@ -59,4 +63,10 @@ def build(services: Services) -> Gate:
         debug=False,
         logging_config=None,
     )
-    return Gate(application, settings=services.settings, admin_key=services.admin_key)
+    return Gate(
+        application,
+        settings=services.settings,
+        admin_key=services.admin_key,
+        api_keys=services.api_keys,
+        owners=services.owners,
+    )

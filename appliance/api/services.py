@@ -3,8 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from appliance.access.afterwards import Afterwards
+from appliance.access.erasure import Erasure
 from appliance.access.flow import Flow, People
 from appliance.access.fragments import Fragments
+from appliance.access.owners import Owners
 from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
@@ -17,7 +20,9 @@ from appliance.knowledge.history import History
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
+from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
+from appliance.people.search import Search
 from appliance.placement.choice import Placements
 from appliance.schema import Status
 from appliance.settings import Settings
@@ -41,6 +46,11 @@ class Services:
     people: People
     inbox: Inbox
     profiles: Profiles
+    api_keys: ApiKeys
+    owners: Owners
+    erasure: Erasure
+    afterwards: Afterwards
+    search: Search
     fragments: Fragments
     presence: Presence
     knowledge: Knowledge

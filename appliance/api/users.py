@@ -4,13 +4,15 @@ from typing import Annotated
 
 from litestar import Router, delete, get, patch, put
 from litestar.params import Parameter
+from litestar.response import Stream
 
 from appliance.api.callers import Caller
 from appliance.api.lists import UidPath
 from appliance.api.services import Services
-from appliance.people.tags import Source
+from appliance.errors import Forbidden
+from appliance.people.tags import Source, check_own
 from appliance.schema import Page, Quota, User, UserPatch, UserPut
-from appliance.schema_people import PromptPreview, TagPut
+from appliance.schema_people import Erased, PromptPreview, TagPut
 
 TagPath = Annotated[str, Parameter(min_length=1, max_length=64)]
 
@@ -43,7 +45,10 @@ async def replace_user(services: Services, caller: Caller, uid: UidPath, data: U
 
 @patch("/{uid:str}")
 async def change_user(services: Services, caller: Caller, uid: UidPath, data: UserPatch) -> User:
-    """Sets what is given; an attribute of null is removed."""
+    """Sets what is given; an attribute of null is removed. A person's own key sets only what the
+    schema lets people set, and no tags."""
+    if caller.role == "person":
+        check_own(data, services.settings.people.attributes)
     return await services.people.users.change(uid, data, source=source_of(caller))
 
 
@@ -57,9 +62,30 @@ async def put_tag(
 
 
 @delete("/{uid:str}/tags/{tag:str}", status_code=200)
-async def delete_tag(services: Services, uid: UidPath, tag: TagPath) -> User:
-    """Takes a tag off, whatever its source; neither a rule nor the job puts it on again."""
+async def delete_tag(services: Services, caller: Caller, uid: UidPath, tag: TagPath) -> User:
+    """Takes a tag off, whatever its source; neither a rule nor the job puts it on again. People
+    take off what the job found out about them."""
+    if caller.role == "person":
+        held = {one.name: one.source for one in (await services.people.users.read(uid)).details}
+        if held.get(tag, "job") != "job":
+            raise Forbidden("this tag is the operator's", hint="ask the operator to take it off")
     return await services.people.users.untag(uid, tag)
+
+
+@get("/{uid:str}/export", media_type="application/json")
+async def export_user(services: Services, uid: UidPath) -> Stream:
+    """Everything held about a person, as one JSON object."""
+    return Stream(
+        services.erasure.export(uid),
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{uid}.json"'},
+    )
+
+
+@delete("/{uid:str}", status_code=200)
+async def erase_user(services: Services, uid: UidPath) -> Erased:
+    """Removes everything held about a person, their keys too; what runs is cancelled first."""
+    return await services.erasure.erase(uid)
 
 
 @get("/{uid:str}/prompt")
@@ -83,6 +109,8 @@ router = Router(
         change_user,
         put_tag,
         delete_tag,
+        export_user,
+        erase_user,
         preview_prompt,
         read_quota,
     ],

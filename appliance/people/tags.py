@@ -11,11 +11,14 @@ from typing import Literal
 
 import msgspec
 
-from appliance.errors import Invalid
-from appliance.schema import TagDetail
+from appliance.errors import Forbidden, Invalid
+from appliance.schema import TagDetail, UserPatch
 from appliance.settings_people import AttributeSpec, TagRule
 
 Source = Literal["registration", "operator", "job"]
+
+OWN_ATTRIBUTES = frozenset({"quiet_hours", "timezone"})
+"""What people may always set: when they want to be left alone."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -65,6 +68,8 @@ def check_attributes(attributes: Mapping[str, str | None], specs: Iterable[Attri
     if not known:
         return
     for name, value in attributes.items():
+        if name in OWN_ATTRIBUTES:
+            continue
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             raise Invalid(
@@ -76,4 +81,17 @@ def check_attributes(attributes: Mapping[str, str | None], specs: Iterable[Attri
             raise Invalid(
                 f"{value!r} is no value of the attribute {name}",
                 hint=f"it is one of {', '.join(values)}",
+            )
+
+
+def check_own(patch: UserPatch, specs: Iterable[AttributeSpec]) -> None:
+    """Raises Forbidden for what people may not change of themselves, on which tags may rest."""
+    allowed = OWN_ATTRIBUTES | {spec.name for spec in specs if spec.own}
+    if patch.tags is not msgspec.UNSET:
+        raise Forbidden("people do not set their own tags", hint="change attributes only")
+    for name in patch.attributes:
+        if name not in allowed:
+            raise Forbidden(
+                f"the attribute {name} is the operator's",
+                hint=f"you may set {', '.join(sorted(allowed))}",
             )

@@ -22,10 +22,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from appliance import __version__, keys
+from appliance.access.afterwards import Afterwards
+from appliance.access.asides import Asides
+from appliance.access.erasure import Erasure
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
 from appliance.access.fragments import Fragments
 from appliance.access.generations import Gates, buckets_of
+from appliance.access.owners import Owners
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
@@ -35,6 +39,7 @@ from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
 from appliance.background.deliveries import Deliveries
 from appliance.background.reaper import Reaper
+from appliance.background.retention import Retention
 from appliance.backup.upgrade import settle_layout
 from appliance.bus import leadership
 from appliance.bus.client import AWAY, Bus, check_layout, connect
@@ -56,7 +61,9 @@ from appliance.limiter.rule_process import check_rule
 from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
 from appliance.limiter.waiters import Waiters
+from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
+from appliance.people.search import Search
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
@@ -239,6 +246,7 @@ class Appliance:
             erase=partial(erase, self._children.snapshots),
         )
         inbox = Inbox(bus, replies, people.users, settings.inbox)
+        api_keys = ApiKeys(bus, settings.people.keys_bound)
         presence = Presence(bus, settings.inbox.left_after_s)
         lengths = Lengths(bus)
         waiters = Waiters(bus, url, buckets_of(tiers_of(settings)))
@@ -256,6 +264,9 @@ class Appliance:
             profiles=profiles,
             settings=settings,
         )
+        afterwards = Afterwards(bus, people, inbox, retrieval, Asides(bus, flow), settings)
+        flow.on_ended(afterwards.ended)
+        retention = Retention(bus, people.sessions, flow, settings.sessions.kept_days)
         reapers = self._reapers = Reapers(
             lambda pool: Reaper(
                 bus,
@@ -289,6 +300,11 @@ class Appliance:
             people=people,
             inbox=inbox,
             profiles=profiles,
+            api_keys=api_keys,
+            owners=Owners(bus),
+            erasure=Erasure(bus, flow, people, inbox, api_keys=api_keys, dead_letters=dead_letters),
+            afterwards=afterwards,
+            search=Search(people.sessions, people.turns, settings.sessions.search_turns),
             fragments=fragments,
             presence=presence,
             knowledge=Knowledge(
@@ -306,6 +322,8 @@ class Appliance:
             status=report.status,
             readiness=report.readiness,
         )
+        if settings.sessions.kept_days:
+            loops.append(group.create_task(retention.run(), name="retention"))
         if self._children.embedded_store:
             await reapers.reap_everybody()
             await leadership.vacate(bus)
@@ -322,6 +340,7 @@ class Appliance:
                 lengths.run,
                 waiters.run,
                 Deliveries(inbox, presence).run,
+                afterwards.run,
             )
         )
         self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index
