@@ -112,23 +112,11 @@ class Sampling(SamplingDefaults, frozen=True, kw_only=True):
 # --- people and sessions ------------------------------------------------------------------
 
 
-class TagDetail(Record, frozen=True, kw_only=True):
-    """A tag and where it comes from. `at_ms` is 0 where nobody put it on: a rule gives it."""
-
-    name: str
-    source: Literal["registration", "operator", "job", "rule"]
-    at_ms: int = 0
-    note: str = ""
-
-
 class User(Record, frozen=True, kw_only=True):
-    """`tags` are those in force, `details` says where each comes from."""
-
     id: str
     attributes: dict[str, str]
     tags: tuple[str, ...]
     version: int
-    details: tuple[TagDetail, ...] = ()
 
 
 class UserPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -208,6 +196,18 @@ class Match(Record, frozen=True, kw_only=True):
     similarity: float = 0.0
 
 
+class Citation(Record, frozen=True, kw_only=True):
+    """`number` as the answer has it, `[1]`; `entry_id` is "" where nothing was retrieved for it."""
+
+    number: int
+    entry_id: str = ""
+
+
+Decision = Literal["direct", "did_you_mean", "compose", "no_answer"]
+"""How the FAQ took part: its own answer without a model, entries to pick from, facts for the
+model, or nothing that counts."""
+
+
 class Turn(Record, frozen=True, kw_only=True):
     """A stored message pair. Its id is the id of the request that made it.
 
@@ -223,6 +223,8 @@ class Turn(Record, frozen=True, kw_only=True):
     matches: tuple[Match, ...] = ()
     usage: Usage = Usage()
     sent: str = ""
+    decision: Decision | Literal[""] = ""
+    citations: tuple[Citation, ...] = ()
 
 
 # --- requests -----------------------------------------------------------------------------
@@ -316,6 +318,9 @@ class Work(Record, frozen=True, kw_only=True):
     admitted_at_ms: int
     deadline_at_ms: int
     cut_turns: int = 0
+    decision: Decision | Literal[""] = ""
+    entries: tuple[str, ...] = ()
+    """Ids of the FAQ entries before the question; number 1 is the first."""
 
 
 class Warming(Record, frozen=True, kw_only=True):
@@ -355,10 +360,12 @@ class Admitted(Record, frozen=True, kw_only=True):
 
 
 class Retrieved(Record, frozen=True, kw_only=True):
-    """`degraded` says why retrieval gave less than it should, empty when all is well."""
+    """`degraded` says why retrieval gave less than it should, empty when all is well. `decision`
+    is "" where the FAQ was not asked."""
 
     matches: tuple[Match, ...]
     degraded: str = ""
+    decision: Decision | Literal[""] = ""
 
 
 class Likely(Record, frozen=True, kw_only=True, array_like=True):
@@ -388,13 +395,19 @@ class Delta(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Done(Record, frozen=True, kw_only=True):
-    """`cut_turns`: so many of the conversation's oldest turns the model was not shown any more."""
+    """`cut_turns`: so many of the conversation's oldest turns the model was not shown any more.
+
+    `decision` is that of `retrieved`; with `direct` and `did_you_mean` no model was asked, and
+    `model` is "faq". `citations` are the numbers in square brackets in the answer.
+    """
 
     finish_reason: Literal["stop", "length"]
     model: str
     usage: Usage
     timings: Timings
     cut_turns: int = 0
+    decision: Decision | Literal[""] = ""
+    citations: tuple[Citation, ...] = ()
 
 
 class Failed(Record, frozen=True, kw_only=True):
@@ -477,6 +490,51 @@ class EntryPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: Literal["published", "draft"] = "published"
     valid_from: Moment = ""
     valid_until: Moment = ""
+
+
+class Calibration(Record, frozen=True, kw_only=True):
+    """What scores mean for this FAQ, learned from its own phrasings; None is "not known".
+
+    `lexical` is the weight of words beside meaning. Evidence of `direct_bar` or more is answered
+    without a model; matches below both floors do not count; where the second score comes to
+    `guess_closeness` of the first, the first is a guess. `recall_1`, `recall_3` and `direct_share`
+    are what left-out phrasings found and would have been answered directly.
+    """
+
+    stamp: str
+    phrasings: int = 0
+    samples: int = 0
+    made_at_ms: int = 0
+    lexical: float = 0.1
+    direct_bar: float | None = None
+    score_floor: float | None = None
+    similarity_floor: float | None = None
+    guess_closeness: float | None = None
+    recall_1: float = 0.0
+    recall_3: float = 0.0
+    direct_share: float = 0.0
+
+
+class FaqTestPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A question to try, as the person `uid` would ask it at the start of a session."""
+
+    question: Question
+    uid: Uid = DEFAULT_UID
+
+
+class FaqTest(Record, frozen=True, kw_only=True):
+    """What would happen to a question, and why. `found` are the closest entries before the
+    decision; `evidence` is what the bar is compared with. `answer` is what would be said without a
+    model, or `prompt` is what the model would be told."""
+
+    decision: Decision | Literal[""]
+    matches: tuple[Match, ...]
+    found: tuple[Match, ...]
+    evidence: float
+    calibration: Calibration
+    degraded: str = ""
+    answer: str = ""
+    prompt: tuple[ChatMessage, ...] = ()
 
 
 class LineError(Record, frozen=True, kw_only=True):
@@ -717,6 +775,7 @@ class FaqStatus(Record, frozen=True, kw_only=True):
     phrasings: int
     indexed: bool
     detail: str
+    calibration: Calibration | None = None
 
 
 class Status(Record, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from msgspec import Meta
 from appliance.errors import Invalid
 from appliance.schema import Adapter, SamplingDefaults
 from appliance.settings_curation import Curation
-from appliance.settings_people import Inbox, People
+from appliance.settings_people import Inbox
 
 APP_NAME = "sluice"
 FILE_NAME = "settings.toml"
@@ -413,20 +413,6 @@ class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "fit, the older half is cut in one step.",
         ),
     ] = 8000
-    kept_days: Annotated[
-        float,
-        Meta(ge=0, description="Turns, and sessions idle for this long, are removed; 0 keeps all."),
-    ] = 0.0
-    titles: Annotated[
-        Literal["words", "model", "none"],
-        Meta(
-            description="What a session without a title is called after its first answer: the "
-            'first words of the question, or what the model makes of it when it has time ("model").'
-        ),
-    ] = "words"
-    search_turns: Annotated[
-        int, Meta(ge=1, description="Most turns of a person that one search looks through.")
-    ] = 20_000
 
 
 class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -450,10 +436,29 @@ class Faq(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=-1,
             le=1,
-            description="Cosine below which an entry does not count. It is taken between "
-            "vectors seen from the centre of everyday language: unrelated texts stay below 0.35.",
+            description="Similarity below which an entry does not count, while too few phrasings "
+            "are there to learn it from. Unrelated texts stay below 0.35.",
         ),
     ] = 0.38
+    direct: Annotated[
+        Literal["calibrated", "exact", "off"],
+        Meta(
+            description="When an entry's answer is given without a model. exact: to a question "
+            "that is one of its phrasings. calibrated: also where the FAQ's own phrasings, asked "
+            "one by one, say that at most one such answer in a hundred is wrong. off: never."
+        ),
+    ] = "calibrated"
+    did_you_mean: Annotated[
+        bool,
+        Meta(description="Offer up to three entries to pick from where the first is a guess."),
+    ] = True
+    no_answer: Annotated[
+        Literal["model", "say_so"],
+        Meta(
+            description="When no entry counts. model: it answers, marked as not covered by the "
+            "FAQ. say_so: the person is told that there is no answer."
+        ),
+    ] = "model"
     entries_bound: Annotated[int, Meta(ge=1, description="Most entries.")] = 100_000
     retrieval_timeout_s: Annotated[
         Positive, Meta(description="An answer does not wait longer than this for retrieval.")
@@ -531,7 +536,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faq: Faq = Faq()
     inbox: Inbox = Inbox()
     curation: Curation = Curation()
-    people: People = People()
     store: Store = Store()
     external: External = External()
     supervision: Supervision = Supervision()

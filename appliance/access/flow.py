@@ -6,6 +6,7 @@
  3. The limiter's verdict comes back on that stream.                        `_admitted`
  4. Profile, tags and history are read.                                     `_answer`
  5. The closest FAQ entries are retrieved.                                  `_answer`
+    What they answer alone ends here, or before step 2.                     `answering`
  6. The finished prompt goes into a work stream.                            `placing`
  7. An idle worker takes it.                                                `worker.serve`
  8. The worker writes its answer into the request's reply stream.           `worker.serve`
@@ -22,17 +23,17 @@ import contextlib
 import datetime
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 import msgspec
 
 from appliance import keys
+from appliance.access.answering import Answering
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, generation_of
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
-from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt, stateless_prompt
 from appliance.access.warmth import Warmth
 from appliance.bus import scripts, work
@@ -95,24 +96,22 @@ class Flow:
         gates: Gates,
         presence: Presence,
         placing: Placing,
-        profiles: Profiles,
         settings: Settings,
     ) -> None:
         self._bus = bus
         self._replies = replies
         self._people = people
         self._retrieval = retrieval
+        self._answering = Answering(bus, retrieval, settings)
         self._warmth = warmth
         self._forecasts = forecasts
         self._gates = gates
         self._presence = presence
         self._placing = placing
-        self._profiles = profiles
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
         self._accepting = True
-        self._ended: Callable[[Request, StreamEvent | None], None] = lambda request, last: None
         self._walking: set[str] = set()  # requests in steps 2 to 6
         self._seen_through: set[str] = set()
 
@@ -122,10 +121,6 @@ class Flow:
             self._tasks = tasks
             await self._recover()
             await asyncio.Event().wait()
-
-    def on_ended(self, listen: Callable[[Request, StreamEvent | None], None]) -> None:
-        """Who is told of each request of this process once it has ended, with its last event."""
-        self._ended = listen
 
     def stop_accepting(self) -> None:
         """From now on new requests are refused; those accepted go on."""
@@ -169,17 +164,20 @@ class Flow:
             raise
         if stored < 0:
             raise NotFound(f"no session {request.session_id}", hint="create a new one")
-        await self._presence.expect(request)
         if session:
+            await self._presence.expect(request)
             await self._people.sessions.touch(session, request.created_at_ms)
         self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
 
     # -- steps 2 to 6
 
     async def _answer(self, request: Request) -> None:
+        question = self._embedding(request)
+        if await self._answering.at_once(request, question):
+            return
         async with self._loading(request) as loaded:
             if loaded:
-                await self._answer_with_model(request)
+                await self._answer_with_model(request, question)
 
     @contextlib.asynccontextmanager
     async def _loading(self, request: Request) -> AsyncIterator[bool]:
@@ -213,23 +211,28 @@ class Flow:
             ):
                 return
 
-    async def _answer_with_model(self, request: Request) -> None:
-        question = self._embedding(request)
+    async def _answer_with_model(
+        self, request: Request, question: "asyncio.Task[Embedded] | None"
+    ) -> None:
         await self._ask_limiter(request, question)  # 2
         if not await self._admitted(request):  # 3
             return
         admitted_at_ms = now_ms()
-        system = await self._profiles.system(request.uid, request.session_id)  # 4
+        person = await self._people.users.find(request.uid)  # 4
         history = (
             await self._people.turns.latest(request.session_id, HISTORY_TURNS)
             if request.session_id
             else ()
         )
         found = await self._retrieve(request, question)  # 5
+        if await self._answering.ended(request, found):
+            return
         today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
+        system = self._settings.prompt.system
         if request.session_id:
             prompt = session_prompt(
                 system,
+                person,
                 [turn for turn in history if turn.id != request.id],
                 request.text,
                 found.matches,
@@ -237,7 +240,7 @@ class Flow:
                 history_chars=self._settings.sessions.history_chars,
             )
         else:
-            prompt = stateless_prompt(system, request.messages, found.matches, today=today)
+            prompt = stateless_prompt(system, person, request.messages, found.matches, today=today)
         sent = Sent(text=prompt.sent, matches=found.matches)
         finished = Work(
             request_id=request.id,
@@ -249,6 +252,8 @@ class Flow:
             created_at_ms=request.created_at_ms,
             admitted_at_ms=admitted_at_ms,
             deadline_at_ms=request.deadline_at_ms,
+            decision=found.decision,
+            entries=tuple(match.id for match in found.matches),
         )
         if await scripts.retrieved(self._bus, request.id, found, msgspec.json.encode(sent)):
             await self._placing.hand_over(finished, keys.pool(request.model))  # 6
@@ -449,7 +454,6 @@ class Flow:
                 async for event in events:
                     last = event
         self._forecasts.ended(request.id, last)
-        self._ended(request, last)
 
     async def _fail(self, request: Request, error: Exception) -> None:
         known = error if isinstance(error, SluiceError) else None

@@ -7,13 +7,11 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from appliance import __version__
 from appliance.api import (
-    conversations,
     dead_letters,
     faq,
+    faq_asking,
     faq_import,
-    fragments,
     inbox,
-    keys,
     models,
     openai,
     placement,
@@ -38,10 +36,8 @@ def build(services: Services) -> Gate:
             dead_letters.router,
             users.router,
             inbox.router,
-            fragments.router,
-            keys.router,
-            conversations.router,
             faq.router,
+            faq_asking.router,
             faq_import.router,
             models.router,
             placement.router,
@@ -63,10 +59,4 @@ def build(services: Services) -> Gate:
         debug=False,
         logging_config=None,
     )
-    return Gate(
-        application,
-        settings=services.settings,
-        admin_key=services.admin_key,
-        api_keys=services.api_keys,
-        owners=services.owners,
-    )
+    return Gate(application, settings=services.settings, admin_key=services.admin_key)

@@ -1,13 +1,13 @@
 """Who calls: what the gate found out about the key, for the routes that ask."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from litestar import Request
 
-from appliance.schema_people import Role
-
 STATE_FIELD = "caller"
+
+Role = Literal["admin", "service", "person"]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from litestar.params import Parameter
 from appliance.api.lists import Cursor, IdPath, Limit
 from appliance.api.services import Services
 from appliance.errors import Invalid
+from appliance.knowledge.retrieval import Only
 from appliance.people.cursors import decode_offset, encode_offset
 from appliance.schema import MAX_QUESTION_CHARS, Entry, EntryPut, Page
 from appliance.schema_curation import RestorePost
@@ -54,9 +55,13 @@ async def create_entry(services: Services, data: EntryPut) -> Response[Entry]:
 
 
 @get("/search")
-async def search_entries(services: Services, q: Query, limit: Limit = 5) -> Page:
-    """The entries closest in meaning, best first, without a floor."""
-    found = await services.knowledge.retrieval.search(q, limit=limit, floor=-1.0)
+async def search_entries(
+    services: Services, q: Query, limit: Limit = 5, category: Category = "", language: Language = ""
+) -> Page:
+    """The entries closest in meaning and words, best first, without a floor."""
+    found = await services.knowledge.retrieval.search(
+        q, limit=limit, floor=-1.0, only=Only(category, language)
+    )
     return Page(items=found.matches)
 
 

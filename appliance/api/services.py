@@ -3,14 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from appliance.access.afterwards import Afterwards
-from appliance.access.erasure import Erasure
 from appliance.access.flow import Flow, People
-from appliance.access.fragments import Fragments
-from appliance.access.owners import Owners
 from appliance.access.presence import Presence
-from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
+from appliance.access.rehearsal import Rehearsal
 from appliance.access.warmth import Warmth
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
@@ -20,9 +16,7 @@ from appliance.knowledge.history import History
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
-from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
-from appliance.people.search import Search
 from appliance.placement.choice import Placements
 from appliance.schema import Status
 from appliance.settings import Settings
@@ -35,6 +29,7 @@ class Knowledge:
     imports: ImportJobs
     index: Index
     retrieval: Retrieval
+    rehearsal: Rehearsal
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,6 @@ class Services:
     warmth: Warmth
     people: People
     inbox: Inbox
-    profiles: Profiles
-    api_keys: ApiKeys
-    owners: Owners
-    erasure: Erasure
-    afterwards: Afterwards
-    search: Search
-    fragments: Fragments
     presence: Presence
     knowledge: Knowledge
     embedder: Embedder

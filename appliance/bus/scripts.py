@@ -14,12 +14,14 @@ On its way to the limiter a request may be `loading`, which means that it waits 
 From there to the end see `leases`. All keys of one script share one hash tag.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.script import Script
-from appliance.schema import EVENT_NAMES, TERMINAL_STATES, Event, Request, Usage
+from appliance.schema import EVENT_NAMES, TERMINAL_STATES, Done, Event, Request, Usage
 
 _TERMINAL = "{" + ",".join(f"{state}=true" for state in TERMINAL_STATES) + "}"
 
@@ -69,7 +71,8 @@ return 1
 """)
 
 # KEYS request reply turns turn tokens
-# ARGV rid lease event data state ttl answer_json usage_json epoch
+# ARGV rid lease event data state ttl answer_json usage_json epoch sent_json (event data)...
+# What an answer without a worker says comes with its end: the events at the end of ARGV.
 # The lease '' belongs to everybody but a worker, and ends only what no worker holds.
 # `epoch` is a limiter's, which must be the newest, or ''.
 # Returns 1, 0 when it has ended before, -1 when lease or epoch are another's.
@@ -86,6 +89,14 @@ if ARGV[9] ~= '' and tonumber(found[4] or 0) > tonumber(ARGV[9]) then return -1 
 if (found[2] or '') ~= ARGV[2] or (found[2] and now > tonumber(found[3])) then return -1 end
 if ARGV[7] ~= '' and redis.call('ZSCORE', KEYS[3], ARGV[1]) then
   redis.call('HSET', KEYS[4], ARGV[1] .. ':answer', ARGV[7])
+end
+if ARGV[10] ~= '' and redis.call('ZSCORE', KEYS[3], ARGV[1]) then
+  redis.call('HSET', KEYS[4], ARGV[1] .. ':sent', ARGV[10])
+end
+for i = 11, #ARGV, 2 do
+  if ARGV[i] ~= 'retrieved' or redis.call('HSETNX', KEYS[1], 'retrieved', 1) == 1 then
+    redis.call('XADD', KEYS[2], '*', 'event', ARGV[i], 'data', ARGV[i + 1])
+  end
 end
 redis.call('XADD', KEYS[2], '*', 'event', ARGV[3], 'data', ARGV[4])
 redis.call('HSET', KEYS[1], 'state', ARGV[5], 'usage', ARGV[8])
@@ -177,11 +188,18 @@ async def end(
     text: str = "",
     usage: Usage | None = None,
     epoch: int | None = None,
+    sent: bytes = b"",
+    before: Sequence[Event] = (),
 ) -> bool:
-    """Writes the one terminal event, the turn first. False when it was too late or not ours."""
+    """Writes the one terminal event, the turn first. False when it was too late or not ours.
+
+    `before` are the events of an answer that no worker gives; they appear with its end or never.
+    """
     name = EVENT_NAMES[type(event)]
     tag = keys.tag(request_id)
-    answer = {"state": name, "text": text, "usage": usage}
+    answer: dict[str, object] = {"state": name, "text": text, "usage": usage}
+    if isinstance(event, Done):
+        answer |= {"decision": event.decision, "citations": event.citations}
     written = await END.run(
         bus,
         (
@@ -200,6 +218,8 @@ async def end(
         _json(answer),
         _json(usage),
         "" if epoch is None else epoch,
+        sent,
+        *(part for one in before for part in (EVENT_NAMES[type(one)], _json(one))),
     )
     return int(written) == 1
 

@@ -70,6 +70,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_models(models)
     models.set_defaults(run=_models)
 
+    faq = commands.add_parser("faq", help="what is done to the FAQ of a running appliance")
+    faq_commands = faq.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    reindex = faq_commands.add_parser(
+        "reindex", help="make the search index anew while the present one serves"
+    )
+    _add_data(reindex)
+    reindex.set_defaults(run=_reindex)
+
     doctor = commands.add_parser("doctor", help="look at machine and appliance, say what is wrong")
     _add_serving(doctor)
     doctor.set_defaults(run=_doctor)
@@ -180,6 +188,12 @@ def _models(arguments: argparse.Namespace) -> int:
     data = prepare_data_directory(Options(data=arguments.data).data_directory)
     settings = load(data)
     return run(arguments, models_directory(settings), mirror=settings.models.mirror)
+
+
+def _reindex(arguments: argparse.Namespace) -> int:
+    from appliance.cli.faq import reindex
+
+    return reindex(Options(data=arguments.data))
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -26,10 +26,13 @@ from appliance.knowledge.lexicon import Lexicon
 from appliance.knowledge.neighbours import Embedder, Vectors
 from appliance.knowledge.rows import (
     PREFIX,
+    Filled,
     PlannedRow,
     collection_name,
     digest_of,
+    in_use,
     keys_by_entry,
+    next_generation,
     planned_rows,
 )
 from appliance.schema import FaqStatus
@@ -68,11 +71,14 @@ class Index:
         self._flush_after_s = flush_after_s
         self._retry_s = retry_s
         self._stamp = ""
-        self._collection = ""
-        self._held: dict[str, frozenset[str]] = {}
+        self._in_use = Filled("")
+        self._rebuild = False
+        self._rebuilding = ""
         self._words = Lexicon()
         self._worded: dict[str, frozenset[str]] = {}
         self._unread: set[str] | None = None
+        self.rows_written = 0
+        """Since this process began, deleted ones too."""
         self._pending: deque[str] = deque()
         self._in_work = 0
         self._refused: dict[str, str] = {}
@@ -108,6 +114,11 @@ class Index:
         """The words of every row. They do not depend on the vector server or on a model."""
         return self._words
 
+    def rebuild(self) -> None:
+        """Has `run` make every vector anew while the present ones serve, then switch."""
+        self._rebuild = True
+        self._woken.set()
+
     async def nominate(
         self,
         vector: Sequence[float],
@@ -117,14 +128,14 @@ class Index:
         language: str | None = None,
     ) -> Sequence[Nominee]:
         """The nearest rows, best first. Raises Unavailable, at once while that is known already."""
-        if self._away or not self._collection:
+        if self._away or not self._in_use.name:
             raise Unavailable(self._fault or "the vector index is away")
         if self._stamp != self._embedder.stamp:
             self.wake()
             raise Unavailable("the FAQ index is being rebuilt for another embedding model")
         try:
             return await self._vectors.search(
-                self._collection, vector, limit, category=category, language=language
+                self._in_use.name, vector, limit, category=category, language=language
             )
         except (Unavailable, NotFound):
             self._away = True
@@ -133,7 +144,7 @@ class Index:
 
     async def vectors_of(self, pks: Sequence[str]) -> Mapping[str, Sequence[float]]:
         """The vectors of these rows, as far as they are there."""
-        return await self._vectors.vectors_of(self._collection, pks) if pks else {}
+        return await self._vectors.vectors_of(self._in_use.name, pks) if pks else {}
 
     async def settled(self, entry_ids: Sequence[str], timeout_s: float) -> bool:
         """Waits until these entries are searchable as they are stored (or gone, if deleted).
@@ -170,10 +181,19 @@ class Index:
         """Waits until the index can be searched; False when it takes longer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._fault or not self._collection:
+                while self._fault or not self._in_use.name:
                     await self._progress.wait()
                 return True
         return False
+
+    async def moved(self) -> None:
+        """Waits until it has caught up with something, or has met another fault."""
+        await self._progress.wait()
+
+    @property
+    def phrasings(self) -> int:
+        """Of all published entries, questions included."""
+        return len(self._words) - len(self._worded)
 
     @property
     def degraded(self) -> str:
@@ -185,13 +205,13 @@ class Index:
 
     async def status(self) -> FaqStatus:
         behind = await self._entries.count_unindexed()
-        detail = self._fault or (f"{behind} entries to index" if behind else "")
+        detail = self._fault or (f"{behind} entries to index" if behind else self._rebuilding)
         if self._refused and not self._fault:
             entry_id, reason = next(iter(self._refused.items()))
             detail = f"{len(self._refused)} entries cannot be indexed; {entry_id}: {reason}"
         return FaqStatus(
             entries=await self._entries.count(),
-            phrasings=sum(len(held) - 1 for held in self._held.values()),
+            phrasings=self.phrasings,
             indexed=not self._fault and not behind,
             detail=detail,
         )
@@ -236,7 +256,7 @@ class Index:
             fault = "the FAQ index has failed; see the log"
             log.error("index: unexpected fault", exc_info=error)
         if fault != self._fault:  # while starting, others are starting too
-            log.log(logging.WARNING if self._collection else logging.INFO, "index: %s", fault)
+            log.log(logging.WARNING if self._in_use.name else logging.INFO, "index: %s", fault)
         self._fault = fault
 
     def _tell(self) -> None:
@@ -251,6 +271,8 @@ class Index:
         if self._compare or self._stamp != self._embedder.stamp:
             await self._open()
         await self._drain()
+        if self._rebuild:
+            await self._build_anew()
         if flush and self._unflushed:
             await self._flush()
 
@@ -280,34 +302,67 @@ class Index:
         if not stamp or size < 1:
             raise _ModelAway("no embedding model is ready yet")
         self._compare = True
-        collection = collection_name(stamp, size)
+        there = await self._vectors.collections()
+        collection = in_use(there, collection_name(stamp, size))
         await self._vectors.ensure_collection(collection, size)
         self._away = False
         found = await self._vectors.digests(collection)
         forged = [pk for pk, digest in found.items() if digest_of(pk) != digest]
         if forged:
             await self._vectors.delete_entries(collection, forged)
-        self._held = keys_by_entry(found.keys() - set(forged))
-        await self._entries.mark(await self._out_of_step())
-        if collection != self._collection:
+        if collection != self._in_use.name:
             self._refused.clear()
-        self._stamp, self._collection = stamp, collection
+        opened = Filled(collection, dict(keys_by_entry(found.keys() - set(forged))))
+        await self._entries.mark(await self._out_of_step(opened))
+        self._stamp, self._in_use = stamp, opened
         self._compare = self._away = False
         self._fault, self._unflushed = "", len(forged)
         self._tell()
+        await self._drop_others()
+
+    async def _drop_others(self) -> None:
         for other in await self._vectors.collections():
-            if other.startswith(PREFIX) and other != collection:
+            if other.startswith(PREFIX) and other != self._in_use.name:
                 await self._vectors.drop(other)
 
-    async def _out_of_step(self) -> list[str]:
-        unseen = set(self._held)
+    async def _out_of_step(self, filled: Filled) -> list[str]:
+        """Entries whose rows are not those of their records, gone entries too."""
+        unseen = set(filled.held)
         wrong = []
         async for batch in self._entries.all():
             for entry in batch:
                 unseen.discard(entry.id)
-                if planned_rows(entry).keys() != self._keys(entry.id):
+                if planned_rows(entry).keys() != filled.keys(entry.id):
                     wrong.append(entry.id)
         return [*wrong, *unseen]
+
+    async def _build_anew(self) -> None:
+        """Fills a collection beside the one in use, then switches to it.
+
+        Between two batches edits are taken into the one in use, as always; what they changed is
+        found by comparing at the end. After a fault it starts again; after a crash the new one is
+        dropped.
+        """
+        target = Filled(next_generation(self._in_use.name))
+        await self._vectors.drop(target.name)
+        await self._vectors.ensure_collection(target.name, self._embedder.size)
+        while due := await self._out_of_step(target):
+            for start in range(0, len(due), BATCH_ENTRIES):
+                self._rebuilding = f"a new index is being filled, {start} of {len(due)} entries"
+                batch = due[start : start + BATCH_ENTRIES]
+                snapshots = await self._entries.snapshots(batch)
+                await self._write_rows(
+                    [s for s in snapshots if s.entry_id not in self._refused], target
+                )
+                await self._read_words()
+                await self._drain()
+            due = [entry_id for entry_id in due if entry_id not in self._refused]
+            if not due:
+                break
+        await self._vectors.flush(target.name)
+        self._in_use, self._rebuild, self._rebuilding = target, False, ""
+        log.info("switched to the index %s", target.name)
+        await self._drop_others()
 
     async def _drain(self) -> None:
         """Indexes until no mark is left but those of refused entries."""
@@ -329,7 +384,9 @@ class Index:
         A refused entry is found by trying one by one, and set aside until it is edited.
         """
         try:
-            self._unflushed += await self._write_rows(snapshots)
+            written = await self._write_rows(snapshots, self._in_use)
+            self._unflushed += written
+            self.rows_written += written
         except Invalid as error:
             if len(snapshots) > 1:
                 for snapshot in snapshots:
@@ -342,30 +399,28 @@ class Index:
         if self._unflushed >= FLUSH_ROWS:
             await self._flush()
 
-    async def _write_rows(self, snapshots: Sequence[Snapshot]) -> int:
+    async def _write_rows(self, snapshots: Sequence[Snapshot], into: Filled) -> int:
         """How many rows were written or deleted."""
         due = {snapshot.entry_id: planned_rows(snapshot.entry) for snapshot in snapshots}
         missing = [
             row
             for entry_id, rows in due.items()
             for pk, row in rows.items()
-            if pk not in self._keys(entry_id)
+            if pk not in into.keys(entry_id)
         ]
         for entry_id, rows in due.items():
             self._take_words(entry_id, rows)
-        surplus = [
-            pk for entry_id, rows in due.items() for pk in self._keys(entry_id) - rows.keys()
-        ]
+        surplus = [pk for entry_id, rows in due.items() for pk in into.keys(entry_id) - rows.keys()]
         for start in range(0, len(missing), EMBED_TEXTS):
             rows_now = sorted(missing[start : start + EMBED_TEXTS], key=lambda row: row.kind)
-            await self._vectors.upsert(self._collection, await self._embedded(rows_now))
+            await self._vectors.upsert(into.name, await self._embedded(rows_now))
         if surplus:
-            await self._vectors.delete_entries(self._collection, surplus)
+            await self._vectors.delete_entries(into.name, surplus)
         for entry_id, rows in due.items():
             if rows:
-                self._held[entry_id] = frozenset(rows)
+                into.held[entry_id] = frozenset(rows)
             else:
-                self._held.pop(entry_id, None)
+                into.held.pop(entry_id, None)
         return len(missing) + len(surplus)
 
     async def _embedded(self, planned: Sequence[PlannedRow]) -> list[Row]:
@@ -392,8 +447,5 @@ class Index:
         ]
 
     async def _flush(self) -> None:
-        await self._vectors.flush(self._collection)
+        await self._vectors.flush(self._in_use.name)
         self._unflushed = 0
-
-    def _keys(self, entry_id: str) -> frozenset[str]:
-        return self._held.get(entry_id, frozenset())

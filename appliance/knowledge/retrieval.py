@@ -12,27 +12,23 @@ words alone find what they can, and the result says so in `degraded`.
 
 import asyncio
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from appliance.errors import SluiceError
+from appliance.knowledge.calibration import NOTHING_LEARNED
+from appliance.knowledge.decision import CHOICES, decide
 from appliance.knowledge.entries import Entries
-from appliance.knowledge.fusion import (
-    PRIOR_LEXICAL,
-    Candidate,
-    Neighbourhood,
-    Scored,
-    Text,
-)
+from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
 from appliance.knowledge.neighbours import Embedder
 from appliance.knowledge.rows import PlannedRow, entry_of, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
 from appliance.knowledge.words import is_spaced
-from appliance.schema import MAX_QUESTION_CHARS, Entry, Match, Retrieved
+from appliance.schema import MAX_QUESTION_CHARS, Calibration, Entry, Match, Retrieved
 from appliance.settings import Faq
 
 ROWS_PER_ENTRY = 8
@@ -42,9 +38,7 @@ ROWS_MAX = 1_000
 WORD_ROWS = 32
 NEIGHBOURS = 128
 """Rows weighed together; entries further away than these follow in the order of similarity."""
-NEAR_BEST = 0.4
-"""Share of the best score below which an entry is kept from the model: small models mix entries
-up, a 36-month warranty with a 12-month one."""
+EXACT_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -89,11 +83,25 @@ class _Nominated:
 class Retrieval:
     """Searches the FAQ."""
 
-    def __init__(self, entries: Entries, index: Index, embedder: Embedder, faq: Faq) -> None:
+    def __init__(
+        self,
+        entries: Entries,
+        index: Index,
+        embedder: Embedder,
+        faq: Faq,
+        *,
+        calibration: Callable[[], Calibration] = lambda: NOTHING_LEARNED,
+    ) -> None:
         self._entries = entries
         self._index = index
         self._embedder = embedder
         self._faq = faq
+        self._calibration = calibration
+
+    @property
+    def calibration(self) -> Calibration:
+        """What the scores mean now."""
+        return self._calibration()
 
     async def embedded(self, question: str) -> Embedded:
         """The question's vector, empty when the embedding model does not answer."""
@@ -108,16 +116,30 @@ class Retrieval:
         return Embedded(self._embedder.stamp, vector)
 
     async def closest(self, question: str, embedded: Embedded | None = None) -> Retrieved:
-        """What an answer is made from: without entries far behind the best, which mislead.
+        """What to do with the question (`decision`), and the entries to do it with.
 
         `embedded` spares embedding the question again.
         """
-        found = await self.search(question, embedded=embedded)
-        if not found.matches:
-            return found
-        least = NEAR_BEST * found.matches[0].score
-        kept = tuple(match for match in found.matches if match.score >= least)
-        return Retrieved(matches=kept, degraded=found.degraded)
+        wanted = max(self._faq.matches, CHOICES)
+        found = await self.search(question, limit=wanted, floor=-1.0, embedded=embedded)
+        return self.decided(question, found)
+
+    def decided(self, question: str, found: Retrieved) -> Retrieved:
+        """The decision on what a search without a floor has found."""
+        whole = not found.degraded
+        made = decide(question, found.matches, self.calibration, self._faq, whole=whole)
+        return Retrieved(matches=made.matches, degraded=found.degraded, decision=made.kind)
+
+    async def exact(self, question: str) -> Retrieved:
+        """What needs neither a model nor vectors: entries with this very phrasing, and their
+        decision; an empty one when there are none."""
+        text = tidied_line(question[:MAX_QUESTION_CHARS])
+        hits = self._index.words.search(text, EXACT_ROWS) if text else []
+        records = await self._entries.many(list(dict.fromkeys(entry_of(hit.pk) for hit in hits)))
+        nominated = _Nominated({hit.pk: () for hit in hits}, (), True)
+        weighed = self._weighed(text, nominated, records, ANY) if hits else []
+        found = Retrieved(matches=tuple(match for match in weighed if match.score == 1.0))
+        return self.decided(question, found) if found.matches else found
 
     async def search(
         self,
@@ -187,7 +209,7 @@ class Retrieval:
             if row.pk in nominated.vectors
         }
         order = [pk for pk in nominated.vectors if pk in confirmed]
-        lexical = PRIOR_LEXICAL if len(nominated.asked) else 1.0
+        lexical = self.calibration.lexical if len(nominated.asked) else 1.0
         near = Neighbourhood(
             self._text(text, nominated.asked),
             [

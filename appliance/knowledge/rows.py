@@ -11,8 +11,9 @@ made from, however the record has changed since.
 
 import functools
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.schema import Entry
@@ -22,6 +23,7 @@ LAYOUT = "2"
 PREFIX = "sluice_faq_"
 ENTRIES_REMEMBERED = 2_048
 """A question asks for the rows of some forty entries, and often the same ones."""
+_GENERATION = re.compile(r"_g([0-9]+)$")
 Kind = Literal["query", "passage"]
 QUERY: Kind = "query"
 PASSAGE: Kind = "passage"
@@ -95,6 +97,33 @@ def keys_by_entry(pks: Iterable[str]) -> dict[str, frozenset[str]]:
 def collection_name(stamp: str, size: int) -> str:
     """The collection of an embedding model: vectors of two models never meet in one."""
     return PREFIX + _digest(LAYOUT, stamp, str(size))
+
+
+@dataclass
+class Filled:
+    """A collection and the row keys it holds, by entry."""
+
+    name: str
+    held: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def keys(self, entry_id: str) -> frozenset[str]:
+        return self.held.get(entry_id, frozenset())
+
+
+def in_use(collections: Iterable[str], base: str) -> str:
+    """Which of a model's collections serves: the oldest, for the next one drops it when it is
+    whole."""
+    mine = [name for name in collections if _GENERATION.sub("", name) == base]
+    return min(mine, key=_generation, default=base)
+
+
+def next_generation(collection: str) -> str:
+    return f"{_GENERATION.sub('', collection)}_g{_generation(collection) + 1}"
+
+
+def _generation(collection: str) -> int:
+    found = _GENERATION.search(collection)
+    return int(found[1]) if found else 0
 
 
 def _digest(*texts: str) -> str:

@@ -5,14 +5,14 @@ A turn's three records are written once each, by whoever knows them: the questio
 with the terminal event (scripts.END). A turn without an answer is as open as its request.
 """
 
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.people.cursors import decode_offset, encode_offset
-from appliance.schema import Match, Page, RequestState, Turn, Usage
+from appliance.schema import Citation, Decision, Match, Page, RequestState, Turn, Usage
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -35,6 +35,8 @@ class Answered(msgspec.Struct, frozen=True):
     state: RequestState
     text: str
     usage: Usage | None = None
+    decision: Decision | Literal[""] = ""
+    citations: tuple[Citation, ...] = ()
 
 
 class Turns:
@@ -90,4 +92,6 @@ def _turn(
         matches=seen.matches,
         usage=answer.usage or Usage(),
         sent=seen.text,
+        decision=answer.decision,
+        citations=answer.citations,
     )

@@ -22,24 +22,19 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from appliance import __version__, keys
-from appliance.access.afterwards import Afterwards
-from appliance.access.asides import Asides
-from appliance.access.erasure import Erasure
+from appliance.access.answering import Answering
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
-from appliance.access.fragments import Fragments
 from appliance.access.generations import Gates, buckets_of
-from appliance.access.owners import Owners
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
-from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
+from appliance.access.rehearsal import Rehearsal
 from appliance.access.warmth import Warmth
 from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
 from appliance.background.deliveries import Deliveries
 from appliance.background.reaper import Reaper
-from appliance.background.retention import Retention
 from appliance.backup.upgrade import settle_layout
 from appliance.bus import leadership
 from appliance.bus.client import AWAY, Bus, check_layout, connect
@@ -49,6 +44,7 @@ from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
 from appliance.errors import EXIT_OK, CannotBoot, SluiceError
 from appliance.fleet.loader import Hooks, Loader
+from appliance.knowledge.calibrator import Calibrator
 from appliance.knowledge.centring import Centred
 from appliance.knowledge.demo import load_demo
 from appliance.knowledge.entries import Entries
@@ -61,9 +57,7 @@ from appliance.limiter.rule_process import check_rule
 from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
 from appliance.limiter.waiters import Waiters
-from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
-from appliance.people.search import Search
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
@@ -230,23 +224,21 @@ class Appliance:
         )
         centred = Centred(embedder)
         index = Index(entries, vectors, centred)
-        retrieval = Retrieval(entries, index, centred, settings.faq)
-        people = People(
-            Users(bus, settings.people),
-            Sessions(bus, sessions_kept=settings.sessions.sessions_kept),
-            Turns(bus),
+        calibrator = Calibrator(bus, entries, index, centred)
+        retrieval = Retrieval(
+            entries, index, centred, settings.faq, calibration=lambda: calibrator.current
         )
-        fragments = Fragments(bus, settings.people)
-        profiles = Profiles(bus, people.users, people.turns, fragments, settings)
+        people = People(
+            Users(bus), Sessions(bus, sessions_kept=settings.sessions.sessions_kept), Turns(bus)
+        )
         warmth = Warmth(
             bus,
-            profiles,
+            people.users,
             people.turns,
             settings=settings,
             erase=partial(erase, self._children.snapshots),
         )
         inbox = Inbox(bus, replies, people.users, settings.inbox)
-        api_keys = ApiKeys(bus, settings.people.keys_bound)
         presence = Presence(bus, settings.inbox.left_after_s)
         lengths = Lengths(bus)
         waiters = Waiters(bus, url, buckets_of(tiers_of(settings)))
@@ -261,12 +253,8 @@ class Appliance:
             gates=Gates(bus, waiters, tiers_of(settings)),
             presence=presence,
             placing=Placing(bus, settings.placement),
-            profiles=profiles,
             settings=settings,
         )
-        afterwards = Afterwards(bus, people, inbox, retrieval, Asides(bus, flow), settings)
-        flow.on_ended(afterwards.ended)
-        retention = Retention(bus, people.sessions, flow, settings.sessions.kept_days)
         reapers = self._reapers = Reapers(
             lambda pool: Reaper(
                 bus,
@@ -286,6 +274,7 @@ class Appliance:
             self._tree,
             limiter,
             index,
+            calibrator,
             replies,
             loader,
             dead_letters,
@@ -299,13 +288,6 @@ class Appliance:
             warmth=warmth,
             people=people,
             inbox=inbox,
-            profiles=profiles,
-            api_keys=api_keys,
-            owners=Owners(bus),
-            erasure=Erasure(bus, flow, people, inbox, api_keys=api_keys, dead_letters=dead_letters),
-            afterwards=afterwards,
-            search=Search(people.sessions, people.turns, settings.sessions.search_turns),
-            fragments=fragments,
             presence=presence,
             knowledge=Knowledge(
                 entries=entries,
@@ -313,6 +295,9 @@ class Appliance:
                 imports=ImportJobs(bus, index, kept=settings.curation.imports_kept),
                 index=index,
                 retrieval=retrieval,
+                rehearsal=Rehearsal(
+                    people.users, retrieval, Answering(bus, retrieval, settings), settings
+                ),
             ),
             embedder=embedder,
             loader=loader,
@@ -322,8 +307,6 @@ class Appliance:
             status=report.status,
             readiness=report.readiness,
         )
-        if settings.sessions.kept_days:
-            loops.append(group.create_task(retention.run(), name="retention"))
         if self._children.embedded_store:
             await reapers.reap_everybody()
             await leadership.vacate(bus)
@@ -337,10 +320,10 @@ class Appliance:
                 loader.run,
                 flow.run,
                 index.run,
+                calibrator.run,
                 lengths.run,
                 waiters.run,
                 Deliveries(inbox, presence).run,
-                afterwards.run,
             )
         )
         self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index

@@ -4,12 +4,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+import msgspec
+
 from appliance import __version__
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
 from appliance.fleet.loader import Loader
+from appliance.knowledge.calibrator import Calibrator
 from appliance.knowledge.index import Index
 from appliance.limiter.service import LimiterService
 from appliance.placement.choice import Placements
@@ -39,6 +42,7 @@ class Report:
     tree: Tree
     limiter: LimiterService
     index: Index
+    calibrator: Calibrator
     replies: ReplyReader
     loader: Loader
     dead_letters: DeadLetters
@@ -70,7 +74,8 @@ class Report:
         )
 
     async def faq(self) -> FaqStatus:
-        return await self.index.status()
+        status = await self.index.status()
+        return msgspec.structs.replace(status, calibration=self.calibrator.current)
 
     async def readiness(self) -> Mapping[str, str]:
         """What keeps questions from being answered, by part; empty when nothing does."""

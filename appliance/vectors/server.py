@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from appliance.errors import EXIT_CANNOT_BOOT, EXIT_OK
 from appliance.supervisor.guard import StatusLine, claim_stdout, die_with_parent, hold
+from appliance.vectors import quick
 
 RPC_THREADS = 4
 STOP_GRACE_S = 2.0
@@ -70,6 +71,7 @@ def _open(directory: Path, status: StatusLine) -> Any:  # Any: milvus_lite ships
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # read at import: no `.env` of the current folder
     from milvus_lite import MilvusLite
 
+    quick.install()
     database = MilvusLite(str(directory))
     for name in database.list_collections():
         status.progress(f"opening {name}")

@@ -1,11 +1,24 @@
 """What the end of a sequence in the engine means for the request: its terminal event."""
 
+import re
 import time
+from collections.abc import Sequence
 
-from appliance.schema import Cancelled, Done, Event, Failed, PromptTokensDetails, Timings, Usage
+from appliance.schema import (
+    Cancelled,
+    Citation,
+    Done,
+    Event,
+    Failed,
+    PromptTokensDetails,
+    Timings,
+    Usage,
+)
 from appliance.worker import jobs
 from appliance.worker.held import Job
 
+CITATIONS = 32
+_CITED = re.compile(r"\[(\d{1,3})\]")
 ASKED_TOO_MUCH = ("context_overflow", "grammar")  # reasons that the caller can mend
 
 
@@ -18,6 +31,8 @@ def ending(job: Job, output: jobs.Finished | jobs.Stopped | jobs.Rejected, model
                 usage=usage(output),
                 timings=_timings(job, output),
                 cut_turns=job.work.cut_turns + output.cut_turns,
+                decision=job.work.decision,
+                citations=citations(output.text, job.work.entries),
             )
         case jobs.Stopped(reason="cancelled"):
             return Cancelled(reason="asked", usage=usage(output))
@@ -31,6 +46,20 @@ def ending(job: Job, output: jobs.Finished | jobs.Stopped | jobs.Rejected, model
         case jobs.Rejected(reason=reason, message=message, hint=hint):
             code = "invalid" if reason in ASKED_TOO_MUCH else "internal"
             return Failed(code=code, reason=reason, message=message, hint=hint)
+
+
+def citations(text: str, entries: Sequence[str]) -> tuple[Citation, ...]:
+    """The numbers an answer names in square brackets, in order, each with the entry it stands for.
+
+    One that stands for none was made up by the model. Nothing is cited where nothing was given.
+    """
+    if not entries:
+        return ()
+    numbers = dict.fromkeys(int(found) for found in _CITED.findall(text))
+    return tuple(
+        Citation(number=n, entry_id=entries[n - 1] if 1 <= n <= len(entries) else "")
+        for n in list(numbers)[:CITATIONS]
+    )
 
 
 def usage(ended: jobs.Finished | jobs.Stopped) -> Usage:

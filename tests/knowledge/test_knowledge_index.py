@@ -345,10 +345,11 @@ async def test_an_outage_is_not_answered_by_a_busy_loop(
 ) -> None:
     attempts, pauses = 0, []
 
-    async def count(name: str, dimension: int) -> None:
+    async def count() -> list[str]:
         nonlocal attempts
         attempts += 1
         vectors._check()
+        return []
 
     async def rest(failures: int) -> bool:
         pauses.append(failures)
@@ -356,9 +357,71 @@ async def test_an_outage_is_not_answered_by_a_busy_loop(
             raise asyncio.CancelledError
         return True
 
-    monkeypatch.setattr(vectors, "ensure_collection", count)
+    monkeypatch.setattr(vectors, "collections", count)
     monkeypatch.setattr(parts.index, "_rest", rest)
     vectors.away = True
     with contextlib.suppress(asyncio.CancelledError):
         await parts.index.run()
     assert (attempts, pauses) == (5, [1, 2, 3, 4, 5])
+
+
+# -- a new index beside the one in use
+
+
+async def test_a_rebuild_serves_from_the_old_index_until_the_new_one_is_whole(
+    parts: Rig, vectors: MemoryVectors
+) -> None:
+    async with parts.running():
+        made = [await parts.entries.create(entry_put(f"Where is key {n}?")) for n in range(40)]
+        await parts.settled()
+        before = set(vectors.rows)
+        vectors.gate.clear()
+        vectors.wrote.clear()
+        parts.index.rebuild()
+        while set(vectors.rows) == before:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        assert made[3].id in await parts.search("Where is key 3?", floor=0.9)
+        edit = asyncio.create_task(parts.entries.replace(made[3].id, entry_put("How to refund?")))
+        await parts.entries.delete(made[4].id)
+        await edit
+        vectors.gate.set()
+        await _until_only_another(vectors, before)
+        await parts.settled()
+        assert await parts.search("How to refund?", floor=0.9) == [made[3].id]
+        assert made[4].id not in await parts.search("Where is key 4?", floor=0.0)
+        await assert_rows_are_right(parts, vectors)
+
+
+async def test_what_a_crash_left_of_a_rebuild_is_dropped(
+    parts: Rig, vectors: MemoryVectors, bus: Bus, embedder: HashingEmbedder
+) -> None:
+    async with parts.running():
+        await parts.entries.create(entry_put())
+        await parts.settled()
+    (name,) = vectors.rows
+    vectors.rows[f"{name}_g1"] = {}
+    async with rig(bus, vectors, embedder).running():
+        assert list(vectors.rows) == [name]
+        await assert_rows_are_right(parts, vectors)
+
+
+async def test_a_rebuild_starts_again_after_an_outage(
+    parts: Rig, vectors: MemoryVectors, embedder: HashingEmbedder
+) -> None:
+    async with parts.running():
+        await parts.entries.create(entry_put())
+        await parts.settled()
+        before = set(vectors.rows)
+        embedder.away = True
+        parts.index.rebuild()
+        while not parts.index.degraded:
+            await parts.index.moved()
+        embedder.away = False
+        await _until_only_another(vectors, before)
+        await assert_rows_are_right(parts, vectors)
+
+
+async def _until_only_another(vectors: MemoryVectors, before: set[str]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while len(vectors.rows) != 1 or set(vectors.rows) == before:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)

@@ -9,7 +9,8 @@ import pytest
 from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 
 from appliance.bus.client import Bus
-from appliance.knowledge.retrieval import NEAR_BEST, Only
+from appliance.knowledge.decision import NEAR_BEST
+from appliance.knowledge.retrieval import Only
 from appliance.schema import EntryPut
 from appliance.settings import Faq
 

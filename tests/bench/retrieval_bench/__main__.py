@@ -12,8 +12,9 @@ from retrieval_bench.sets import Set, load, sampled
 
 QUESTIONS = 500
 HEADER = (
-    "| set | entries, phrasings, questions | dense | BM25 | fused | AUROC dense / BM25 / fused "
-    "| others' recall@1 / @3 |\n|---|---|---|---|---|---|---|"
+    "| set | entries, phrasings, questions | dense | BM25 | fused, weight of words "
+    "| AUROC dense / BM25 / fused | direct: share, wrong | did you mean: share, not among them "
+    "| no answer: share, wrong | others' recall@1 / @3 |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -45,8 +46,12 @@ def row(one: Set, outcome: Outcome) -> str:
     counts = f"{len(one.entries):,}, {phrasings:,}, {len(one.asked):,}"
     ranked = (outcome.dense, outcome.words, outcome.fused)
     surely = " / ".join("–" if way.auroc is None else f"{way.auroc:.3f}" for way in ranked)
-    recalls = " | ".join(map(recall, ranked))
-    return f"| {one.name} | {counts} | {recalls} | {surely} | {one.published} |"
+    recalls = " | ".join(map(recall, ranked)) + f", {outcome.calibration.lexical:g}"
+    decided = " | ".join(
+        f"{outcome.decisions.share(kind):.1%}, {outcome.decisions.error_rate(kind):.1%}"
+        for kind in ("direct", "did_you_mean", "no_answer")
+    )
+    return f"| {one.name} | {counts} | {recalls} | {surely} | {decided} | {one.published} |"
 
 
 def recall(ranking: Ranking) -> str:

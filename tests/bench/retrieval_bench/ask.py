@@ -4,14 +4,17 @@ import asyncio
 from dataclasses import dataclass, field
 
 from appliance.bus.client import connect
+from appliance.knowledge.calibration import NOTHING_LEARNED, evidence
+from appliance.knowledge.calibrator import Calibrator
 from appliance.knowledge.centring import Centred
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
 from appliance.knowledge.rows import entry_of
+from appliance.schema import Calibration
 from appliance.schema import Entry as Record
 from appliance.settings import Faq
-from retrieval_bench.measures import Ranking
+from retrieval_bench.measures import Decisions, Ranking
 from retrieval_bench.parts import CachedEmbedder, ExactVectors
 from retrieval_bench.sets import Set
 
@@ -25,6 +28,8 @@ class Outcome:
     dense: Ranking = field(default_factory=Ranking)
     words: Ranking = field(default_factory=Ranking)
     fused: Ranking = field(default_factory=Ranking)
+    decisions: Decisions = field(default_factory=Decisions)
+    calibration: Calibration = NOTHING_LEARNED
 
 
 async def ask(one: Set, url: str, model: CachedEmbedder) -> Outcome:
@@ -34,7 +39,8 @@ async def ask(one: Set, url: str, model: CachedEmbedder) -> Outcome:
     centred = Centred(model)
     entries = Entries(bus, 1_000_000)
     index = Index(entries, ExactVectors(), centred)
-    retrieval = Retrieval(entries, index, centred, Faq())
+    calibrator = Calibrator(bus, entries, index, centred)
+    retrieval = Retrieval(entries, index, centred, Faq(), calibration=lambda: calibrator.current)
     label_of = {f"e{n}": entry.label for n, entry in enumerate(one.entries)}
     records = _records(one)
     for start in range(0, len(records), WRITE_ENTRIES):
@@ -43,7 +49,9 @@ async def ask(one: Set, url: str, model: CachedEmbedder) -> Outcome:
     try:
         if not await index.settled(list(label_of), SETTLE_TIMEOUT_S):
             raise SystemExit(f"{one.name}: not indexed: {(await index.status()).detail}")
-        return await _ask(one, label_of, index, retrieval, centred)
+        outcome = Outcome(calibration=await calibrator.calibrate())
+        await _ask(one, label_of, index, retrieval, outcome)
+        return outcome
     finally:
         running.cancel()
         await asyncio.wait([running], timeout=5)
@@ -69,9 +77,8 @@ def _records(one: Set) -> list[Record]:
 
 
 async def _ask(
-    one: Set, label_of: dict[str, str], index: Index, retrieval: Retrieval, centred: Centred
-) -> Outcome:
-    outcome = Outcome()
+    one: Set, label_of: dict[str, str], index: Index, retrieval: Retrieval, outcome: Outcome
+) -> None:
     for asked in one.asked:
         embedded = await retrieval.embedded(asked.text)
         near = await index.nominate(embedded.vector, ROWS)
@@ -82,5 +89,8 @@ async def _ask(
         outcome.words.add(asked.label, labels, hits[0].score if hits else 0.0)
         found = await retrieval.search(asked.text, limit=3, floor=-1.0, embedded=embedded)
         labels = [label_of[match.id] for match in found.matches]
-        outcome.fused.add(asked.label, labels, found.matches[0].score if found.matches else 0.0)
-    return outcome
+        outcome.fused.add(asked.label, labels, evidence([one.score for one in found.matches]))
+        made = retrieval.decided(asked.text, found)
+        chosen = [label_of[match.id] for match in made.matches]
+        right = asked.label in chosen if asked.label else made.decision == "no_answer"
+        outcome.decisions.add(str(made.decision), right=right)

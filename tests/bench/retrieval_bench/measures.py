@@ -1,5 +1,6 @@
 """What is counted of the answers to one set."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -35,6 +36,24 @@ class Ranking:
     def auroc(self) -> float | None:
         """How surely a question inside scores above one outside; None without any outside."""
         return auroc(self.inside, self.outside) if self.outside else None
+
+
+@dataclass
+class Decisions:
+    """What was decided, of questions with an entry and of those without."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: Counter[str] = field(default_factory=Counter)
+
+    def add(self, kind: str, *, right: bool) -> None:
+        self.counts[kind] += 1
+        self.wrong[kind] += not right
+
+    def share(self, kind: str) -> float:
+        return self.counts[kind] / max(self.counts.total(), 1)
+
+    def error_rate(self, kind: str) -> float:
+        return self.wrong[kind] / max(self.counts[kind], 1)
 
 
 def auroc(inside: Sequence[float], outside: Sequence[float]) -> float:

@@ -1,0 +1,100 @@
+"""Answers that need no model: the FAQ's own text, entries to pick from, or that there is none.
+
+It is tried twice with one rule. Before the queue, with what is known at once: a question that is a
+phrasing to the letter, or one whose vector comes within the time that admission waits for it. So a
+direct answer takes milliseconds while others wait for the model. And again in the walk's place for
+retrieval, for then the FAQ may have changed, and the vector is there.
+
+Nothing is written before the end: what was retrieved, the text, the turn and the terminal event
+are one script (`bus.scripts.END`), so a crash before it means that the walk starts again, and a
+crash after it that the answer is whole.
+"""
+
+import asyncio
+
+import msgspec
+
+from appliance.access.prompt import is_chinese
+from appliance.bus import scripts
+from appliance.bus.client import Bus
+from appliance.bus.notices import Notice, notify
+from appliance.knowledge.retrieval import Embedded, Retrieval
+from appliance.people.sessions import now_ms
+from appliance.people.turns import Sent
+from appliance.schema import Delta, Done, Event, Request, Retrieved, Timings, Usage
+from appliance.settings import Settings
+
+MODEL = "faq"
+"""What `done.model` names."""
+
+
+class Answering:
+    """Ends requests that the FAQ answers alone. It keeps nothing."""
+
+    def __init__(self, bus: Bus, retrieval: Retrieval, settings: Settings) -> None:
+        self._bus = bus
+        self._retrieval = retrieval
+        self._settings = settings
+
+    async def at_once(self, request: Request, question: "asyncio.Task[Embedded] | None") -> bool:
+        """Whether the request was ended with what the FAQ says at once."""
+        if question is None or not _takes_text(request):
+            return False
+        if await self.ended(request, await self._retrieval.exact(request.text)):
+            return True
+        await asyncio.wait([question], timeout=self._settings.limiter.embed_timeout_s)
+        if not question.done() or not question.result().stamp:
+            return False
+        return await self.ended(
+            request, await self._retrieval.closest(request.text, question.result())
+        )
+
+    async def ended(self, request: Request, found: Retrieved) -> bool:
+        """Ends the request when the decision asks for no model; False when it does, or when
+        the request cannot end so any more."""
+        text = self.text(request.text, found)
+        if not text or not _takes_text(request):
+            return False
+        told = now_ms() - request.created_at_ms
+        done = Done(
+            finish_reason="stop",
+            model=MODEL,
+            usage=Usage(),
+            timings=Timings(admitted_ms=told, first_token_ms=told, total_ms=told),
+            decision=found.decision,
+        )
+        before: tuple[Event, ...] = (found, Delta(text=text))
+        ended = await scripts.end(
+            self._bus,
+            request.id,
+            done,
+            ttl_s=self._settings.requests.reply_ttl_s,
+            text=text,
+            usage=done.usage,
+            sent=msgspec.json.encode(Sent(text="", matches=found.matches)),
+            before=before,
+        )
+        if ended:
+            await notify(self._bus, Notice(kind="ended", request_id=request.id))
+        return ended
+
+    def text(self, question: str, found: Retrieved) -> str:
+        """What is said without a model; "" where the decision asks for one."""
+        chinese = is_chinese(question)
+        if found.decision == "direct":
+            return found.matches[0].answer
+        if found.decision == "did_you_mean":
+            rows = [f"{n}. {match.question}" for n, match in enumerate(found.matches, start=1)]
+            return "\n".join(["您想问的是：" if chinese else "Did you mean:", *rows])
+        if found.decision == "no_answer" and self._settings.faq.no_answer == "say_so":
+            return _NO_ANSWER_CHINESE if chinese else _NO_ANSWER
+        return ""
+
+
+_NO_ANSWER = "The FAQ has no answer to this. Please ask in other words, or ask a person."
+_NO_ANSWER_CHINESE = "常见问题中没有这个问题的答案。请换个说法再问，或者咨询工作人员。"
+
+
+def _takes_text(request: Request) -> bool:
+    """A caller who wants JSON, a grammar or probabilities wants a model's answer."""
+    return not request.sampling.grammar and request.sampling.logprobs is None

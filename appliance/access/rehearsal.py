@@ -1,0 +1,54 @@
+"""What would happen to a question, by the code that lets it happen, without asking a model.
+
+Retrieval, calibration, decision, wording and prompt are those of a request; only the queue and the
+worker are left out, and nothing is stored.
+"""
+
+import datetime
+
+from appliance.access.answering import Answering
+from appliance.access.prompt import session_prompt
+from appliance.knowledge.calibration import evidence
+from appliance.knowledge.retrieval import Retrieval
+from appliance.people.users import Users
+from appliance.schema import FaqTest
+from appliance.settings import Settings
+
+FOUND = 10
+
+
+class Rehearsal:
+    """Tries questions. It keeps nothing."""
+
+    def __init__(
+        self, users: Users, retrieval: Retrieval, answering: Answering, settings: Settings
+    ) -> None:
+        self._users = users
+        self._retrieval = retrieval
+        self._answering = answering
+        self._settings = settings
+
+    async def tried(self, question: str, uid: str) -> FaqTest:
+        """The outcome for that person; the index being away is told in `degraded`."""
+        found = await self._retrieval.search(question, limit=FOUND, floor=-1.0)
+        decided = self._retrieval.decided(question, found)
+        answer = self._answering.text(question, decided)
+        prompt = session_prompt(
+            self._settings.prompt.system,
+            await self._users.find(uid),
+            (),
+            question,
+            decided.matches,
+            today=datetime.datetime.now(tz=datetime.UTC).astimezone().date(),
+            history_chars=self._settings.sessions.history_chars,
+        )
+        return FaqTest(
+            decision=decided.decision,
+            matches=decided.matches,
+            found=found.matches,
+            evidence=evidence([match.score for match in found.matches]),
+            calibration=self._retrieval.calibration,
+            degraded=found.degraded,
+            answer=answer,
+            prompt=() if answer else prompt.messages,
+        )

@@ -1,0 +1,187 @@
+"""Keeps the calibration of the FAQ as it is now: made in the background, stored, made again.
+
+It waits until the index is quiet, and goes to work when the embedding model is another one or a
+good part of the phrasings has changed since. A bounded number of phrasings, drawn evenly, are asked
+of the very index that people use, one at a time, so that a person's search waits for one of them at
+most. What it learned is stored, and holds until something better is there; the calibration of
+another embedding model is never used.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from appliance import keys
+from appliance.bus.client import AWAY, Bus
+from appliance.errors import SluiceError
+from appliance.knowledge.calibration import NOTHING_LEARNED, Sample, learned, sampled
+from appliance.knowledge.entries import Entries
+from appliance.knowledge.fusion import Candidate, Neighbourhood, Text
+from appliance.knowledge.index import Index
+from appliance.knowledge.neighbours import Embedder
+from appliance.knowledge.rows import PASSAGE, PlannedRow, entry_of, planned_rows
+from appliance.knowledge.words import is_spaced
+from appliance.schema import Calibration, Entry
+
+log = logging.getLogger(__name__)
+
+SAMPLES = 1_000
+ROWS = 96
+WORD_ROWS = 32
+CHANGED_ROWS = 20
+CHANGED_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A phrasing that will be asked, and its entry."""
+
+    entry: Entry
+    row: PlannedRow
+
+
+class Calibrator:
+    """Owns the calibration. `run` is its one task."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        entries: Entries,
+        index: Index,
+        embedder: Embedder,
+        *,
+        samples: int = SAMPLES,
+    ) -> None:
+        self._bus = bus
+        self._entries = entries
+        self._index = index
+        self._embedder = embedder
+        self._samples = samples
+        self._held = NOTHING_LEARNED
+        self._written_before = 0
+        self._made = asyncio.Event()
+
+    @property
+    def current(self) -> Calibration:
+        """What is known of the embedding model in use."""
+        known = self._held.stamp == self._embedder.stamp
+        return self._held if known else NOTHING_LEARNED
+
+    async def run(self) -> None:
+        """Calibrates whenever it is due, until cancelled."""
+        stored = await self._stored()
+        while True:
+            try:
+                stored = stored or await self._stored()
+                if self._is_due():
+                    await self.calibrate()
+            except SluiceError as error:
+                log.info("calibration: %s; it is tried again when the index moves", error.message)
+            except AWAY as error:
+                log.info("calibration: store away (%s)", error)
+            await self._index.moved()
+
+    async def calibrate(self) -> Calibration:
+        """Learns anew from what is indexed now. Raises what index, model and store raise."""
+        stamp, written = self._embedder.stamp, self._index.rows_written
+        drawn, phrasings = await self._draw()
+        samples = [one for one in [await self._ask(each) for each in drawn] if one is not None]
+        made_at_ms = time.time_ns() // 1_000_000
+        found = await asyncio.to_thread(
+            learned, samples, stamp=stamp, phrasings=phrasings, at_ms=made_at_ms
+        )
+        if stamp == self._embedder.stamp:
+            self._held, self._written_before = found, written
+            await self._bus.set(keys.CALIBRATION, msgspec.json.encode(found))
+            self._made.set()
+            log.info("calibrated on %d of %d phrasings", found.samples, phrasings)
+        return found
+
+    async def made(self) -> Calibration:
+        """Waits for the first calibration of this run."""
+        await self._made.wait()
+        return self._held
+
+    async def _stored(self) -> bool:
+        """Takes up what an earlier run learned; False while the store cannot be asked."""
+        try:
+            raw = await self._bus.get(keys.CALIBRATION)
+        except AWAY:
+            return False
+        if raw and not self._held.stamp:
+            self._held = msgspec.json.decode(raw, type=Calibration)
+        return True
+
+    def _is_due(self) -> bool:
+        """Only when the index is quiet: what is half written teaches what is not so."""
+        if self._index.degraded or not self._embedder.stamp:
+            return False
+        if self._held.stamp != self._embedder.stamp:
+            return True
+        bound = max(CHANGED_ROWS, CHANGED_SHARE * self._held.phrasings)
+        changed = self._index.rows_written - self._written_before
+        return changed >= bound or abs(self._index.phrasings - self._held.phrasings) >= bound
+
+    # -- asking the FAQ itself
+
+    async def _draw(self) -> tuple[list[_Drawn], int]:
+        """Evenly spread phrasings of entries that have another one, and how many there are."""
+        phrasings = self._index.phrasings
+        every = max(1, phrasings // self._samples)
+        drawn: list[_Drawn] = []
+        seen = 0
+        async for batch in self._entries.all():
+            for entry in batch:
+                rows = [row for row in planned_rows(entry).values() if row.kind != PASSAGE]
+                for row in rows:
+                    seen += 1
+                    if len(rows) > 1 and seen % every == 0 and len(drawn) < self._samples:
+                        drawn.append(_Drawn(entry, row))
+        return drawn, phrasings
+
+    async def _ask(self, drawn: _Drawn) -> Sample | None:
+        """None when the phrasing's row has gone in the meantime."""
+        row = drawn.row
+        vector = (await self._index.vectors_of([row.pk])).get(row.pk)
+        if vector is None:
+            return None
+        rows = planned_rows(drawn.entry)
+        near = await self._index.nominate(vector, ROWS)
+        vectors = {nominee.pk: nominee.vector for nominee in near}
+        by_words = [hit.pk for hit in self._index.words.search(row.text, WORD_ROWS)]
+        missing = [pk for pk in {*rows, *by_words} if pk not in vectors]
+        vectors |= await self._index.vectors_of(missing)
+        told = await self._told(vectors)
+        candidates = [
+            Candidate(pk, entry_of(pk), self._text(told[pk].text, vectors[pk]))
+            for pk in vectors
+            if pk in told
+        ]
+        own = {row.pk}
+        if row.text == drawn.entry.question:  # the row of question and answer says it, too
+            own |= {pk for pk, other in rows.items() if other.kind == PASSAGE}
+        asked = self._text(row.text, vector)
+        return await asyncio.to_thread(
+            lambda: sampled(
+                Neighbourhood(asked, candidates),
+                drawn.entry.id,
+                frozenset(own),
+                frozenset(rows.keys() - own),
+            )
+        )
+
+    async def _told(self, vectors: Mapping[str, object]) -> dict[str, PlannedRow]:
+        """The rows as their records have them."""
+        ids = list(dict.fromkeys(map(entry_of, vectors)))
+        records = await self._entries.many(ids)
+        return {pk: row for entry in records for pk, row in planned_rows(entry).items()}
+
+    def _text(self, text: str, vector: object) -> Text:
+        return Text(
+            np.asarray(vector, dtype=np.float32), self._index.words.words(text), is_spaced(text)
+        )

@@ -1,0 +1,74 @@
+"""What to do with what was found: a pure function of the matches and the calibration.
+
+* **direct**: the curated answer as it is, no model. The question is a phrasing to the letter (but
+  for case, width, spacing and closing punctuation), or the evidence passes the calibrated bar.
+* **did you mean**: up to three entries to pick from, where the first would be a guess.
+* **compose**: the model answers from the closest entries.
+* **no answer**: nothing counts; the settings say whether the model answers all the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.knowledge.calibration import closeness, evidence
+from appliance.knowledge.opposites import are_opposite
+from appliance.schema import Calibration, Decision, Match
+from appliance.settings import Faq
+
+CHOICES = 3
+NEAR_BEST = 0.4
+"""Share of the best score below which an entry is kept from the model: small models mix entries
+up, a 36-month warranty with a 12-month one."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """`matches` are those to answer with, to pick from or to show the model."""
+
+    kind: Decision
+    matches: tuple[Match, ...] = ()
+
+
+def decide(
+    question: str, found: Sequence[Match], calibration: Calibration, faq: Faq, *, whole: bool
+) -> Decided:
+    """`found` is best first; `whole` is false when part of retrieval was away or behind."""
+    exact = tuple(match for match in found if match.score == 1.0)
+    if len(exact) > 1:
+        return Decided("did_you_mean", exact[:CHOICES])
+    if exact and faq.direct != "off":
+        return Decided("direct", exact)
+    counted = tuple(match for match in found if _counts(match, calibration, faq))
+    if not counted:
+        return Decided("no_answer")
+    scores = [match.score for match in found]
+    opposite = are_opposite(question, counted[0].phrasing)
+    if _is_certain(scores, calibration, faq) and whole and not opposite:
+        return Decided("direct", counted[:1])
+    if faq.did_you_mean and len(counted) > 1 and _is_guess(scores, calibration):
+        return Decided("did_you_mean", _near(counted)[:CHOICES])
+    return Decided("compose", _near(counted)[: faq.matches])
+
+
+def _counts(match: Match, calibration: Calibration, faq: Faq) -> bool:
+    """Either measure suffices: between two languages the score is low and the meaning is not."""
+    if calibration.score_floor is None or calibration.similarity_floor is None:
+        return match.similarity >= faq.floor
+    return match.score >= calibration.score_floor or match.similarity >= max(
+        calibration.similarity_floor, faq.floor
+    )
+
+
+def _is_certain(scores: Sequence[float], calibration: Calibration, faq: Faq) -> bool:
+    bar = calibration.direct_bar
+    return faq.direct == "calibrated" and bar is not None and evidence(scores) >= bar
+
+
+def _is_guess(scores: Sequence[float], calibration: Calibration) -> bool:
+    bar = calibration.guess_closeness
+    return bar is not None and closeness(scores) >= bar
+
+
+def _near(matches: Sequence[Match]) -> tuple[Match, ...]:
+    least = NEAR_BEST * matches[0].score
+    return tuple(match for match in matches if match.score >= least)

@@ -1,0 +1,166 @@
+"""Milvus Lite's dense search without its walk over every row, in the server process.
+
+Milvus Lite 3.2 asks of every row, in Python and for every query, whether a newer row or a delete
+shadows it, and builds a hit's vector number by number: 10 to 15 ms at 10,000 rows, where the search
+itself takes 0.3. What is flushed does not change, so here that answer is kept until the flushed
+files do, and only rows that are not flushed yet are asked one by one. Everything that this does not
+know (several queries, filters, partitions) goes to the original.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+REMEMBERED = 4
+"""Collections, or states of one."""
+
+Mask = NDArray[np.bool_]
+Search = Callable[..., list[list[dict[str, Any]]]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Flushed:
+    """Which rows of the flushed files count, and where each key's row is. Holds the files, so
+    that no other can come to their addresses."""
+
+    segments: Sequence[Any]
+    deleted: Mapping[Any, int]
+    masks: Sequence[Mask]
+    place_of: Mapping[Any, tuple[int, int]]
+
+
+def install() -> None:
+    """Has every collection of this process searched so."""
+    from milvus_lite.engine import collection
+
+    collection.execute_search_with_index = quick(collection.execute_search_with_index)
+
+
+def quick(original: Search) -> Search:
+    """The quick search, with the original for what it does not know."""
+    remembered: dict[tuple[int, ...], _Flushed] = {}
+
+    def flushed(segments: Sequence[Any], deleted: Mapping[Any, int]) -> _Flushed:
+        key = tuple(map(id, segments))
+        found = remembered.get(key)
+        if found is None or found.deleted != deleted:
+            found = _looked_at(segments, deleted)
+            remembered.pop(key, None)
+            while len(remembered) >= REMEMBERED:
+                remembered.pop(next(iter(remembered)))
+            remembered[key] = found
+        return found
+
+    def search(**asked: Any) -> list[list[dict[str, Any]]]:
+        plain = not asked.get("partition_names") and asked.get("compiled_filter") is None
+        if len(asked["query_vectors"]) != 1 or not plain or not asked.get("project_record_fn"):
+            return original(**asked)
+        segments = [segment for segment in asked["segments"] if segment.num_rows > 0]
+        return [_search(asked, flushed(segments, asked["delta_index"].snapshot))]
+
+    return search
+
+
+def _looked_at(segments: Sequence[Any], deleted: Mapping[Any, int]) -> _Flushed:
+    newest: dict[Any, int] = {}
+    place_of: dict[Any, tuple[int, int]] = {}
+    for number, segment in enumerate(segments):
+        for row, (pk, seq) in enumerate(zip(segment.pks, segment.seqs.tolist(), strict=True)):
+            if newest.get(pk, -1) < seq:
+                newest[pk], place_of[pk] = seq, (number, row)
+    masks = [np.zeros(segment.num_rows, dtype=bool) for segment in segments]
+    for pk, (number, row) in place_of.items():
+        masks[number][row] = deleted.get(pk, -1) <= newest[pk]
+    return _Flushed(tuple(segments), dict(deleted), masks, place_of)
+
+
+def _search(asked: Mapping[str, Any], flushed: _Flushed) -> list[dict[str, Any]]:
+    from milvus_lite.index.brute_force import BruteForceIndex
+
+    field, metric, memtable = asked["vector_field"], asked["metric_type"], asked["memtable"]
+    pks, seqs, vectors, references, _ = memtable.to_search_snapshot(
+        vector_field=field, partition_names=None, include_table=False
+    )
+    gone = memtable.delete_index_snapshot()
+    masks = _without(flushed, dict(zip(pks, seqs.tolist(), strict=True)), gone)
+    hits: list[tuple[float, int, int]] = []
+    for number, (segment, mask) in enumerate(zip(flushed.segments, masks, strict=True)):
+        held, not_null = segment.vector_data(field)
+        index = segment.indexes.get(field) or BruteForceIndex.build(held, metric)
+        counts = mask if not_null is None else mask & not_null
+        hits += [(distance, number, row) for distance, row in _nearest(asked, index, counts)]
+    if pks:
+        known = asked["delta_index"]
+        counts = np.array(
+            [
+                not known.is_deleted(pk, seq) and gone.get(pk, (-1,))[0] <= seq
+                for pk, seq in zip(pks, seqs.tolist(), strict=True)
+            ]
+        )
+        index = BruteForceIndex.build(vectors, metric)
+        own = len(flushed.segments)
+        hits += [(distance, own, row) for distance, row in _nearest(asked, index, counts)]
+    return [
+        _hit(asked, flushed, references, distance=distance, source=source, row=row)
+        for distance, source, row in sorted(hits)[: asked["top_k"]]
+    ]
+
+
+def _without(
+    flushed: _Flushed, written: Mapping[Any, int], gone: Mapping[Any, Any]
+) -> Sequence[Mask]:
+    """The masks less what is shadowed by rows and deletes that are not flushed yet."""
+    shadowed = [(pk, seq) for pk, seq in written.items() if pk in flushed.place_of]
+    shadowed += [(pk, mark[0]) for pk, mark in gone.items() if pk in flushed.place_of]
+    if not shadowed:
+        return flushed.masks
+    masks = [mask.copy() for mask in flushed.masks]
+    for pk, seq in shadowed:
+        number, row = flushed.place_of[pk]
+        if seq > int(flushed.segments[number].seqs[row]):
+            masks[number][row] = False
+    return masks
+
+
+def _nearest(asked: Mapping[str, Any], index: Any, counts: Mask) -> list[tuple[float, int]]:
+    if not counts.any():
+        return []
+    rows, distances = index.search(
+        asked["query_vectors"],
+        asked["top_k"],
+        valid_mask=None if counts.all() else counts,
+        params=asked.get("search_params"),
+    )
+    pairs = zip(distances[0].tolist(), rows[0].tolist(), strict=True)
+    return [(distance, row) for distance, row in pairs if row >= 0]
+
+
+def _hit(
+    asked: Mapping[str, Any],
+    flushed: _Flushed,
+    references: Sequence[tuple[int, int]],
+    *,
+    distance: float,
+    source: int,
+    row: int,
+) -> dict[str, Any]:
+    if source < len(flushed.segments):
+        record = _record(flushed.segments[source], row, asked["vector_field"])
+    else:
+        record = asked["memtable"].materialize_row(*references[row])
+    pk = record[asked["pk_field"]]
+    return {"id": pk, "distance": distance, "entity": asked["project_record_fn"](record)}
+
+
+def _record(segment: Any, row: int, field: str) -> dict[str, Any]:
+    """The row as `Segment.row_to_dict` gives it; the vector from the matrix, at once."""
+    record = {
+        name: segment.table.column(name)[row].as_py()
+        for name in segment.table.schema.names
+        if name not in ("_seq", field)
+    }
+    vectors, _ = segment.vector_data(field)
+    return record | {field: vectors[row].tolist()}

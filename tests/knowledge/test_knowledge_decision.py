@@ -1,0 +1,200 @@
+"""Four ways to answer, by calibrated bars; opposites are never answered directly."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from appliance.knowledge.calibration import (
+    NOTHING_LEARNED,
+    OUTSIDE_WEIGHT,
+    SAMPLES_MIN,
+    WEIGHTS,
+    Outcome,
+    Sample,
+    learned,
+)
+from appliance.knowledge.decision import decide
+from appliance.knowledge.opposites import are_opposite
+from appliance.schema import Calibration, Match
+from appliance.settings import Faq
+
+pytestmark = pytest.mark.unit
+
+LEARNED = msgspec.structs.replace(
+    NOTHING_LEARNED,
+    stamp="m",
+    direct_bar=0.5,
+    score_floor=0.1,
+    similarity_floor=0.5,
+    guess_closeness=0.9,
+)
+
+
+def match(name: str, score: float, similarity: float = 0.6, phrasing: str = "") -> Match:
+    return Match(
+        id=name,
+        question=f"{name}?",
+        phrasing=phrasing or f"{name}?",
+        answer=f"{name}!",
+        category="",
+        language="en",
+        score=score,
+        similarity=similarity,
+    )
+
+
+def made(
+    *found: Match,
+    question: str = "what?",
+    calibration: Calibration = LEARNED,
+    whole: bool = True,
+    **faq: Any,
+) -> tuple[str, list[str]]:
+    decided = decide(question, found, calibration, Faq(**faq), whole=whole)
+    return decided.kind, [one.id for one in decided.matches]
+
+
+def test_the_very_words_of_a_phrasing_are_answered_directly_without_any_calibration() -> None:
+    found = match("a", 1.0, 1.0), match("b", 0.9)
+    assert made(*found, calibration=NOTHING_LEARNED) == ("direct", ["a"])
+    assert made(*found, whole=False) == ("direct", ["a"])
+    assert made(*found, direct="exact") == ("direct", ["a"])
+    assert made(*found, direct="off")[0] != "direct"
+
+
+def test_a_phrasing_of_two_entries_is_asked_back() -> None:
+    assert made(match("a", 1.0), match("b", 1.0)) == ("did_you_mean", ["a", "b"])
+
+
+def test_evidence_is_the_score_less_half_of_the_next_one() -> None:
+    assert made(match("a", 0.6), match("b", 0.2)) == ("direct", ["a"])
+    assert made(match("a", 0.6), match("b", 0.21))[0] == "compose"
+
+
+@pytest.mark.parametrize(
+    "without",
+    [{"calibration": NOTHING_LEARNED}, {"whole": False}, {"direct": "exact"}, {"direct": "off"}],
+)
+def test_near_is_not_enough_without(without: dict[str, Any]) -> None:
+    assert made(match("a", 0.9), match("b", 0.1), **without)[0] == "compose"
+
+
+def test_opposites_are_left_to_the_model() -> None:
+    near = match("a", 0.9, phrasing="How do I open an account?")
+    assert made(near, question="How can I open my account?")[0] == "direct"
+    assert made(near, question="How do I close an account?")[0] == "compose"
+
+
+def test_where_the_first_is_a_guess_three_are_offered() -> None:
+    found = [match(name, score) for name, score in zip("abcd", (0.3, 0.28, 0.2, 0.19), strict=True)]
+    assert made(*found) == ("did_you_mean", ["a", "b", "c"])
+    assert made(*found, did_you_mean=False) == ("compose", ["a", "b"])
+
+
+def test_entries_far_behind_the_best_are_kept_from_the_model() -> None:
+    assert made(match("a", 0.4), match("b", 0.15)) == ("compose", ["a"])
+
+
+def test_below_both_floors_nothing_counts() -> None:
+    assert made(match("a", 0.09, 0.49)) == ("no_answer", [])
+    assert made(match("a", 0.09, 0.51))[0] == "compose"
+    assert made(match("a", 0.11, 0.2))[0] == "compose"
+    assert made() == ("no_answer", [])
+    assert made(match("a", 0.9, 0.37), calibration=NOTHING_LEARNED) == ("no_answer", [])
+
+
+@pytest.mark.parametrize(
+    ("question", "phrasing"),
+    [
+        ("How do I open an account?", "how can I close my account"),
+        ("怎么开户", "如何销户？"),
+        ("怎么开通短信提醒", "怎样关闭短信提醒"),
+        ("Can I activate my card?", "Can I deactivate my card?"),
+        ("My card works abroad", "My card doesn't work abroad"),
+        ("为什么能登录", "为什么不能登录"),
+        ("how to unblock my card", "how to block my card"),
+    ],
+)
+def test_opposites_are_told_apart(question: str, phrasing: str) -> None:
+    assert are_opposite(question, phrasing)
+    assert are_opposite(phrasing, question)
+
+
+@pytest.mark.parametrize(
+    ("question", "phrasing"),
+    [
+        ("How do I open an account?", "I want to open an account"),
+        ("How do I open or close an account?", "how to close my account"),
+        ("能不能开户", "可以开户吗"),
+        ("我想开户", "怎么开户"),
+        ("My card is not working", "my card doesn't work"),
+        ("Where is the key?", "where are the keys"),
+    ],
+)
+def test_the_same_question_is_no_opposite(question: str, phrasing: str) -> None:
+    assert not are_opposite(question, phrasing)
+
+
+# -- calibration
+
+
+def outcome(evidence: float, *, right: bool = True, outside: float = 0.0, **more: Any) -> Outcome:
+    fields = {"among_three": True, "score": evidence, "similarity": 0.6, "closeness": 0.0}
+    return Outcome(right=right, evidence=evidence, outside=outside, **(fields | more))
+
+
+def calibrated(outcomes: list[Outcome]) -> Calibration:
+    samples = [Sample(tuple(one for _ in WEIGHTS)) for one in outcomes]
+    return learned(samples, stamp="m", phrasings=999, at_ms=1)
+
+
+def test_the_bar_keeps_its_promise_on_what_it_was_learned_from() -> None:
+    outcomes = [outcome(n / 400, right=n > 100 or n % 3 > 0, outside=n / 900) for n in range(400)]
+    bar = calibrated(outcomes).direct_bar
+    assert bar is not None
+    passed = [one for one in outcomes if one.evidence >= bar]
+    outside = sum(one.outside >= bar for one in outcomes) * OUTSIDE_WEIGHT
+    wrong = sum(not one.right for one in passed) + outside
+    assert len(passed) > 100
+    assert wrong + 1 <= 0.01 * (len(passed) + outside)
+
+
+def test_without_a_hundred_sure_ones_there_is_no_bar() -> None:
+    assert calibrated([outcome(0.9) for _ in range(90)]).direct_bar is None
+    assert calibrated([outcome(0.9) for _ in range(101)]).direct_bar == 0.9
+
+
+def test_near_questions_without_an_entry_raise_the_bar() -> None:
+    safe = calibrated([outcome(0.3 + n / 1000) for n in range(400)])
+    near = calibrated([outcome(0.3 + n / 1000, outside=0.5) for n in range(400)])
+    assert safe.direct_bar == pytest.approx(0.3)
+    assert near.direct_bar is not None
+    assert near.direct_bar > 0.5
+
+
+def test_too_few_phrasings_teach_nothing() -> None:
+    assert calibrated([outcome(0.9)] * (SAMPLES_MIN - 1)) == msgspec.structs.replace(
+        NOTHING_LEARNED, stamp="m", phrasings=999, samples=SAMPLES_MIN - 1, made_at_ms=1
+    )
+
+
+def test_nearly_all_right_ones_pass_the_floors_and_guesses_are_found_by_their_closeness() -> None:
+    sure = [outcome(0.2 + n / 1000, closeness=0.3) for n in range(100)]
+    guesses = [outcome(0.1, right=n % 2 > 0, closeness=0.95) for n in range(40)]
+    found = calibrated(sure + guesses)
+    assert found.score_floor is not None
+    assert sum(one.score < found.score_floor for one in sure) <= 5
+    assert found.guess_closeness == 0.95
+    assert calibrated(sure).guess_closeness is None
+
+
+def test_the_weight_that_finds_most_is_taken() -> None:
+    best = 4
+    samples = [
+        Sample(
+            tuple(outcome(0.5, right=place == best or n % 2 > 0) for place in range(len(WEIGHTS)))
+        )
+        for n in range(60)
+    ]
+    assert learned(samples, stamp="m", phrasings=60, at_ms=1).lexical == WEIGHTS[best]
