@@ -133,7 +133,7 @@ class Keeper:
     def _save_oldest(self) -> None:
         sequence, _ = self._unsaved.popitem(last=False)
         if sequence in self._tree.idle:
-            tokens = np.asarray(self._tree.tokens(sequence), dtype=np.int32)
+            tokens = self._tree.tokens(sequence)
             self._save(sequence, self._tree.owner(sequence), tokens)
 
     def _save(self, sequence: int, owner: Owner, tokens: Tokens) -> None:

@@ -101,9 +101,12 @@ class PrefixTree:
         """How many cells a sequence holds."""
         return self._residents[sequence].length
 
-    def tokens(self, sequence: int) -> list[int]:
+    def tokens(self, sequence: int) -> Tokens:
         """What the cells of a sequence hold, in order."""
-        return [token for run in self._path(sequence) for token in run.tokens]
+        joined = array("i")
+        for run in self._path(sequence):
+            joined.extend(run.tokens)
+        return np.array(joined, dtype=np.int32)
 
     def active_cells(self) -> int:
         """Cells that at least one active sequence holds."""
@@ -218,9 +221,8 @@ class PrefixTree:
         released += remaining[: max(0, len(remaining) - self._idle_bound)]
         for one in released:
             self.release(one)
-        while (
-            len(self._idle) > 1 and self.used_cells - self.active_cells() > self._idle_cells_bound
-        ):
+        active = self.active_cells()  # idle ones leave these alone
+        while len(self._idle) > 1 and self.used_cells - active > self._idle_cells_bound:
             released.append(next(iter(self._idle)))
             self.release(released[-1])
         return released

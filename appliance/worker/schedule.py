@@ -359,7 +359,7 @@ class Scheduler:
     def _leaving(self, sequences: list[int]) -> list[Leave]:
         """What is to be told of those that belong to a session."""
         return [
-            Leave(one, owner, np.asarray(self.tree.tokens(one), dtype=np.int32))
+            Leave(one, owner, self.tree.tokens(one))
             for one in sequences
             if (owner := self.tree.owner(one)).session
         ]

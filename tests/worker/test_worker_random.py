@@ -111,7 +111,7 @@ class Accounted(FakeBackend):
         tree = self.engine._scheduler.tree
         assert self.used_cells == tree.used_cells <= self.shape.cache_tokens
         held = {sequence: self._tokens(sequence, 0) for sequence in self._held}
-        known = {sequence: tree.tokens(sequence) for sequence in tree._residents}
+        known = {sequence: tree.tokens(sequence).tolist() for sequence in tree._residents}
         assert held == {sequence: tokens for sequence, tokens in known.items() if tokens}
 
 

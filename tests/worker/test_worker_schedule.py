@@ -284,7 +284,8 @@ class Ledger:
         tree = self.scheduler.tree
         assert tree.used_cells == len(self.cache.cells)
         for sequence in (*self.running.values(), *tree.idle):
-            assert tree.tokens(sequence) == [cell.token for cell in self.cache.held(sequence)]
+            tokens = [cell.token for cell in self.cache.held(sequence)]
+            assert tree.tokens(sequence).tolist() == tokens
         assert len(tree.idle) <= self.shape.warm_sequences
         active = set(self.running.values())
         held = sum(bool(cell.holders & active) for cell in self.cache.cells)

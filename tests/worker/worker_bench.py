@@ -31,7 +31,7 @@ from appliance.worker.jobs import (
     Stopped,
 )
 
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 GREEDY = Sampling(temperature=0, max_tokens=16)
 
 SMALL = Shape(slots=4, context_tokens=256, cache_tokens=512, step_tokens=32)
@@ -225,9 +225,10 @@ def run_jobs(
         give(engine, job)
     before(engine)
     engine.start()
-    assert over.wait(DEADLINE_S), f"not over after {DEADLINE_S} s: {engine.status}"
-    engine.stop()
+    in_time = over.wait(DEADLINE_S)
+    engine.stop()  # also when it is late: its backend is shared, and freed in the end
     assert engine.join(DEADLINE_S)
+    assert in_time, f"not over after {DEADLINE_S} s: {engine.status}"
     return run
 
 

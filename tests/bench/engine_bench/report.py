@@ -178,7 +178,7 @@ def _circumstances(results: Results, measured: Sequence[str]) -> list[str]:
         others = max(measure.others_cores for measure in turns)
         lines.append(
             f"- {described(name)}: commit {result.commit}, {result.threads} threads; "
-            f"the client used at most {client:.2f} cores, other processes at most {others:.2f}"
+            f"the client used at most {client:.1%} of a core, other processes {others:.1%}"
         )
         lines += [f"  - {side}: `{command}`" for side, command in result.commands.items()]
     return lines
