@@ -30,7 +30,10 @@ def lasting_command(environment: Mapping[str, str] = os.environ) -> tuple[str, .
     path = executable_file(environment)
     if path is not None:
         return (str(path),)
-    return (sys.executable,) if is_frozen() else (sys.executable, "-m", "appliance")
+    script = Path(sys.executable).with_name("sluice")
+    if is_frozen() or script.is_file():
+        return (str(script),)
+    return (sys.executable, "-m", "appliance")
 
 
 def unpacked_folder() -> Path | None:

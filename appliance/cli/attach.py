@@ -52,8 +52,13 @@ def attach_ui(
     return _run_ui(url, key_file or data / KEY_NAME, data, language)
 
 
+def has_terminal() -> bool:
+    """True where the UI can be drawn and keys can be read."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def _need_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not has_terminal():
         raise Unavailable("the terminal UI needs a terminal", hint="use `sluice serve` without one")
 
 

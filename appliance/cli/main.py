@@ -27,12 +27,17 @@ def main(argv: Sequence[str]) -> int:
     try:
         return run(arguments)
     except SluiceError as error:
-        sys.stderr.write(f"sluice: {error.message}\n")
-        if error.hint:
-            sys.stderr.write(f"        {error.hint}\n")
+        tell(error)
         return error.exit_status
     except KeyboardInterrupt:
         return EXIT_INTERNAL
+
+
+def tell(error: SluiceError) -> None:
+    """What happened and what to do next, on standard error."""
+    sys.stderr.write(f"sluice: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"        {error.hint}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -83,6 +88,17 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     add_archives(commands)
+    installing = commands.add_parser(
+        "install", help="add a desktop entry, or with --service or --system a systemd service"
+    )
+    installing.add_argument("--service", action="store_true", help="a service of this user")
+    _add_data(installing, default=None)
+    installing.set_defaults(run=_install)
+    removing = commands.add_parser("uninstall", help="remove exactly what `install` added")
+    removing.set_defaults(run=_uninstall)
+    for one in (installing, removing):
+        one.add_argument("--system", action="store_true", help="a service of the system, as root")
+
     devices = commands.add_parser("devices", help="list what computes here, as JSON")
     devices.set_defaults(run=_devices)
 
@@ -157,9 +173,30 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _open(arguments: argparse.Namespace) -> int:
-    from appliance.cli.attach import open_ui
+    from appliance.cli.attach import has_terminal, open_ui
+    from appliance.cli.desktop import has_desktop, hold_window, open_without_terminal
 
-    return open_ui(_options(arguments))
+    options = _options(arguments)
+    if not has_terminal() and has_desktop():
+        return open_without_terminal(options, sys.argv[1:])
+    try:
+        return open_ui(options)
+    except SluiceError as error:
+        tell(error)
+        hold_window(error.exit_status)
+        return error.exit_status
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    from appliance.cli.install import install
+
+    return install(arguments)
+
+
+def _uninstall(arguments: argparse.Namespace) -> int:
+    from appliance.cli.install import uninstall
+
+    return uninstall(arguments)
 
 
 def _tui(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,137 @@
+"""Started by a double-click: no terminal is attached, but there is a desktop.
+
+The UI opens in a window of the first terminal emulator that starts. Without one, Sluice serves
+and the desktop shows where. Either way a second double-click finds the appliance that runs and
+attaches to it, or says its address again.
+
+Programs of the desktop get the environment as it was: the frozen program's own library path is
+not for them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE
+from appliance.frozen import lasting_command
+from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
+from appliance.runtime.options import Options
+from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.lock import sight
+
+WINDOW_VARIABLE = "SLUICE_WINDOW"  # set in a window that was opened for us
+STARTS_WITHIN_S = 2.0
+LOG_NAME = "desktop.log"
+
+# The desktop's own choice first. What follows a name comes before the command.
+TERMINALS: tuple[tuple[str, ...], ...] = (
+    ("xdg-terminal-exec",),
+    ("x-terminal-emulator", "-e"),
+    ("gnome-terminal", "--"),
+    ("ptyxis", "--"),
+    ("kgx", "--"),
+    ("konsole", "-e"),
+    ("xfce4-terminal", "-x"),
+    ("mate-terminal", "-x"),
+    ("lxterminal", "-e"),
+    ("kitty",),
+    ("alacritty", "-e"),
+    ("foot",),
+    ("wezterm", "start", "--"),
+    ("xterm", "-e"),
+)
+MESSAGES: tuple[tuple[str, ...], ...] = (
+    ("notify-send", "--expire-time=0", "Sluice"),
+    ("zenity", "--info", "--no-markup", "--title=Sluice", "--text"),
+    ("kdialog", "--title", "Sluice", "--msgbox"),
+    ("xmessage",),
+)
+
+
+def has_desktop(environment: Mapping[str, str] = os.environ) -> bool:
+    """True where a window could be shown, and this start is not already one inside a window."""
+    shown = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
+    return bool(shown) and WINDOW_VARIABLE not in environment
+
+
+def open_without_terminal(options: Options, arguments: list[str]) -> int:
+    """Opens the UI in a terminal's window, else serves and shows the address."""
+    command = [*lasting_command(), *arguments]
+    environment = foreign_environment(os.environ) | {WINDOW_VARIABLE: "1"}
+    if any(_starts([*one, *command], environment) for one in TERMINALS):
+        return EXIT_OK
+    data = prepare_data_directory(options.data_directory)
+    seen = sight(data)
+    if seen.running is not None and seen.state == "running":
+        return _told(seen.running.url, data)
+    from appliance.cli.starters import fetch_starters
+    from appliance.runtime.appliance import serve
+    from appliance.settings import load
+
+    _say_into(data / LOG_NAME)
+    fetch_starters(options.applied(load(data)))
+
+    def ready(url: str) -> None:
+        _told(url, data)
+
+    return serve(options, ready)
+
+
+def hold_window(status: int) -> None:
+    """Keeps a window that was opened for us until its words about a failure were read."""
+    if status != EXIT_OK and WINDOW_VARIABLE in os.environ and sys.stdin.isatty():
+        sys.stderr.write("\nPress Enter to close. 按回车键关闭。\n")
+        sys.stdin.readline()
+
+
+def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for programs that are not ours, as it was before ours was unpacked."""
+    found = {k: v for k, v in environment.items() if not k.startswith("_PYI_")}
+    found.pop("LD_LIBRARY_PATH", None)
+    original = found.pop("LD_LIBRARY_PATH_ORIG", None)
+    return found | ({"LD_LIBRARY_PATH": original} if original else {})
+
+
+def show_message(text: str) -> bool:
+    """Shows a text on the desktop; False where nothing can. Does not wait for an answer."""
+    environment = foreign_environment(os.environ)
+    return any(_starts([*one, text], environment) for one in MESSAGES)
+
+
+def _starts(command: list[str], environment: Mapping[str, str]) -> bool:
+    """True when the program is there and is running, or has done its work, after a moment."""
+    program = shutil.which(command[0], path=environment.get("PATH", os.defpath))
+    if program is None:
+        return False
+    try:
+        process = subprocess.Popen(
+            [program, *command[1:]],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return process.wait(STARTS_WITHIN_S) == 0
+    except subprocess.TimeoutExpired:
+        return True
+    except OSError:
+        return False
+
+
+def _told(url: str, data: Path) -> int:
+    text = f"Sluice serves at {url}\nSluice 正在 {url} 提供服务\n{data / KEY_NAME}"
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+    return EXIT_OK if show_message(text) else EXIT_UNAVAILABLE
+
+
+def _say_into(log: Path) -> None:
+    """Nobody reads our output here: it goes into a file of the data directory."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

@@ -1,0 +1,242 @@
+"""`sluice install` and `sluice uninstall`: a desktop entry, or a service of systemd.
+
+What is written is noted with its checksum, and exactly that is removed again; a file that was
+changed since is left alone and named. The executable is copied to where programs belong, so that
+what starts it later does not depend on a stick or a download folder.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from appliance.errors import EXIT_OK, Conflict, Invalid, NotFound, Unavailable
+from appliance.frozen import executable_file, lasting_command
+
+NOTE_NAME = "installed.json"
+UNIT_NAME = "sluice.service"
+
+
+class Written(msgspec.Struct, frozen=True):
+    """One file that was put somewhere."""
+
+    path: str
+    sha256: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What one installation wrote; `scope` is that of its service, "" for a desktop entry."""
+
+    scope: str
+    written: tuple[Written, ...]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things belong, for a user or for the whole system."""
+
+    data: Path
+    configuration: Path
+    programs: Path
+    units: Path
+
+    @property
+    def note(self) -> Path:
+        return self.data / "sluice-install" / NOTE_NAME
+
+
+def places(*, system: bool) -> Places:
+    if system:
+        roots = Path("/usr/local/share"), Path("/etc"), Path("/usr/local/bin")
+        return Places(*roots, Path("/etc/systemd/system"))
+    home = Path.home()
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
+    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    return Places(data, configuration, home / ".local/bin", configuration / "systemd/user")
+
+
+def install(arguments: argparse.Namespace) -> int:
+    """Writes what was asked for and says what it did. Raises Conflict when it is there already."""
+    system, service = arguments.system, arguments.service or arguments.system
+    if system and os.geteuid() != 0:
+        raise Invalid("a system service needs root", hint="run `sudo sluice install --system`")
+    at = places(system=system)
+    if at.note.exists():
+        raise Conflict("Sluice is installed already", hint="run `sluice uninstall` first")
+    command, contents = _command(at)
+    data = str(Path(arguments.data).absolute()) if arguments.data else ""
+    if service:
+        contents[at.units / UNIT_NAME] = (unit(command, data, system=system).encode(), 0o644)
+    else:
+        icons = at.data / "icons/hicolor/scalable/apps"
+        svg = (files("appliance.cli") / "sluice.svg").read_bytes()
+        contents[icons / "sluice.svg"] = (svg, 0o644)
+        entry = desktop_entry(command, data).encode()
+        contents[at.data / "applications/sluice.desktop"] = (entry, 0o644)
+    taken = [path for path in contents if path.exists()]
+    if taken:
+        raise Conflict(f"{taken[0]} exists and is not ours", hint="move it away first")
+    scope = "" if not service else "system" if system else "user"
+    _write(at, contents, scope)
+    for path in contents:
+        sys.stdout.write(f"wrote {path}\n")
+    if service:
+        _systemctl(system, ["daemon-reload"], ["enable", "--now", UNIT_NAME])
+    return EXIT_OK
+
+
+def uninstall(arguments: argparse.Namespace) -> int:
+    """Removes exactly what was installed. Raises NotFound when nothing was."""
+    at = places(system=arguments.system)
+    try:
+        note = msgspec.json.decode(at.note.read_bytes(), type=Note)
+    except FileNotFoundError:
+        hint = "for a system service: `sudo sluice uninstall --system`"
+        raise NotFound("Sluice is not installed", hint=hint) from None
+    if note.scope:
+        _systemctl(note.scope == "system", ["disable", "--now", UNIT_NAME])
+    for one in note.written:
+        path = Path(one.path)
+        if not path.exists():
+            continue
+        if _sha256(path) != one.sha256:
+            sys.stdout.write(f"left {path}: it was changed since\n")
+            continue
+        path.unlink()
+        sys.stdout.write(f"removed {path}\n")
+    at.note.unlink()
+    at.note.parent.rmdir()
+    if note.scope:
+        _systemctl(note.scope == "system", ["daemon-reload"])
+    return EXIT_OK
+
+
+def desktop_entry(command: tuple[str, ...], data: str) -> str:
+    """The entry, as the Desktop Entry Specification wants it."""
+    line = " ".join(_desktop_quoted(one) for one in (*command, *(("--data", data) if data else ())))
+    return "\n".join(
+        [
+            "[Desktop Entry]",
+            "Type=Application",
+            "Name=Sluice",
+            "Comment=A private question-answering service",
+            "Comment[zh_CN]=私有问答服务",
+            f"Exec={line}",
+            "Icon=sluice",
+            "Terminal=false",  # it finds one itself, and shows the address where there is none
+            "Categories=Office;Utility;",
+            "",
+        ]
+    )
+
+
+def unit(command: tuple[str, ...], data: str, *, system: bool) -> str:
+    """The unit. A wrong configuration (78) and a second appliance (75) are not tried again."""
+    at_data = data or ("/var/lib/sluice" if system else "")
+    words = (*command, "serve", *(("--data", at_data) if at_data else ()))
+    own = [
+        "DynamicUser=yes",
+        "StateDirectory=sluice",
+        "StateDirectoryMode=0700",
+        "CacheDirectory=sluice",
+        "Environment=HOME=/var/lib/sluice XDG_CACHE_HOME=/var/cache/sluice",
+        "ProtectSystem=strict",
+    ]
+    return "\n".join(
+        [
+            "[Unit]",
+            "Description=Sluice, a private question-answering service",
+            "After=network.target",
+            "StartLimitIntervalSec=300",
+            "StartLimitBurst=5",
+            "",
+            "[Service]",
+            f"ExecStart={' '.join(_unit_quoted(one) for one in words)}",
+            "Restart=on-failure",
+            "RestartSec=2",
+            "RestartPreventExitStatus=2 75 78",
+            "KillMode=mixed",
+            "TimeoutStopSec=90",
+            "NoNewPrivileges=yes",
+            *(own if system else []),
+            "",
+            "[Install]",
+            f"WantedBy={'multi-user' if system else 'default'}.target",
+            "",
+        ]
+    )
+
+
+def _command(at: Places) -> tuple[tuple[str, ...], dict[Path, tuple[bytes | Path, int]]]:
+    """How it will be started, and the copy of the executable that this needs."""
+    carrier = executable_file()
+    if carrier is None:
+        return lasting_command(), {}
+    target = at.programs / "sluice"
+    if target.exists() and target.samefile(carrier):
+        return (str(target),), {}
+    return (str(target),), {target: (carrier, 0o755)}
+
+
+def _write(at: Places, contents: dict[Path, tuple[bytes | Path, int]], scope: str) -> None:
+    """The note first: what a crash leaves behind can be removed."""
+    written = tuple(
+        Written(
+            str(path),
+            _sha256(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest(),
+        )
+        for path, (content, _) in contents.items()
+    )
+    note = msgspec.json.format(msgspec.json.encode(Note(scope, written)))
+    try:
+        for path, (content, mode) in [(at.note, (note, 0o644)), *contents.items()]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.name}.part")
+            if isinstance(content, Path):
+                shutil.copyfile(content, part)
+            else:
+                part.write_bytes(content)
+            part.chmod(mode)
+            part.rename(path)
+    except OSError as error:
+        raise Unavailable(
+            f"{error.filename} cannot be written: {error.strerror}",
+            hint="`sluice uninstall` removes what was written so far",
+        ) from None
+
+
+def _systemctl(system: bool, *commands: list[str]) -> None:
+    scope = [] if system else ["--user"]
+    for command in commands:
+        words = ["systemctl", *scope, *command]
+        program = shutil.which("systemctl")
+        failed = (
+            program is None or subprocess.run([program, *words[1:]], capture_output=True).returncode
+        )
+        if failed:
+            sys.stdout.write(f"to be run by you: {' '.join(words)}\n")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _desktop_quoted(word: str) -> str:
+    """One argument of `Exec`: quoted, and escaped once more as a value of type string."""
+    if "\n" in word:
+        raise Invalid(f"{word!r} cannot stand in a desktop entry", hint="choose another path")
+    quoted = "".join("\\" + one if one in '"`$\\' else one for one in word).replace("%", "%%")
+    return '"' + quoted.replace("\\", "\\\\") + '"'
+
+
+def _unit_quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'

@@ -1,0 +1,116 @@
+"""A double-click: a window of a terminal emulator, or the address shown on the desktop."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from appliance.cli.desktop import TERMINALS, foreign_environment, has_desktop
+
+pytestmark = pytest.mark.integration
+
+READY_TIMEOUT_S = 90.0
+
+
+class Desktop:
+    """A folder of programs that note how they were called, as the only ones on the path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.programs = folder / "programs"
+        self.programs.mkdir()
+        self.data = folder / "data"
+
+    def add(self, name: str, status: int = 0) -> None:
+        note = self.folder / f"{name}.note"
+        program = self.programs / name
+        program.write_text(
+            f'#!/bin/sh\nprintf "%s\\n" "window=$SLUICE_WINDOW" "$@" > "{note}"\nexit {status}\n'
+        )
+        program.chmod(0o755)
+
+    def noted(self, name: str) -> list[str]:
+        return (self.folder / f"{name}.note").read_text().splitlines()
+
+    def click(self, **more: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "appliance", "--data", str(self.data)]
+        own = {"PATH": str(self.programs), "DISPLAY": ":99", "HOME": str(self.folder)}
+        return subprocess.Popen(
+            [*command, "--engine", "fake", "--port", "0"],
+            env={k: v for k, v in os.environ.items() if k.startswith("PYTHON")} | own | more,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Desktop:
+    return Desktop(tmp_path)
+
+
+def test_a_window_of_the_first_terminal_that_starts_is_opened(desktop: Desktop) -> None:
+    desktop.add("gnome-terminal", status=1)  # there, and broken
+    desktop.add("konsole")
+    desktop.add("xterm")
+    click = desktop.click()
+    _, errors = click.communicate(timeout=60)
+    assert click.returncode == 0, errors
+    window, option, *command = desktop.noted("konsole")
+    assert (window, option) == ("window=1", "-e")
+    assert command[-5:] == [str(desktop.data), "--engine", "fake", "--port", "0"]
+    assert desktop.noted("gnome-terminal")
+    assert not (desktop.folder / "xterm.note").exists()
+
+
+def test_without_any_terminal_it_serves_and_shows_where(desktop: Desktop) -> None:
+    desktop.add("notify-send")
+    first = desktop.click()
+    try:
+        log = desktop.data / "desktop.log"
+        while not (desktop.folder / "notify-send.note").exists():
+            assert first.poll() is None, log.read_text() if log.exists() else first.communicate()
+        while not (said := desktop.noted("notify-send"))[-1:]:
+            assert first.poll() is None
+        (url,) = [line.rpartition(" ")[2] for line in said if "serves at" in line]
+        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        assert str(desktop.data / "admin.key") in said
+
+        (desktop.folder / "notify-send.note").unlink()
+        second = desktop.click()
+        second.communicate(timeout=60)
+        assert second.returncode == 0
+        assert any(url in line for line in desktop.noted("notify-send"))
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=READY_TIMEOUT_S)
+    assert first.returncode == 0
+
+
+def test_a_window_without_a_terminal_in_it_does_not_open_another(desktop: Desktop) -> None:
+    desktop.add("xterm")
+    click = desktop.click(SLUICE_WINDOW="1")
+    _, errors = click.communicate(timeout=60)
+    assert click.returncode == 69
+    assert "sluice serve" in errors
+    assert not (desktop.folder / "xterm.note").exists()
+
+
+def test_a_desktop_is_where_windows_can_be_shown() -> None:
+    assert has_desktop({"DISPLAY": ":0"})
+    assert has_desktop({"WAYLAND_DISPLAY": "wayland-0"})
+    assert not has_desktop({"DISPLAY": ""})
+    assert not has_desktop({"DISPLAY": ":0", "SLUICE_WINDOW": "1"})
+    assert len({one[0] for one in TERMINALS}) == len(TERMINALS)
+
+
+def test_foreign_programs_get_the_library_path_they_had() -> None:
+    frozen = {"LD_LIBRARY_PATH": "/unpacked", "_PYI_ARCHIVE_FILE": "x", "HOME": "/h"}
+    assert foreign_environment(frozen) == {"HOME": "/h"}
+    had = foreign_environment(frozen | {"LD_LIBRARY_PATH_ORIG": "/opt/cuda"})
+    assert had == {"HOME": "/h", "LD_LIBRARY_PATH": "/opt/cuda"}

@@ -1,0 +1,112 @@
+"""`sluice install`: what it writes is well-formed, and exactly that is removed again."""
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+from appliance.cli import install as installing
+from appliance.cli.install import desktop_entry, unit
+from appliance.cli.main import main
+
+pytestmark = pytest.mark.unit
+
+ODD = '/media/a b/"水闸" 100% $HOME `x` \\ sluice'
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own, and no systemd to talk to."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    return tmp_path
+
+
+def files_of(folder: Path) -> set[str]:
+    return {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()}
+
+
+def test_a_desktop_entry_with_icon_comes_and_goes(home: Path) -> None:
+    (home / ".local/share/applications").mkdir(parents=True)
+    (home / ".local/share/applications/other.desktop").write_text("not ours")
+    assert main(["install"]) == 0
+    assert files_of(home) == {
+        ".local/share/applications/other.desktop",
+        ".local/share/applications/sluice.desktop",
+        ".local/share/icons/hicolor/scalable/apps/sluice.svg",
+        ".local/share/sluice-install/installed.json",
+    }
+    assert main(["install"]) == 75
+    assert main(["uninstall"]) == 0
+    assert files_of(home) == {".local/share/applications/other.desktop"}
+    assert main(["uninstall"]) == 2
+
+
+def test_a_file_that_was_changed_since_is_left(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["install", "--service"]) == 0
+    path = home / ".config/systemd/user/sluice.service"
+    assert "systemctl --user enable --now sluice.service" in capsys.readouterr().out
+    path.write_text(path.read_text() + "# mine\n")
+    assert main(["uninstall"]) == 0
+    assert f"left {path}" in capsys.readouterr().out
+    assert files_of(home) == {".config/systemd/user/sluice.service"}
+    assert main(["install", "--service"]) == 75
+
+
+def test_the_executable_is_copied_to_where_programs_belong(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = home / "stick"
+    carrier.write_bytes(b"the executable")
+    monkeypatch.setattr(installing, "executable_file", lambda: carrier)
+    assert main(["install"]) == 0
+    copy = home / ".local/bin/sluice"
+    assert copy.read_bytes() == b"the executable"
+    assert copy.stat().st_mode & 0o777 == 0o755
+    assert f'Exec="{copy}"' in (home / ".local/share/applications/sluice.desktop").read_text()
+    assert main(["uninstall"]) == 0
+    assert files_of(home) == {"stick"}
+
+
+def test_a_desktop_entry_starts_exactly_that_program() -> None:
+    parser = configparser.RawConfigParser(strict=True)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(desktop_entry((ODD,), "/data dir"))
+    entry = dict(parser["Desktop Entry"])
+    assert entry["Type"] == "Application"
+    # A value of type string first: \\\\ is a backslash. Then the quoting of Exec, then its codes.
+    value = entry["Exec"].replace("\\\\", "\\")
+    quoted = re.findall(r'"((?:[^"\\]|\\.)*)"', value)
+    words = [re.sub(r"\\(.)", r"\1", one).replace("%%", "%") for one in quoted]
+    assert words == [ODD, "--data", "/data dir"]
+
+
+def test_a_unit_starts_exactly_that_program() -> None:
+    text = unit((ODD,), "", system=False)
+    line = next(one for one in text.splitlines() if one.startswith("ExecStart="))
+    quoted = line.removeprefix("ExecStart=").removesuffix(' "serve"')
+    plain = quoted[1:-1].replace("%%", "%").replace("$$", "$").replace('\\"', '"')
+    assert plain.replace("\\\\", "\\") == ODD
+    assert "WantedBy=default.target" in text
+    assert "DynamicUser" not in text
+
+
+def test_a_system_unit_is_confined_to_its_own_folders() -> None:
+    text = unit(("/usr/local/bin/sluice",), "", system=True)
+    assert 'ExecStart="/usr/local/bin/sluice" "serve" "--data" "/var/lib/sluice"' in text
+    assert "DynamicUser=yes" in text
+    assert "XDG_CACHE_HOME=/var/cache/sluice" in text
+    assert "WantedBy=multi-user.target" in text
+
+
+def test_a_system_service_needs_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert main(["install", "--system"]) == 2
+    assert "sudo sluice install --system" in capsys.readouterr().err
