@@ -520,6 +520,9 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         10_000_000
     )
     files_kept: Annotated[int, Meta(ge=1, le=100, description="Rotated logs kept.")] = 5
+    kept_lines: Annotated[
+        int, Meta(ge=10, le=100_000, description="Last lines kept in memory for GET /api/logs.")
+    ] = 2_000
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

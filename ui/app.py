@@ -1,13 +1,16 @@
 """The terminal UI: owns navigation, the link to the server, and how errors are told.
 
 `run` is the way in; it waits for a server that is still starting by itself. The composition is
-here and nowhere else: one client, one link, three places to go, each made when first visited.
+here and nowhere else: one client, one link, one inbox, and the places, each made when it is first
+visited.
 """
 
 import asyncio
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,21 +18,33 @@ from rich.text import Text
 from textual.app import App
 from textual.binding import BindingType
 from textual.driver import Driver
-from textual.screen import Screen
 
-from appliance.errors import EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, Invalid, Unauthorized
+from appliance.errors import (
+    EXIT_INTERNAL,
+    EXIT_OK,
+    EXIT_USAGE,
+    Invalid,
+    SluiceError,
+    Unauthorized,
+)
 from ui import line_breaks
 from ui.answers import UNREACHABLE
 from ui.background import start
 from ui.client import Client
 from ui.clock import Clock
+from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
 from ui.keys import key, ours
 from ui.link import Link, LinkState
+from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.chat import ChatScreen
 from ui.screens.faq import FaqScreen
 from ui.screens.frame import CallFailed, LinkDoubted, SluiceScreen
 from ui.screens.help import HelpScreen, KeySection
+from ui.screens.inbox import InboxScreen, SessionWanted
+from ui.screens.logs import LogsScreen
+from ui.screens.models import ModelsScreen
+from ui.screens.people import PeopleScreen
 from ui.screens.status import StatusScreen
 from ui.terminal import driver_class, has_terminal, stderr_in
 from ui.texts import Texts, language_of, texts_for
@@ -37,8 +52,8 @@ from ui.widgets.conversation_view import ConversationView
 from ui.widgets.faq_table import FaqTable
 from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList
-from ui.widgets.top_bar import Place, Tab
-from ui.wording import error_words
+from ui.widgets.top_bar import PLACES, Place, Tab
+from ui.wording import error_words, message_line
 
 ERROR_SHOWN_S = 8.0
 
@@ -51,9 +66,10 @@ class SluiceApp(App[int]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         key("f1", "help", "help"),
-        key("f2", "go('chat')", "chat", show=False),
-        key("f3", "go('faq')", "faq", show=False),
-        key("f4", "go('status')", "status", show=False),
+        *(
+            key(pressed.lower(), f"go('{place}')", place, show=False, priority=True)
+            for place, pressed in PLACES
+        ),
         key("f8", "toggle_theme", "theme", show=False),
         key("ctrl+q", "quit", "quit", priority=True),
     ]
@@ -74,25 +90,30 @@ class SluiceApp(App[int]):
         self._clock = clock or Clock()
         self._link = Link(client.readiness, tell=self._tell_link)
         self._places: list[SluiceScreen] = []
-        self.add_mode("chat", self._make_chat)
-        self.add_mode("faq", self._make_faq)
-        self.add_mode("status", self._make_status)
+        self._follows_inbox = False
+        self._operating = Operating(client)
+        self._inbox = Inbox(self._operating, tell=self._tell_inbox)
+        for place, make in self._makers().items():
+            self.add_mode(place, partial(self._open, make))
 
     # --- places -----------------------------------------------------------------------------
 
-    def _make_chat(self) -> Screen[None]:
-        chat = ChatScreen(
-            self._texts, self._client.base_url, client=self._client, clock=self._clock
-        )
-        return self._open(chat)
+    def _makers(self) -> dict[Place, Callable[[], SluiceScreen]]:
+        texts, client, clock = self._texts, self._client, self._clock
+        address, operating, inbox = client.base_url, self._operating, self._inbox
+        return {
+            "chat": lambda: ChatScreen(texts, address, client=client, clock=clock),
+            "faq": lambda: FaqScreen(texts, address, client=client),
+            "status": lambda: StatusScreen(texts, address, client=client),
+            "models": lambda: ModelsScreen(texts, address, operating=operating),
+            "people": lambda: PeopleScreen(texts, address, client=client, operating=operating),
+            "logs": lambda: LogsScreen(texts, address, operating=operating, clock=clock),
+            "inbox": lambda: InboxScreen(texts, address, inbox=inbox, clock=clock),
+        }
 
-    def _make_faq(self) -> Screen[None]:
-        return self._open(FaqScreen(self._texts, self._client.base_url, client=self._client))
-
-    def _make_status(self) -> Screen[None]:
-        return self._open(StatusScreen(self._texts, self._client.base_url, client=self._client))
-
-    def _open(self, place: SluiceScreen) -> SluiceScreen:
+    def _open(self, make: Callable[[], SluiceScreen]) -> SluiceScreen:
+        place = make()
+        place.show_unread(self._inbox.unread)
         self._places.append(place)
         self.call_later(lambda: place.show_link(self._link.state))  # as it is by then
         return place
@@ -117,6 +138,10 @@ class SluiceApp(App[int]):
             ),
             KeySection(texts.help_faq, ours([*FaqScreen.BINDINGS, *FaqTable.BINDINGS])),
             KeySection(texts.help_status, ours(StatusScreen.BINDINGS)),
+            KeySection(texts.operate.key_models, ours(ModelsScreen.BINDINGS)),
+            KeySection(texts.operate.key_people, ours(PeopleScreen.BINDINGS)),
+            KeySection(texts.operate.key_logs, ours(LogsScreen.BINDINGS)),
+            KeySection(texts.operate.key_inbox, ours(InboxScreen.BINDINGS)),
         )
         self.push_screen(HelpScreen(texts, sections))
 
@@ -143,6 +168,41 @@ class SluiceApp(App[int]):
     def _tell_link(self, state: LinkState) -> None:
         for place in self._places:
             place.show_link(state)
+        if state.kind == "up" and not self._follows_inbox:
+            self._follows_inbox = True
+            start(self, self._follow_inbox, group="inbox")
+
+    # --- the inbox --------------------------------------------------------------------------
+
+    async def _follow_inbox(self) -> None:
+        try:
+            await self._inbox.follow()
+        except SluiceError:
+            self._follows_inbox = False  # the next time the link is up it is tried again
+
+    def _tell_inbox(self, change: InboxChange) -> None:
+        match change:
+            case InboxChanged():
+                for place in self._places:
+                    place.show_unread(self._inbox.unread)
+                    if isinstance(place, InboxScreen):
+                        place.show_messages()
+            case MessageCame(message=message):
+                words = message_line(self._texts, message)
+                if message.kind == "message":
+                    sender = safe_line(message.sender, 40)
+                    words = self._texts.operate.inbox_new.format(sender=sender, text=words)
+                self.notify(words, markup=False)
+            case RelatedCame(related=related):
+                for place in self._places:
+                    if isinstance(place, ChatScreen):
+                        place.show_related(related)
+
+    async def on_session_wanted(self, message: SessionWanted) -> None:
+        await self.switch_mode("chat")
+        for place in self._places:
+            if isinstance(place, ChatScreen):
+                await place.open_session(message.session_id)
 
     def on_link_doubted(self, message: LinkDoubted) -> None:
         start(self, self._link.watch, group="link")

@@ -94,8 +94,8 @@ class Client:
         self, base_url: str, key: str, *, uid: str = DEFAULT_UID, pause: Pause = asyncio.sleep
     ) -> None:
         self.base_url = base_url
-        self._uid = uid
-        self._pause = pause
+        self.uid = uid
+        self.pause = pause
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
         try:
             url = httpx.URL(base_url)
@@ -138,52 +138,52 @@ class Client:
 
     async def readiness(self) -> Readiness:
         """Answers also while the appliance is starting; raises `Unavailable` when it is away."""
-        response = await self._send("GET", "/readyz", accept=(HTTPStatus.SERVICE_UNAVAILABLE,))
+        response = await self.send_call("GET", "/readyz", accept=(HTTPStatus.SERVICE_UNAVAILABLE,))
         return parse(response.content, Readiness)
 
     async def status(self) -> Status:
-        return await self._get("/api/status", Status)
+        return await self.get("/api/status", Status)
 
     # --- sessions -----------------------------------------------------------------------
 
     async def sessions(self, *, cursor: str | None = None, limit: int = 100) -> Listing[Session]:
         """Newest activity first."""
-        query = {"uid": self._uid, **_page(cursor, limit)}
-        return await self._get("/api/sessions", Listing[Session], query)
+        query = {"uid": self.uid, **_page(cursor, limit)}
+        return await self.get("/api/sessions", Listing[Session], query)
 
     async def create_session(self, title: str = "") -> Session:
-        return await self._write(
-            "POST", "/api/sessions", Session, SessionPost(uid=self._uid, title=title)
+        return await self.write(
+            "POST", "/api/sessions", Session, SessionPost(uid=self.uid, title=title)
         )
 
     async def rename_session(self, session_id: str, title: str) -> Session:
-        return await self._write(
+        return await self.write(
             "PATCH", f"/api/sessions/{session_id}", Session, SessionPatch(title=title)
         )
 
     async def delete_session(self, session_id: str) -> None:
-        await self._send("DELETE", f"/api/sessions/{session_id}")
+        await self.send_call("DELETE", f"/api/sessions/{session_id}")
 
     async def turns(
         self, session_id: str, *, cursor: str | None = None, limit: int = 20
     ) -> Listing[Turn]:
         """In chronological order; without cursor the latest, the cursor leads to older ones."""
-        return await self._get(
+        return await self.get(
             f"/api/sessions/{session_id}/turns", Listing[Turn], _page(cursor, limit)
         )
 
     async def warm(self, session_id: str) -> None:
         """Tells that a question may come, so that its answer begins sooner; returns at once."""
-        await self._send("POST", f"/api/sessions/{session_id}/warm")
+        await self.send_call("POST", f"/api/sessions/{session_id}/warm")
 
     # --- requests -----------------------------------------------------------------------
 
     async def send(self, session_id: str, message: MessagePost) -> Accepted:
-        return await self._write("POST", f"/api/sessions/{session_id}/messages", Accepted, message)
+        return await self.write("POST", f"/api/sessions/{session_id}/messages", Accepted, message)
 
     async def cancel(self, request_id: str) -> RequestStatus:
         """Asks for cancellation; raises `Conflict` when the request has ended already."""
-        response = await self._send("DELETE", f"/api/requests/{request_id}")
+        response = await self.send_call("DELETE", f"/api/requests/{request_id}")
         return parse(response.content, RequestStatus)
 
     async def follow(self, request_id: str) -> AsyncGenerator[News, None]:
@@ -197,7 +197,9 @@ class Client:
         failures = 0
         while True:
             try:
-                async with aclosing(self._messages(request_id, last_id)) as messages:
+                async with aclosing(
+                    self.messages(f"/api/requests/{request_id}/events", last_id)
+                ) as messages:
                     async for message in messages:
                         if message is None:
                             if failures:
@@ -219,14 +221,13 @@ class Client:
             failures += 1
             pause_s = backoff_s(failures)
             yield Interrupted(failures, pause_s)
-            await self._pause(pause_s)
+            await self.pause(pause_s)
 
-    async def _messages(
-        self, request_id: str, last_id: str
+    async def messages(
+        self, url: str, last_id: str
     ) -> AsyncGenerator[ServerSentEvent | None, None]:
         """One connection: None once it stands, then its messages until it ends or breaks."""
         headers = {"Last-Event-ID": last_id} if last_id else {}
-        url = f"/api/requests/{request_id}/events"
         try:
             async with aconnect_sse(self._streams, "GET", url, headers=headers) as source:
                 if source.response.status_code >= HTTPStatus.BAD_REQUEST:
@@ -254,39 +255,39 @@ class Client:
             query["category"] = category
         if language:
             query["language"] = language
-        return await self._get("/api/faq", Listing[Entry], query)
+        return await self.get("/api/faq", Listing[Entry], query)
 
     async def entry(self, entry_id: str) -> Entry:
-        return await self._get(f"/api/faq/{entry_id}", Entry)
+        return await self.get(f"/api/faq/{entry_id}", Entry)
 
     async def create_entry(self, entry: EntryPut) -> Entry:
-        return await self._write("POST", "/api/faq", Entry, entry)
+        return await self.write("POST", "/api/faq", Entry, entry)
 
     async def update_entry(self, entry_id: str, entry: EntryPut) -> Entry:
-        return await self._write("PUT", f"/api/faq/{entry_id}", Entry, entry)
+        return await self.write("PUT", f"/api/faq/{entry_id}", Entry, entry)
 
     async def delete_entry(self, entry_id: str) -> None:
-        await self._send("DELETE", f"/api/faq/{entry_id}")
+        await self.send_call("DELETE", f"/api/faq/{entry_id}")
 
     async def search(self, text: str, *, limit: int = 20) -> Listing[Match]:
         query = {"q": text, "limit": str(limit)}
-        return await self._get("/api/faq/search", Listing[Match], query)
+        return await self.get("/api/faq/search", Listing[Match], query)
 
     async def load_demo(self) -> ImportReport:
-        response = await self._send("POST", "/api/faq/demo", read_timeout_s=IMPORT_TIMEOUT_S)
+        response = await self.send_call("POST", "/api/faq/demo", read_timeout_s=IMPORT_TIMEOUT_S)
         return parse(response.content, ImportReport)
 
     # --- the wire -----------------------------------------------------------------------
 
-    async def _get(self, path: str, kind: type[T], query: Mapping[str, str] | None = None) -> T:
-        response = await self._send("GET", path, query=query)
+    async def get(self, path: str, kind: type[T], query: Mapping[str, str] | None = None) -> T:
+        response = await self.send_call("GET", path, query=query)
         return parse(response.content, kind)
 
-    async def _write(self, method: str, path: str, kind: type[T], body: msgspec.Struct) -> T:
-        response = await self._send(method, path, body=body)
+    async def write(self, method: str, path: str, kind: type[T], body: msgspec.Struct) -> T:
+        response = await self.send_call(method, path, body=body)
         return parse(response.content, kind)
 
-    async def _send(
+    async def send_call(
         self,
         method: str,
         path: str,

@@ -216,6 +216,10 @@ class Conversations:
             self._update(session_id, turn.id, lambda now: replace(now, cancelling=False))
             raise
 
+    def suggest(self, session_id: str, request_id: str, questions: tuple[str, ...]) -> None:
+        """Questions that the person may want to ask after an answer."""
+        self._update(session_id, request_id, lambda now: replace(now, suggestions=questions))
+
     # --- following ----------------------------------------------------------------------
 
     def _start_following(self, session_id: str, request_id: str) -> None:

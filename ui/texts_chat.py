@@ -39,6 +39,10 @@ class ChatTexts:
     nothing_to_copy: str
     asked_with_files: str
     question_cut: str
+    key_next_question: str
+    tip_next_question: str
+    suggestions: str
+    no_suggestions: str
     no_sources: str
     source_gone: str
     source_title: str
@@ -106,6 +110,10 @@ ENGLISH: Final = ChatTexts(
     nothing_to_copy="There is nothing to copy yet.",
     asked_with_files="with {name}, {lines} lines",
     question_cut="… and {count} more lines",
+    key_next_question="Ask next",
+    tip_next_question="Choose one of the related questions and ask it",
+    suggestions="You may also want to ask",
+    no_suggestions="No related questions are known for this answer.",
     no_sources="No FAQ entry stands behind this answer.",
     source_gone="This entry is not in the FAQ any more. It read:",
     source_title="FAQ entry",
@@ -170,6 +178,10 @@ CHINESE: Final = ChatTexts(
     nothing_to_copy="还没有可复制的内容。",
     asked_with_files="附 {name}，{lines} 行",
     question_cut="…还有 {count} 行",
+    key_next_question="追问",
+    tip_next_question="选择一个相关问题并提问",
+    suggestions="您可能还想问",
+    no_suggestions="这个回答没有已知的相关问题。",
     no_sources="这个回答没有依据问答库。",
     source_gone="这条问答已不在问答库中，原文如下：",
     source_title="问答",

@@ -74,6 +74,7 @@ class LiveTurn:
     hint: str = ""
     reason: str = ""
     retry_after_s: float | None = None
+    suggestions: tuple[str, ...] = ()
     cancelling: bool = False
     interrupted: bool = False
 

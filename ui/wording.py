@@ -8,7 +8,8 @@ from datetime import datetime, tzinfo
 from typing import Final, Literal
 
 from appliance.errors import SluiceError
-from appliance.schema import Alarm, Session, Status
+from appliance.schema import Alarm, Limit, ModelStatus, Session, Status
+from appliance.schema_inbox import InboxMessage
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
 from ui.safe_text import safe_line, safe_text
@@ -179,6 +180,11 @@ def moment(at_ms: int, now_ms: int, zone: tzinfo | None = None) -> str:
     return f"{at:%m-%d}" if at.year == now.year else f"{at:%Y-%m}"
 
 
+def second(at_ms: int, zone: tzinfo | None = None) -> str:
+    """The time of day to the second."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, zone):%H:%M:%S}"
+
+
 def duration(texts: Texts, seconds: float) -> str:
     """A span of time with one unit: 0.4 s, 12 s, 3 min, 2 h, 5 d."""
     if 0 < seconds < 0.05:
@@ -268,6 +274,50 @@ def alarm_words(texts: Texts, alarm: Alarm) -> str:
     title = titles.get(alarm.code, texts.alarm_unknown)
     message, hint = safe_line(alarm.message, 400), safe_line(alarm.hint, 400)
     return f"⚠ {title}\n  {message}\n  → {hint}"
+
+
+def message_line(texts: Texts, message: InboxMessage) -> str:
+    """A message of the inbox on one line, with its title if it has one."""
+    text = safe_line(message.text)
+    match message.kind:
+        case "answer_ready":
+            return texts.operate.inbox_answer_ready.format(text=text)
+        case "answer_found":
+            return texts.operate.inbox_answer_found.format(text=text)
+        case _:
+            title = safe_line(message.title)
+            return texts.error_with_reason.format(title=title, reason=text) if title else text
+
+
+def limit_words(texts: Texts, limit: Limit) -> str:
+    """What is left of one limit, and when all of it is there again."""
+    names = {
+        "requests_per_minute": texts.operate.limit_requests,
+        "tokens_per_minute": texts.operate.limit_tokens,
+        "tokens_per_day": texts.operate.limit_day,
+    }
+    return texts.operate.people_limit.format(
+        name=names.get(limit.name, safe_line(limit.name, 40)),
+        left=limit.left,
+        limit=limit.limit,
+        used=limit.used,
+        reserved=limit.reserved,
+        reset=duration(texts, limit.reset_s),
+    )
+
+
+def model_state(texts: Texts, model: ModelStatus) -> str:
+    words = texts.operate
+    if model.state == "loading":
+        return words.models_loading.format(percent=model.percent)
+    return {
+        "absent": words.model_absent,
+        "on_disk": words.model_on_disk,
+        "loaded": words.model_loaded,
+        "draining": words.model_draining,
+        "unloading": words.model_unloading,
+        "failed": words.model_failed,
+    }[model.state]
 
 
 def child_state(texts: Texts, state: str) -> str:

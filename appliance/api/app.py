@@ -12,6 +12,7 @@ from appliance.api import (
     faq_asking,
     faq_import,
     inbox,
+    logs,
     models,
     openai,
     placement,
@@ -41,6 +42,7 @@ def build(services: Services) -> Gate:
             faq_import.router,
             models.router,
             placement.router,
+            logs.router,
             openai.router,
         ],
         dependencies={

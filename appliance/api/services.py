@@ -16,6 +16,7 @@ from appliance.knowledge.history import History
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
+from appliance.log_ring import LogRing
 from appliance.people.inbox import Inbox
 from appliance.placement.choice import Placements
 from appliance.schema import Status
@@ -47,6 +48,7 @@ class Services:
     dead_letters: DeadLetters
     quotas: Quotas
     placements: Placements
+    logs: LogRing
     status: Callable[[], Awaitable[Status]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     """What keeps the appliance from answering, by part; empty when it can answer."""

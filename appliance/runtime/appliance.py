@@ -57,6 +57,7 @@ from appliance.limiter.rule_process import check_rule
 from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
 from appliance.limiter.waiters import Waiters
+from appliance.log_ring import LogRing
 from appliance.people.inbox import Inbox
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
@@ -98,10 +99,10 @@ def serve(options: Options, on_ready: Callable[[str], None]) -> int:
     check_rule(settings.limiter)
     lock = DataLock.take(data)
     try:
-        logs.set_up(data, settings.log)
+        ring = logs.set_up(data, settings.log)
         settle_layout(data)
         with bind(settings.server) as bound:
-            appliance = Appliance(settings, options, family(settings, data), bound)
+            appliance = Appliance(settings, options, family(settings, data), bound, ring)
             return asyncio.run(appliance.run(lock, admin_key(data), on_ready))
     finally:
         lock.release()
@@ -111,12 +112,18 @@ class Appliance:
     """Owns the parts of one run."""
 
     def __init__(
-        self, settings: Settings, options: Options, children: Family, bound: socket.socket
+        self,
+        settings: Settings,
+        options: Options,
+        children: Family,
+        bound: socket.socket,
+        ring: LogRing,
     ) -> None:
         self._settings = settings
         self._options = options
         self._children = children
         self._bound = bound
+        self._ring = ring
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
         self._reapers: Reapers | None = None
@@ -304,6 +311,7 @@ class Appliance:
             dead_letters=dead_letters,
             quotas=Quotas(bus, people.users, settings),
             placements=placements,
+            logs=self._ring,
             status=report.status,
             readiness=report.readiness,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.log_ring import LogRing
 from appliance.settings import Log
 
 DIRECTORY = "logs"
@@ -44,8 +45,8 @@ class PlainLines(logging.Formatter):
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-def set_up(data_directory: Path, settings: Log) -> None:
-    """Configures logging for the whole process."""
+def set_up(data_directory: Path, settings: Log) -> LogRing:
+    """Configures logging for the whole process; returns the last lines as they come."""
     directory = data_directory / DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
     to_file = logging.handlers.RotatingFileHandler(
@@ -63,5 +64,8 @@ def set_up(data_directory: Path, settings: Log) -> None:
     root.setLevel(settings.level.upper())
     root.addHandler(to_file)
     root.addHandler(to_terminal)
+    ring = LogRing(settings.kept_lines)
+    root.addHandler(ring)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    return ring

@@ -27,15 +27,21 @@ from appliance.schema import (
     ImportReport,
     Match,
     MessagePost,
+    ModelStatus,
     Page,
     QueueStatus,
+    Quota,
     RequestStatus,
     Session,
     SessionPatch,
     SessionPost,
     Status,
     Turn,
+    User,
+    UserPatch,
 )
+from appliance.schema_inbox import InboxMessage, InboxPage, Unread
+from appliance.schema_logs import LogLine, LogPage
 
 KEY = "test-key"
 NOW_MS = 1_763_900_000_000  # 2025-11-23 12:13:20 UTC
@@ -66,6 +72,12 @@ class StubApi(LoopbackServer):
         self.entries: dict[str, Entry] = {}
         self.demo: tuple[Entry, ...] = ()
         self.matches: tuple[Match, ...] = ()
+        self.models: dict[str, ModelStatus] = {}
+        self.users: dict[str, User] = {}
+        self.quotas: dict[str, Quota] = {}
+        self.log: tuple[LogLine, ...] = ()
+        self.inbox: dict[str, InboxMessage] | None = None
+        self.inbox_stream = Stream("")
         self.status = empty_status()
         self.is_ready = True
         self.checks: dict[str, str] = {}
@@ -109,6 +121,18 @@ class StubApi(LoopbackServer):
         self.entries[entry.id] = entry
         return entry
 
+    def tell_inbox(self, name: str, news: msgspec.Struct) -> None:
+        """Appends an event to the inbox's stream, and a message to the inbox."""
+
+        async def append() -> None:
+            stream = self.inbox_stream
+            if isinstance(news, InboxMessage) and self.inbox is not None:
+                self.inbox = {news.id: news, **self.inbox}
+            stream.events.append((f"{len(stream.events) + 1}-0", name, msgspec.json.encode(news)))
+            stream.grew.set()
+
+        self.call(append())
+
     def calls(self, method: str, path: str) -> list[Asked]:
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
@@ -118,7 +142,8 @@ class StubApi(LoopbackServer):
     # --- the event stream -------------------------------------------------------------------
 
     async def stream(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        stream = self.streams[asked.path.split("/")[3]]
+        of_inbox = asked.path.endswith("/inbox/events")
+        stream = self.inbox_stream if of_inbox else self.streams[asked.path.split("/")[3]]
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
         )
@@ -171,6 +196,17 @@ class StubApi(LoopbackServer):
                 return None if request_id in self.streams else _missing("request")
             case ("DELETE", "api", "requests", request_id):
                 return self._cancel(request_id)
+            case ("GET", "api", "models"):
+                return Reply(200, Page(items=tuple(self.models.values())))
+            case ("POST", "api", "models", name, "load" | "unload" as deed):
+                state = "loading" if deed == "load" else "unloading"
+                changed = msgspec.structs.replace(self.models[name], state=state)
+                self.models[name] = changed
+                return Reply(202, changed)
+            case ("GET", "api", "logs"):
+                return Reply(200, self._logs(asked))
+            case (_, "api", "users", uid, *rest):
+                return self._user(asked, uid, rest)
             case (_, "api", "faq", *rest):
                 return self._faq(asked, rest)
             case _:
@@ -241,6 +277,46 @@ class StubApi(LoopbackServer):
             created_at_ms=NOW_MS,
         )
         return Reply(202, status)
+
+    def _logs(self, asked: Asked) -> LogPage:
+        levels = ("debug", "info", "warning", "error")
+        least = levels.index(asked.query["level"])
+        found = [
+            line
+            for line in self.log
+            if levels.index(line.level) >= least and asked.query.get("q", "") in line.message
+        ]
+        return LogPage(items=tuple(found), last=len(self.log))
+
+    def _user(self, asked: Asked, uid: str, rest: list[str]) -> Reply | None:
+        user = self.users.get(uid, User(id=uid, attributes={}, tags=(), version=0))
+        match (asked.method, *rest):
+            case ("GET",):
+                return Reply(200, user)
+            case ("PATCH",):
+                patch = msgspec.json.decode(asked.body, type=UserPatch)
+                self.users[uid] = msgspec.structs.replace(user, tags=patch.tags)
+                return Reply(200, self.users[uid])
+            case ("GET", "quota"):
+                plain = Quota(
+                    uid=uid, tier="standard", priority="person", weight=1, concurrency=0, limits=()
+                )
+                return Reply(200, self.quotas.get(uid, plain))
+            case ("GET", "inbox") if self.inbox is not None:
+                messages = tuple(self.inbox.values())
+                return Reply(200, InboxPage(items=messages, unread=self._unread()))
+            case ("GET", "inbox", "events") if self.inbox is not None:
+                return None
+            case ("POST", "inbox", "ack") if self.inbox is not None:
+                body = msgspec.json.decode(asked.body)
+                for one in self.inbox if body["all"] else body["ids"]:
+                    self.inbox[one] = msgspec.structs.replace(self.inbox[one], read=True)
+                return Reply(200, Unread(unread=self._unread()))
+            case _:
+                return _missing("route")
+
+    def _unread(self) -> int:
+        return sum(not message.read for message in (self.inbox or {}).values())
 
     def _faq(self, asked: Asked, rest: list[str]) -> Reply:
         match (asked.method, *rest):

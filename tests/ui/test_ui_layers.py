@@ -17,8 +17,9 @@ MODULES = sorted(ROOT.rglob("*.py"))
 PURE = (
     *("turns", "entries", "wording", "safe_text", "answers", "attachments", "citations"),
     *("exporting", "searching", "texts", "texts_en", "texts_zh", "texts_chat"),
+    "texts_operate",
 )
-HEADLESS = (*PURE, "client", "conversations", "finding", "link", "clock")
+HEADLESS = (*PURE, "client", "operating", "conversations", "finding", "inbox", "link", "clock")
 
 
 def imports(path: Path) -> set[str]:
@@ -50,7 +51,7 @@ def test_only_the_client_knows_http() -> None:
 
 
 def test_no_widget_imports_the_client_or_a_screen() -> None:
-    users = importers("ui.client", "ui.conversations", "ui.screens")
+    users = importers("ui.client", "ui.operating", "ui.conversations", "ui.screens")
     assert [name for name in users if name.startswith("widgets")] == []
 
 
@@ -62,6 +63,8 @@ def test_of_the_appliance_only_its_records_and_errors_are_known() -> None:
     names = {name for path in MODULES for name in imports(path) if name.startswith("appliance.")}
     assert {".".join(name.split(".")[:2]) for name in names} == {
         "appliance.schema",
+        "appliance.schema_inbox",
+        "appliance.schema_logs",
         "appliance.errors",
     }
 

@@ -7,7 +7,7 @@ from ui_driver import running
 
 from appliance.schema import Alarm, ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
 from ui.keys import ours
-from ui.screens import status
+from ui.screens import polled
 from ui.screens.chat import ChatScreen
 from ui.widgets.top_bar import Tab
 
@@ -100,7 +100,7 @@ async def test_status_is_not_read_before_it_is_seen_and_again_on_request(api: St
 async def test_status_is_read_on_and_on_only_while_it_is_seen(
     api: StubApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "REFRESH_S", 0.01)
+    monkeypatch.setattr(polled, "REFRESH_S", 0.01)
     async with running(api) as sluice:
         await sluice.sees("ready")
         await sluice.press("f4")

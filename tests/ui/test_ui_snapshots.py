@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from stub_api import KEY, NOW_MS, StubApi
+from test_ui_operate import fill_for_operators
 from test_ui_places import busy_status
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
@@ -102,6 +103,7 @@ def picture(snap_compare: Any, filled: StubApi) -> Picture:  # Any: the plugin h
             sluice = Driven(app, pilot, filled, texts)
             await sluice.sees(texts.link_up)
             await walk(sluice)
+            await sluice.until(lambda: app.screen.query("FooterKey"))
             for field in app.screen.query(TextArea):
                 field.cursor_blink = False
             for line in app.screen.query(Input):
@@ -178,6 +180,29 @@ async def status(sluice: Driven) -> None:
 async def help_screen(sluice: Driven) -> None:
     await sluice.press("f1")
     await sluice.sees(sluice.texts.help_everywhere)
+
+
+async def operate(sluice: Driven, key: str, *parts: str) -> None:
+    api = sluice.api
+    fill_for_operators(api)
+    await sluice.press(key)
+    await sluice.sees(*parts)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [("f4", ["31.4", "ana"]), ("f5", ["big-7b"]), ("f6", ["berlin"]), ("f7", ["leads"])],
+    ids=["status", "models", "people", "logs"],
+)
+def test_operating(
+    picture: Picture, language: str, size: tuple[int, int], key: str, parts: list[str]
+) -> None:
+    async def walk(sluice: Driven) -> None:
+        await operate(sluice, key, *parts)
+
+    picture(walk, language=language, size=size)
 
 
 def test_chat_empty(picture: Picture) -> None:

@@ -21,6 +21,11 @@ from ui.screens.entry_reader import EntryReader
 from ui.screens.faq import FaqScreen
 from ui.screens.find import FindScreen
 from ui.screens.help import HelpScreen
+from ui.screens.inbox import InboxScreen
+from ui.screens.logs import LogsScreen
+from ui.screens.models import ModelsScreen
+from ui.screens.people import PeopleScreen
+from ui.screens.reader import Reader
 from ui.screens.status import StatusScreen
 from ui.texts import GROUPS, Texts, language_of, texts_for
 from ui.texts_en import ENGLISH
@@ -42,6 +47,11 @@ BOUND: list[type[DOMNode]] = [
     ChatScreen,
     FaqScreen,
     StatusScreen,
+    ModelsScreen,
+    PeopleScreen,
+    LogsScreen,
+    InboxScreen,
+    Reader,
     HelpScreen,
     EntryEditor,
     Confirm,

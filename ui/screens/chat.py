@@ -15,6 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
+from appliance.schema_inbox import Related
 from ui.attachments import split
 from ui.background import start
 from ui.client import Client
@@ -177,6 +178,17 @@ class ChatScreen(SluiceScreen):
     async def on_session_list_chosen(self, message: SessionList.Chosen) -> None:
         await self._switch(message.session_id)
 
+    async def open_session(self, session_id: str) -> None:
+        """The app asks for a session, which may be new here."""
+        if self._conversations.session(session_id) is None:
+            self.attempt(self._conversations.load_sessions, group="read", exclusive=True)
+        await self._switch(session_id)
+
+    def show_related(self, related: Related) -> None:
+        """The app tells of questions to ask next in a session."""
+        questions = tuple(one.question for one in related.questions)
+        self._conversations.suggest(related.session_id, related.request_id, questions)
+
     async def _switch(self, session_id: str) -> None:
         if session_id != self._shown:
             self._keep_draft()
@@ -298,6 +310,14 @@ class ChatScreen(SluiceScreen):
                 self._composer.put_back(turn.question)
             case "sources":
                 self._errands.pick_source(turn)
+            case "next":
+                self._errands.pick_next(turn, self._ask_next)
+
+    def on_turn_view_question_wanted(self, message: TurnView.QuestionWanted) -> None:
+        self._ask_next(message.question)
+
+    def _ask_next(self, question: str) -> None:
+        self._ask(Draft(question))
 
     def _copy(self, text: str) -> None:
         words = self.texts.chat

@@ -185,6 +185,19 @@ class ChatErrands:
         dialog = PickOne(self._texts, title=self._texts.turn_sources, lines=lines)
         self._screen.app.push_screen(dialog, picked)
 
+    def pick_next(self, turn: LiveTurn, ask: Callable[[str], None]) -> None:
+        if not turn.suggestions:
+            self._screen.notify(self._texts.chat.no_suggestions, markup=False)
+            return
+
+        def picked(place: int | None) -> None:
+            if place is not None:
+                ask(turn.suggestions[place])
+
+        lines = [safe_line(question) for question in turn.suggestions]
+        dialog = PickOne(self._texts, title=self._texts.chat.suggestions, lines=lines)
+        self._screen.app.push_screen(dialog, picked)
+
     def read_source(self, match: Match) -> None:
         self._screen.attempt(partial(self._read_source, match), group="source", exclusive=True)
 

@@ -39,7 +39,7 @@ class FaqScreen(SluiceScreen):
         key("slash,ctrl+f", "search", "search"),
         key("escape", "leave_search", "leave_search"),
         key("l", "load_demo", "load_demo"),
-        key("f5,ctrl+r", "refresh_list", "refresh"),
+        key("ctrl+r", "refresh_list", "refresh"),
     ]
 
     def __init__(self, texts: Texts, address: str, *, client: Client) -> None:

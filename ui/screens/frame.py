@@ -82,6 +82,10 @@ class SluiceScreen(Screen[None]):
         if state.is_reachable and (not before.is_reachable or state.kind == "up"):
             self.on_link_restored()
 
+    def show_unread(self, count: int) -> None:
+        """The app tells how many messages of the inbox are unread."""
+        self._top_bar.show_unread(count)
+
     def on_link_restored(self) -> None:
         """The server can be reached (again): the subclass reads what it shows."""
 

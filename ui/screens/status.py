@@ -1,114 +1,68 @@
 """How the appliance is: processes, workers, queue and FAQ index, read once a second while seen."""
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.timer import Timer
-from textual.widgets import DataTable
+from textual.containers import Horizontal, VerticalScroll
 
-from appliance.errors import SluiceError
 from appliance.schema import ChildStatus, Status, WorkerStatus
-from ui.answers import UNREACHABLE
-from ui.background import start
 from ui.client import Client
 from ui.keys import key
 from ui.safe_text import safe_line
-from ui.screens.frame import CallFailed, SluiceScreen
+from ui.screens.polled import PolledScreen
 from ui.texts import Texts
 from ui.widgets.plain import Plain
-from ui.wording import alarm_words, child_state, duration, error_words, memory, queue_lines
+from ui.widgets.tables import RecordTable, cell, number
+from ui.widgets.trend import Trend
+from ui.wording import alarm_words, child_state, duration, memory, queue_lines
 
-REFRESH_S: Final = 1.0
 
-
-class StatusScreen(SluiceScreen):
-    """Shows `Status`; asks for it only while it is the screen one looks at."""
+class StatusScreen(PolledScreen):
+    """Shows `Status`."""
 
     PLACE = "status"
-    BINDINGS: ClassVar[list[BindingType]] = [key("r,f5", "refresh_status", "refresh")]
+    BINDINGS: ClassVar[list[BindingType]] = [key("r", "refresh_status", "refresh")]
 
     def __init__(self, texts: Texts, address: str, *, client: Client) -> None:
         super().__init__(texts, address)
         self._client = client
-        self._timer: Timer | None = None
         self._summary = Plain(texts.status_waiting, classes="status-line")
         self._alarms = Plain(classes="status-alarms")
+        self._alarms.display = False
+        self._tokens_trend = Trend(texts.operate.trend_tokens)
+        self._running_trend = Trend(texts.operate.trend_running)
+        self._waiting_trend = Trend(texts.operate.trend_waiting)
         self._queue = Plain(classes="status-line")
         self._faq = Plain(classes="status-line")
         self._dead = Plain(classes="status-line")
         self._dead.display = False
-        self._children: DataTable[Text] = _table("children")
-        self._workers: DataTable[Text] = _table("workers")
+        self._children = RecordTable("children", _child_titles(texts))
+        self._workers = RecordTable("workers", _worker_titles(texts))
 
     def compose_body(self) -> ComposeResult:
         texts = self.texts
         with VerticalScroll(id="status"):
             yield self._summary
             yield self._alarms
+            with Horizontal(id="trends"):
+                yield self._tokens_trend
+                yield self._running_trend
+                yield self._waiting_trend
             yield self._queue
             yield self._faq
             yield self._dead
-            yield Plain(texts.status_children, classes="status-title")
-            yield self._children
             yield Plain(texts.status_workers, classes="status-title")
             yield self._workers
+            yield Plain(texts.status_children, classes="status-title")
+            yield self._children
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        texts = self.texts
-        for name in (
-            texts.status_name,
-            texts.status_state,
-            texts.status_pid,
-            texts.status_restarts,
-            texts.status_memory,
-            texts.status_uptime,
-            texts.status_detail,
-        ):
-            self._children.add_column(Text(name))
-        for name in (
-            texts.status_worker,
-            texts.status_slots,
-            texts.status_speed,
-            texts.status_model,
-            texts.status_embedding,
-            texts.status_device,
-            texts.status_context,
-            texts.status_engine,
-        ):
-            self._workers.add_column(Text(name))
-        self._alarms.display = False
-        self._timer = self.set_interval(REFRESH_S, self.action_refresh_status)
+    async def read(self) -> None:
+        self._show(await self._client.status())
 
-    def on_screen_resume(self) -> None:
-        if self._timer is not None:
-            self._timer.resume()
-        self.action_refresh_status()
-
-    def on_screen_suspend(self) -> None:
-        if self._timer is not None:
-            self._timer.pause()
-
-    def on_link_restored(self) -> None:
-        self.action_refresh_status()
-
-    def action_refresh_status(self) -> None:
-        if self.link_state.is_reachable:
-            start(self, self._read, group="status", exclusive=True)
-
-    async def _read(self) -> None:
-        try:
-            status = await self._client.status()
-        except SluiceError as error:
-            reason = error_words(self.texts, error).replace("\n", " ")
-            self._summary.update(self.texts.status_stale.format(reason=reason))
-            if error.reason == UNREACHABLE:
-                self.post_message(CallFailed(error))
-            return
-        self._show(status)
+    def say_stale(self, words: str) -> None:
+        self._summary.update(words)
 
     def _show(self, status: Status) -> None:
         texts = self.texts
@@ -138,12 +92,16 @@ class StatusScreen(SluiceScreen):
         self._faq.update(f"{faq} ({detail})" if detail else faq)
         self._dead.display = bool(status.dead_letters)
         self._dead.update(texts.status_dead_line.format(count=status.dead_letters))
-        self._children.clear()
-        for child in status.children:
-            self._children.add_row(*self._child_cells(child))
-        self._workers.clear()
-        for worker in status.workers:
-            self._workers.add_row(*self._worker_cells(worker))
+        self._children.show([(one.name, self._child_cells(one)) for one in status.children])
+        self._workers.show([(one.id, self._worker_cells(one)) for one in status.workers])
+        self._push(status)
+
+    def _push(self, status: Status) -> None:
+        tokens = sum(worker.tokens_per_s for worker in status.workers)
+        queue = status.queue
+        self._tokens_trend.push(tokens, f"{tokens:.1f}")
+        self._running_trend.push(queue.running, f"{queue.running}/{queue.capacity}")
+        self._waiting_trend.push(queue.waiting, f"{queue.waiting}/{queue.bound}")
 
     def _child_cells(self, child: ChildStatus) -> tuple[Text, ...]:
         texts = self.texts
@@ -154,35 +112,57 @@ class StatusScreen(SluiceScreen):
             "backing_off": colours["text-warning"],
         }
         return (
-            _cell(child.name, 24),
+            cell(child.name, 24),
             Text(child_state(texts, child.state), style=style.get(child.state, "")),
-            _number(child.pid),
-            _number(child.restarts),
+            number(child.pid),
+            number(child.restarts),
             Text(memory(child.rss_bytes), justify="right"),
             Text(duration(texts, child.uptime_s), justify="right"),
-            _cell(child.detail, 100),
+            cell(child.detail, 100),
         )
 
     def _worker_cells(self, worker: WorkerStatus) -> tuple[Text, ...]:
+        cache = worker.cache_tokens
+        used = round(100 * worker.used_cells / cache) if cache else 0
+        name = worker.id
+        if worker.state == "draining":
+            name = self.texts.operate.worker_draining.format(id=safe_line(worker.id, 24))
         return (
-            _cell(worker.id, 24),
-            Text(f"{worker.busy}/{worker.slots}", justify="right"),
-            Text(f"{worker.tokens_per_s:.1f}", justify="right"),
-            _cell(worker.model, 40),
-            _cell(worker.embedding_model, 30),
-            _cell(worker.device, 60),
-            _number(worker.context_tokens),
-            _cell(worker.engine, 30),
+            cell(name, 40),
+            number(f"{worker.busy}/{worker.slots}"),
+            number(f"{worker.tokens_per_s:.1f}"),
+            number(f"{used} %" if cache else None),
+            number(len(worker.warm)),
+            cell(worker.model, 40),
+            cell(worker.embedding_model, 30),
+            cell(worker.device, 60),
+            number(worker.context_tokens),
+            cell(worker.engine, 30),
         )
 
 
-def _table(name: str) -> DataTable[Text]:
-    return DataTable(id=name, cursor_type="none", classes="status-table")
+def _child_titles(texts: Texts) -> tuple[str, ...]:
+    return (
+        texts.status_name,
+        texts.status_state,
+        texts.status_pid,
+        texts.status_restarts,
+        texts.status_memory,
+        texts.status_uptime,
+        texts.status_detail,
+    )
 
 
-def _cell(text: str, max_chars: int) -> Text:
-    return Text(safe_line(text, max_chars), no_wrap=True)
-
-
-def _number(number: int | None) -> Text:
-    return Text("" if number is None else str(number), justify="right")
+def _worker_titles(texts: Texts) -> tuple[str, ...]:
+    return (
+        texts.status_worker,
+        texts.status_slots,
+        texts.status_speed,
+        texts.operate.worker_cache,
+        texts.operate.worker_warm,
+        texts.status_model,
+        texts.status_embedding,
+        texts.status_device,
+        texts.status_context,
+        texts.status_engine,
+    )

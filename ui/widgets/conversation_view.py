@@ -21,7 +21,7 @@ from ui.widgets.answer import Answer
 from ui.widgets.plain import Plain
 from ui.widgets.turn_view import TurnView
 
-Deed = Literal["copy_answer", "copy_question", "retry", "edit", "sources"]
+Deed = Literal["copy_answer", "copy_question", "retry", "edit", "sources", "next"]
 
 
 class ConversationView(VerticalScroll):
@@ -36,6 +36,7 @@ class ConversationView(VerticalScroll):
         key("o", "do('sources')", "sources"),
         key("r", "do('retry')", "retry"),
         key("e", "do('edit')", "edit_question"),
+        key("n", "do('next')", "next_question"),
         key("q", "do('copy_question')", "copy_question", show=False),
         key("k,shift+up", "point(-1)", "previous_turn"),
         key("j,shift+down", "point(1)", "next_turn"),

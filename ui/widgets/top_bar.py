@@ -1,11 +1,11 @@
 """The line on top of every screen: where one is, where one can go, and the way to the server."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.events import Click
+from textual.events import Click, Resize
 from textual.message import Message
 
 from ui.link import LinkState
@@ -13,7 +13,19 @@ from ui.texts import Texts
 from ui.widgets.plain import Plain
 from ui.wording import link_banner, link_word
 
-Place = Literal["chat", "faq", "status"]
+Place = Literal["chat", "faq", "status", "models", "people", "logs", "inbox"]
+
+PLACES: Final[tuple[tuple[Place, str], ...]] = (
+    ("chat", "F2"),
+    ("faq", "F3"),
+    ("status", "F4"),
+    ("models", "F5"),
+    ("people", "F6"),
+    ("logs", "F7"),
+    ("inbox", "F9"),
+)
+TIGHT_CELLS: Final = 96  # below, the product's name makes room
+NARROW_CELLS: Final = 72  # below, the keys do too
 
 
 class Tab(Plain):
@@ -25,10 +37,30 @@ class Tab(Plain):
     class Wanted(Message):
         place: Place
 
-    def __init__(self, place: Place, key: str, name: str, tip: str) -> None:
-        super().__init__(f"{key} {name}", classes="tab")
+    def __init__(self, texts: Texts, place: Place, key: str) -> None:
+        super().__init__(classes="tab")
         self._place: Place = place
-        self.tooltip = tip
+        self._key = key
+        self._words = texts.word(f"key_{place}")
+        self._count = 0
+        self._is_short = False
+        self.tooltip = texts.word(f"tip_{place}")
+        self._draw()
+
+    def count(self, number: int) -> None:
+        """Shows how much there is to see at the place; 0 shows nothing."""
+        if number != self._count:
+            self._count = number
+            self._draw()
+
+    def shorten(self, *, is_short: bool) -> None:
+        if is_short != self._is_short:
+            self._is_short = is_short
+            self._draw()
+
+    def _draw(self) -> None:
+        words = self._words if self._is_short else f"{self._key} {self._words}"
+        self.update(f"{words} {self._count}" if self._count else words)
 
     def on_click(self, event: Click) -> None:
         event.stop()
@@ -36,26 +68,28 @@ class Tab(Plain):
 
 
 class TopBar(Horizontal):
-    """The product's name, the three places, and the state of the link."""
+    """The product's name, the places, and the state of the link."""
 
     def __init__(self, texts: Texts, here: Place) -> None:
         super().__init__()
         self._texts = texts
-        self._here = here
         self._link = Plain(id="link")
+        self._tabs = {place: Tab(texts, place, key) for place, key in PLACES}
+        self._tabs[here].add_class("-here")
 
     def compose(self) -> ComposeResult:
-        texts = self._texts
         yield Plain("Sluice", id="product")
-        tabs: tuple[tuple[Place, Tab], ...] = (
-            ("chat", Tab("chat", "F2", texts.key_chat, texts.tip_chat)),
-            ("faq", Tab("faq", "F3", texts.key_faq, texts.tip_faq)),
-            ("status", Tab("status", "F4", texts.key_status, texts.tip_status)),
-        )
-        for place, tab in tabs:
-            tab.set_class(place == self._here, "-here")
-            yield tab
+        yield from self._tabs.values()
         yield self._link
+
+    def on_resize(self, event: Resize) -> None:
+        self.set_class(event.size.width < TIGHT_CELLS, "-tight")
+        for tab in self._tabs.values():
+            tab.shorten(is_short=event.size.width < NARROW_CELLS)
+
+    def show_unread(self, count: int) -> None:
+        """The app tells how many messages are unread."""
+        self._tabs["inbox"].count(count)
 
     def show(self, state: LinkState) -> None:
         self._link.update(f"● {link_word(self._texts, state)}")

@@ -1,5 +1,6 @@
 """One turn: the question, the answer as it grows, its FAQ sources, and how it stands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,14 +37,21 @@ class TurnView(Vertical):
 
         match: Match
 
+    @dataclass
+    class QuestionWanted(Message):
+        """The person picked a question to ask next."""
+
+        question: str
+
     def __init__(self, texts: Texts, turn: LiveTurn) -> None:
         super().__init__()
         self._texts = texts
         self._turn = turn
         self._question = Plain(_question(texts, turn), classes="question")
         self.answer = Answer(turn.answer, sources=len(turn.matches))
-        self._sources = Sources()
+        self._sources = PickableLines(classes="sources")
         self._standing = Plain(classes="standing")
+        self._next = PickableLines(classes="suggestions")
         self._draw()
 
     def compose(self) -> ComposeResult:
@@ -51,6 +59,7 @@ class TurnView(Vertical):
         yield self.answer
         yield self._sources
         yield self._standing
+        yield self._next
 
     @property
     def turn(self) -> LiveTurn:
@@ -72,7 +81,9 @@ class TurnView(Vertical):
     def _draw(self) -> None:
         turn = self._turn
         self.answer.display = bool(turn.answer)
-        self._sources.show(self._texts, turn)
+        sources = _sources(self._texts, turn)
+        self._sources.show(sources, before=len(sources) - len(turn.matches))
+        self._next.show(_suggestions(self._texts, turn), before=1)
         self._standing.update(_standing(self._texts, turn))
 
     def on_click(self, event: Click) -> None:
@@ -83,9 +94,12 @@ class TurnView(Vertical):
         message.stop()
         self._open(message.number)
 
-    def on_sources_picked(self, message: "Sources.Picked") -> None:
+    def on_pickable_lines_picked(self, message: "PickableLines.Picked") -> None:
         message.stop()
-        self._open(message.number)
+        if message.lines is self._sources:
+            self._open(message.number)
+        elif message.number <= len(self._turn.suggestions):
+            self.post_message(self.QuestionWanted(self._turn.suggestions[message.number - 1]))
 
     def _open(self, number: int) -> None:
         match = self.source(number)
@@ -93,28 +107,21 @@ class TurnView(Vertical):
             self.post_message(self.SourceWanted(match))
 
 
-class Sources(Plain):
-    """The FAQ entries behind an answer, one a line; a click picks one."""
+class PickableLines(Plain):
+    """Lines of one row each; a click picks one, counted from 1 after those before."""
 
     @dataclass
     class Picked(Message):
+        lines: "PickableLines"
         number: int
 
-    def __init__(self) -> None:
-        super().__init__(classes="sources")
+    def __init__(self, *, classes: str) -> None:
+        super().__init__(classes=classes)
         self._lines_before = 0
 
-    def show(self, texts: Texts, turn: LiveTurn) -> None:
-        lines: list[Content] = []
-        if turn.degraded:
-            words = texts.turn_degraded.format(detail=safe_line(turn.degraded, 200))
-            lines.append(Content.styled(words, "$text-warning"))
-        if turn.matches:
-            lines.append(Content.styled(texts.turn_sources, "dim"))
-        self._lines_before = len(lines)
-        for number, match in enumerate(turn.matches, 1):
-            mark = Content.styled(f"  [{number}] {match.score:.2f}  ", "$text-accent")
-            lines.append(Content.assemble(mark, safe_line(match.question)))
+    def show(self, lines: Sequence[Content], *, before: int) -> None:
+        """The first `before` lines cannot be picked."""
+        self._lines_before = before
         self.update(Content("\n").join(lines))
         self.display = bool(lines)
 
@@ -122,7 +129,28 @@ class Sources(Plain):
         number = event.y - self._lines_before + 1
         if number >= 1:
             event.stop()
-            self.post_message(self.Picked(number))
+            self.post_message(self.Picked(self, number))
+
+
+def _sources(texts: Texts, turn: LiveTurn) -> list[Content]:
+    lines: list[Content] = []
+    if turn.degraded:
+        words = texts.turn_degraded.format(detail=safe_line(turn.degraded, 200))
+        lines.append(Content.styled(words, "$text-warning"))
+    if turn.matches:
+        lines.append(Content.styled(texts.turn_sources, "dim"))
+    for number, match in enumerate(turn.matches, 1):
+        mark = Content.styled(f"  [{number}] {match.score:.2f}  ", "$text-accent")
+        lines.append(Content.assemble(mark, safe_line(match.question)))
+    return lines
+
+
+def _suggestions(texts: Texts, turn: LiveTurn) -> list[Content]:
+    if not turn.suggestions:
+        return []
+    lines = [Content.styled(texts.chat.suggestions, "dim")]
+    mark = ("  → ", "$text-accent")
+    return lines + [Content.assemble(mark, safe_line(one)) for one in turn.suggestions]
 
 
 def _question(texts: Texts, turn: LiveTurn) -> str:
@@ -141,7 +169,7 @@ def _question(texts: Texts, turn: LiveTurn) -> str:
 def _way(turn: LiveTurn) -> tuple[object, ...]:
     """What the lines below the answer show while it is made."""
     waits = (turn.place, turn.eta_s, turn.percent)
-    return (turn.phase, *waits, turn.interrupted, turn.cancelling)
+    return (turn.phase, *waits, turn.interrupted, turn.cancelling, turn.suggestions)
 
 
 def _standing(texts: Texts, turn: LiveTurn) -> Content:

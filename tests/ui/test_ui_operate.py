@@ -1,0 +1,203 @@
+"""The operator's places: trends, models, people, logs."""
+
+import msgspec
+import pytest
+from stub_api import NOW_MS, StubApi, problem
+from test_ui_places import busy_status
+from textual.widgets import Sparkline
+from ui_driver import running
+
+from appliance.schema import Limit, ModelStatus, QueueStatus, QueueUser, Quota, User
+from appliance.schema_logs import LogLevel, LogLine
+from ui.screens import polled
+from ui.screens.dialogs import Confirm
+
+pytestmark = pytest.mark.ui
+
+
+@pytest.fixture
+def operated(api: StubApi) -> StubApi:
+    fill_for_operators(api)
+    return api
+
+
+def fill_for_operators(api: StubApi) -> None:
+    """Something to see at every place of the operator."""
+    queue = QueueStatus(
+        waiting=3,
+        running=2,
+        capacity=8,
+        bound=64,
+        users=(
+            QueueUser(uid="ana", waiting=2, running=1),
+            QueueUser(uid="bo", waiting=1, running=1),
+        ),
+    )
+    api.status = msgspec.structs.replace(busy_status(), queue=queue)
+    api.models = {
+        "chat-0.5b": ModelStatus(
+            name="chat-0.5b",
+            state="loaded",
+            default=True,
+            size_bytes=400_000_000,
+            memory_bytes=700_000_000,
+        ),
+        "big-7b": ModelStatus(name="big-7b", state="on_disk", size_bytes=4_700_000_000),
+        "lost": ModelStatus(name="lost", state="absent"),
+    }
+    api.users["ana"] = User(
+        id="ana", attributes={"team": "sales"}, tags=("berlin", "销售"), version=3
+    )
+    api.quotas["ana"] = Quota(
+        uid="ana",
+        tier="gold",
+        priority="person",
+        weight=2,
+        concurrency=3,
+        limits=(
+            Limit(
+                name="tokens_per_day", limit=1000, used=300, reserved=100, left=600, reset_s=7200
+            ),
+        ),
+    )
+    said: tuple[tuple[LogLevel, str], ...] = (
+        ("info", "the limiter leads"),
+        ("warning", "a promise was broken"),
+        ("error", "it broke\nTraceback"),
+    )
+    api.log = tuple(
+        LogLine(
+            number=n, at_ms=NOW_MS, level=level, logger="appliance.limiter.service", message=words
+        )
+        for n, (level, words) in enumerate(said, 1)
+    )
+
+
+async def test_the_load_is_drawn_as_it_goes(
+    operated: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polled, "REFRESH_S", 0.01)
+    async with running(operated) as sluice:
+        await sluice.press("f4")
+        await sluice.sees("Tokens/s 31.4", "Running 2/8", "Waiting 3/64", "ana 2+1")
+        queue = msgspec.structs.replace(operated.status.queue, waiting=9)
+        operated.status = msgspec.structs.replace(operated.status, queue=queue)
+        await sluice.sees("Waiting 9/64")
+        assert list(sluice.app.screen.query(Sparkline).last().data or ())[-1] == 9
+
+
+async def test_the_cache_of_a_worker_is_told(operated: StubApi) -> None:
+    worker = msgspec.structs.replace(
+        operated.status.workers[0],
+        cache_tokens=8192,
+        used_cells=2048,
+        warm=("s-1", "s-2"),
+        state="draining",
+    )
+    operated.status = msgspec.structs.replace(operated.status, workers=(worker,))
+    async with running(operated) as sluice:
+        await sluice.press("f4")
+        await sluice.sees("25 %", "w0, draining")
+
+
+async def test_models_are_listed_and_loaded_and_unloaded(operated: StubApi) -> None:
+    async with running(operated) as sluice:
+        await sluice.press("f5")
+        await sluice.sees("Models: 3, loaded: 1, 700 MB", "not here", "on disk", "4.7 GB")
+        await sluice.sees("answers when no other is asked for")
+        await sluice.press("down", "l")
+        await sluice.sees("loading, 0 %")
+        assert len(operated.calls("POST", "/api/models/big-7b/load")) == 1
+        await sluice.press("up", "u")
+        await sluice.sees("Unload this model?", "chat-0.5b")
+        await sluice.press("left", "enter")
+        await sluice.sees("unloading")
+
+
+async def test_a_model_in_use_is_not_unloaded_and_that_is_said(operated: StubApi) -> None:
+    operated.overrides["POST", "/api/models/chat-0.5b/unload"] = problem(
+        409, "conflict", "the model is in use", hint="wait for its answers"
+    )
+    async with running(operated) as sluice:
+        await sluice.press("f5")
+        await sluice.sees("Models: 3")
+        await sluice.press("u")
+        await sluice.until(lambda: isinstance(sluice.app.screen, Confirm))
+        await sluice.press("left", "enter")
+        await sluice.sees("the model is in use", "wait for its answers")
+
+
+async def test_people_are_listed_with_tags_profile_and_limits(operated: StubApi) -> None:
+    async with running(operated, width=120) as sluice:
+        await sluice.press("f6")
+        await sluice.sees("ana", "bo", "local")
+        await sluice.sees("ana: tier gold, priority person, weight 2", "Tags: berlin, 销售")
+        await sluice.sees("team: sales", "Tokens per day: 600 of 1000 left", "back in 2 h")
+        await sluice.sees("At most 3 at a time")
+        await sluice.press("down")
+        await sluice.sees("bo: tier standard", "No tags.", "Nothing limits this person")
+
+
+async def test_tags_are_changed(operated: StubApi) -> None:
+    async with running(operated, width=120) as sluice:
+        await sluice.press("f6")
+        await sluice.sees("Tags: berlin")
+        await sluice.press("t", "ctrl+u")
+        await sluice.type("north,  south , north")
+        await sluice.press("enter")
+        await sluice.sees("Tags: north, south")
+        assert operated.users["ana"].tags == ("north", "south")
+
+
+async def test_anybody_is_looked_up_by_id(operated: StubApi) -> None:
+    operated.users["zoe"] = User(id="zoe", attributes={}, tags=("vip",), version=1)
+    async with running(operated, width=120) as sluice:
+        await sluice.press("f6")
+        await sluice.sees("ana")
+        await sluice.press("slash")
+        await sluice.type("Zoe!")
+        await sluice.press("enter")
+        await sluice.sees("A user id has small letters")
+        await sluice.press("ctrl+u")
+        await sluice.type("zoe")
+        await sluice.press("enter")
+        await sluice.sees("zoe: tier standard", "Tags: vip")
+
+
+async def test_logs_are_filtered_by_level_and_words_and_opened(operated: StubApi) -> None:
+    async with running(operated, width=120) as sluice:
+        await sluice.press("f7")
+        await sluice.sees("Lines: 3, news and worse", "12:13:20", "the limiter leads")
+        await sluice.press("enter")
+        await sluice.sees("12:13:20  error", "Traceback")
+        await sluice.press("escape", "v")
+        await sluice.sees("Lines: 2, warnings and worse")
+        await sluice.sees_no("the limiter leads")
+        await sluice.press("slash")
+        await sluice.type("promise")
+        await sluice.sees("Lines: 1")
+        await sluice.press("escape")
+        await sluice.sees("Lines: 2")
+
+
+async def test_what_cannot_be_read_is_said_in_its_place(operated: StubApi) -> None:
+    for path in ("/api/models", "/api/logs", "/api/status"):
+        operated.overrides["GET", path] = problem(503, "unavailable", "the store is away")
+    async with running(operated) as sluice:
+        await sluice.sees("ready")
+        for key in ("f5", "f6", "f7", "f4"):
+            await sluice.press(key)
+            await sluice.sees("Not current: A part of the server is away: the store is away")
+
+
+async def test_the_places_speak_chinese_at_eighty_columns(operated: StubApi) -> None:
+    async with running(operated, language="zh", width=80, height=24) as sluice:
+        await sluice.sees("F2 对话", "F9 消息", "就绪")
+        await sluice.press("f5")
+        await sluice.sees("模型 3 个", "已加载", "未下载", "加载")
+        await sluice.press("f6")
+        await sluice.sees("标签：berlin", "每天词元")
+        await sluice.press("f7")
+        await sluice.sees("共 3 条")
+        await sluice.press("f4")
+        await sluice.sees("词元/秒 31.4", "等待中 3/64")

@@ -1,0 +1,107 @@
+"""The calls of the operator's screens and of the inbox, over the client's connection."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+from urllib.parse import quote
+
+from appliance.errors import SluiceError
+from appliance.schema import ModelStatus, Quota, User, UserPatch
+from appliance.schema_inbox import (
+    InboxAck,
+    InboxMessage,
+    InboxPage,
+    MessagesRead,
+    Related,
+    Unread,
+)
+from appliance.schema_logs import LogLevel, LogPage
+from ui.answers import BAD_ANSWER, Listing, parse
+from ui.client import Client, backoff_s
+
+InboxNews = Unread | InboxMessage | MessagesRead | Related
+_INBOX_EVENTS: Final[dict[str, type[InboxNews]]] = {
+    "unread": Unread,
+    "message": InboxMessage,
+    "read": MessagesRead,
+    "related": Related,
+}
+
+
+class Operating:
+    """Models, logs, people and the inbox of the client's own person."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    # --- models -------------------------------------------------------------------------
+
+    async def models(self) -> Listing[ModelStatus]:
+        return await self._client.get("/api/models", Listing[ModelStatus])
+
+    async def load_model(self, name: str) -> ModelStatus:
+        return await self._model(name, "load")
+
+    async def unload_model(self, name: str) -> ModelStatus:
+        return await self._model(name, "unload")
+
+    async def _model(self, name: str, deed: str) -> ModelStatus:
+        path = f"/api/models/{quote(name, safe='')}/{deed}"
+        response = await self._client.send_call("POST", path)
+        return parse(response.content, ModelStatus)
+
+    # --- logs ---------------------------------------------------------------------------
+
+    async def logs(self, *, level: LogLevel, words: str, after: int, limit: int) -> LogPage:
+        query = {"level": level, "q": words, "after": str(after), "limit": str(limit)}
+        return await self._client.get("/api/logs", LogPage, query)
+
+    # --- people -------------------------------------------------------------------------
+
+    async def user(self, uid: str) -> User:
+        return await self._client.get(f"/api/users/{quote(uid, safe='')}", User)
+
+    async def quota(self, uid: str) -> Quota:
+        return await self._client.get(f"/api/users/{quote(uid, safe='')}/quota", Quota)
+
+    async def tag_user(self, uid: str, tags: tuple[str, ...]) -> User:
+        path = f"/api/users/{quote(uid, safe='')}"
+        return await self._client.write("PATCH", path, User, UserPatch(tags=tags))
+
+    # --- the inbox ----------------------------------------------------------------------
+
+    @property
+    def _inbox(self) -> str:
+        return f"/api/users/{self._client.uid}/inbox"
+
+    async def inbox(self, *, cursor: str | None = None, limit: int = 100) -> InboxPage:
+        query = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        return await self._client.get(self._inbox, InboxPage, query)
+
+    async def acknowledge(self, *ids: str, everything: bool = False) -> Unread:
+        body = InboxAck(ids=ids, all=everything)
+        return await self._client.write("POST", f"{self._inbox}/ack", Unread, body)
+
+    async def follow_inbox(self) -> AsyncGenerator[InboxNews, None]:
+        """What happens in the inbox, without end; a broken connection is taken up again.
+
+        Raises what the server answers when that will not pass (`NotFound`, `Unauthorized`).
+        """
+        last_id = ""
+        failures = 0
+        while True:
+            try:
+                stream = self._client.messages(f"{self._inbox}/events", last_id)
+                async with aclosing(stream) as messages:
+                    async for message in messages:
+                        failures = 0
+                        kind = _INBOX_EVENTS.get(message.event) if message is not None else None
+                        if message is not None and kind is not None:
+                            last_id = message.id or last_id
+                            yield parse(message.data, kind)
+            except SluiceError as error:
+                passing = error.code in ("unavailable", "overloaded", "internal")
+                if not passing or error.reason == BAD_ANSWER:
+                    raise
+            failures += 1
+            await self._client.pause(backoff_s(failures))
