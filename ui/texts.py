@@ -237,6 +237,8 @@ class Texts:
     status_queue_classes: str
     status_promises: str
     status_lengths: str
+    status_placement: str
+    status_placement_away: str
     class_person: str
     class_service: str
     class_background: str

@@ -258,6 +258,13 @@ def queue_lines(texts: Texts, status: Status) -> tuple[str, ...]:
     if lengths.answers:
         covered, tau = round(100 * lengths.covered), f"{lengths.tau:.2f}"
         lines.append(texts.status_lengths.format(covered=covered, tau=tau))
+    placement = status.placement
+    if placement is not None and not placement.active and len(status.workers) > 1:
+        lines.append(texts.status_placement_away)
+    elif placement is not None and placement.pools and placement.prompt_tokens:
+        matched = round(100 * placement.matched_tokens / placement.prompt_tokens)
+        policy = safe_line(placement.policy, 20)
+        lines.append(texts.status_placement.format(policy=policy, matched=matched))
     return tuple(lines)
 
 

@@ -133,6 +133,29 @@ def test_a_flooders_promises_do_not_put_him_before_others() -> None:
     assert max(waits) <= 2 * 23 * 0.1 + 0.01
 
 
+@pytest.mark.parametrize("slots", [2, 4, 8])
+def test_beside_a_flooder_a_polite_person_waits_for_no_slot(slots: int) -> None:
+    machine, sent = Machine(slots, 0.0145, 0.00885), 0
+
+    def step() -> None:
+        nonlocal sent
+        while machine.limiter.waiting + machine.limiter.running < 60:
+            machine.arrives(f"flood{sent}", "flooder", 300, 300.0)
+            sent += 1
+        machine.step()
+
+    machine.arrives("before", "polite", 5, 5.0)
+    for _ in range(400):
+        step()
+    for number in range(20):
+        name = f"polite{number}"
+        machine.arrives(name, "polite", 60, 60.0)
+        assert name in machine.left, "it was let in at once"
+        while name in machine.left:
+            step()
+    assert machine.limiter.running >= slots - 1  # nothing but the kept slot lies idle
+
+
 @settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(1, 80)), min_size=1, max_size=60),

@@ -3,14 +3,25 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import Conflict, Invalid, Overloaded, SluiceError, Unavailable, WaitedOut
-from appliance.schema import Match, Session, Timings, Usage
+from appliance.schema import (
+    FaqStatus,
+    Match,
+    PlacementStatus,
+    QueueStatus,
+    Session,
+    Status,
+    Timings,
+    Usage,
+)
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
+from ui.texts import Texts
 from ui.texts_en import ENGLISH
 from ui.texts_zh import CHINESE
 from ui.turns import LiveTurn
@@ -24,6 +35,7 @@ from ui.wording import (
     memory,
     moment,
     ordinal,
+    queue_lines,
     session_title,
     stages,
     trouble,
@@ -176,3 +188,27 @@ def test_sizes_and_states_are_short() -> None:
     assert [memory(size) for size in (0, 15_200_000, 1_340_000_000)] == ["", "15 MB", "1.3 GB"]
     assert child_state(CHINESE, "backing_off") == "等待重启"
     assert child_state(CHINESE, "new_state\x1b[2J") == "new_state"
+
+
+@pytest.mark.parametrize(
+    ("texts", "word"), [(ENGLISH, "hybrid: 40 %"), (CHINESE, "（hybrid）：40 %")]
+)
+def test_placement_is_told_where_there_is_a_choice(texts: Texts, word: str) -> None:
+    placement = PlacementStatus(
+        policy="hybrid", pools=("main",), prompt_tokens=1000, matched_tokens=400
+    )
+    status = Status(
+        version="0",
+        uptime_s=1.0,
+        ready=True,
+        children=(),
+        workers=(),
+        queue=QueueStatus(waiting=0, running=0, capacity=4, bound=64),
+        faq=FaqStatus(entries=0, phrasings=0, indexed=True, detail=""),
+        sessions_following=0,
+        placement=placement,
+    )
+    (line,) = queue_lines(texts, status)
+    assert word in line
+    alone = msgspec.structs.replace(status, placement=PlacementStatus(policy="hybrid"))
+    assert queue_lines(texts, alone) == ()
