@@ -2,11 +2,15 @@
 
 | key                    | type              | holds                                               |
 |------------------------|-------------------|-----------------------------------------------------|
-| `user:{uid}`           | hash              | `version`, `tags`, and one field `a:NAME` per attribute |
+| `user:{uid}`           | hash              | `version`, fields `a:NAME` per attribute, `t:NAME` per tag with its source, `x:NAME` per tag taken off |
 | `sessions:{uid}`       | zset              | session ids by last activity (ms)                   |
-| `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`   |
+| `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`, `frozen` (what its prompts begin with) |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
+| `asked:{UID}`          | zset with TTL     | requests of a person outside sessions, by time (ms)  |
+| `api-keys`             | hash              | keys of people and services by id, without the secret |
+| `api-key-hashes`       | hash              | their ids by the SHA-256 of the secret               |
+| `fragments`            | hash              | prompt fragments by name                            |
 | `inbox:{UID}`          | stream with TTL   | messages to a person, and what was read of them: `event data id key digest expires` |
 | `inbox-read:{UID}`     | set with TTL      | ids of the messages in it that were read            |
 | `inbox-later:{UID}`    | hash              | messages that wait for their time by id, and `k:KEY` by idempotency key |
@@ -84,6 +88,9 @@ LENGTHS = "lengths"
 FAQ = "faq"
 CALIBRATION = "calibration"
 SCHEDULED = "scheduled"
+FRAGMENTS = "fragments"
+API_KEYS = "api-keys"
+API_KEY_HASHES = "api-key-hashes"
 AWAITED = "awaited"
 FAQ_UNINDEXED = "faq:unindexed"
 FAQ_DELETED = "faq-deleted"
@@ -97,6 +104,10 @@ def new_session_id() -> str:
 
 def new_message_id() -> str:
     return f"m{secrets.token_hex(8)}"
+
+
+def new_api_key_id() -> str:
+    return f"k{secrets.token_hex(6)}"
 
 
 def new_request_id(session_id: str = "") -> str:
@@ -134,6 +145,10 @@ def turns(tag_or_session_id: str) -> str:
 
 def turn(tag_or_session_id: str) -> str:
     return f"turn:{{{tag_or_session_id}}}"
+
+
+def asked(uid: str) -> str:
+    return f"asked:{{{uid}}}"
 
 
 def inbox(uid: str) -> str:

@@ -112,11 +112,23 @@ class Sampling(SamplingDefaults, frozen=True, kw_only=True):
 # --- people and sessions ------------------------------------------------------------------
 
 
+class TagDetail(Record, frozen=True, kw_only=True):
+    """A tag and where it comes from. `at_ms` is 0 where nobody put it on: a rule gives it."""
+
+    name: str
+    source: Literal["registration", "operator", "job", "rule"]
+    at_ms: int = 0
+    note: str = ""
+
+
 class User(Record, frozen=True, kw_only=True):
+    """`tags` are those in force, `details` says where each comes from."""
+
     id: str
     attributes: dict[str, str]
     tags: tuple[str, ...]
     version: int
+    details: tuple[TagDetail, ...] = ()
 
 
 class UserPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):

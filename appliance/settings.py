@@ -18,7 +18,7 @@ from msgspec import Meta
 from appliance.errors import Invalid
 from appliance.schema import Adapter, SamplingDefaults
 from appliance.settings_curation import Curation
-from appliance.settings_people import Inbox
+from appliance.settings_people import Inbox, People
 
 APP_NAME = "sluice"
 FILE_NAME = "settings.toml"
@@ -413,6 +413,20 @@ class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "fit, the older half is cut in one step.",
         ),
     ] = 8000
+    kept_days: Annotated[
+        float,
+        Meta(ge=0, description="Turns, and sessions idle for this long, are removed; 0 keeps all."),
+    ] = 0.0
+    titles: Annotated[
+        Literal["words", "model", "none"],
+        Meta(
+            description="What a session without a title is called after its first answer: the "
+            'first words of the question, or what the model makes of it when it has time ("model").'
+        ),
+    ] = "words"
+    search_turns: Annotated[
+        int, Meta(ge=1, description="Most turns of a person that one search looks through.")
+    ] = 20_000
 
 
 class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -539,6 +553,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faq: Faq = Faq()
     inbox: Inbox = Inbox()
     curation: Curation = Curation()
+    people: People = People()
     store: Store = Store()
     external: External = External()
     supervision: Supervision = Supervision()

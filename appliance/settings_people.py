@@ -6,6 +6,87 @@ import msgspec
 from msgspec import Meta
 
 Positive = Annotated[float, Meta(gt=0)]
+AttributeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+TagName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class AttributeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An attribute that people may have. `values` are the only ones, if there are any.
+
+    `told` false keeps it from the model; `own` lets people set it with their own key.
+    """
+
+    name: AttributeName
+    values: Annotated[tuple[str, ...], Meta(max_length=200)] = ()
+    told: bool = True
+    own: bool = False
+
+
+class TagRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who has the attribute, with one of the values if there are any, has the tag."""
+
+    tag: TagName
+    attribute: AttributeName
+    values: Annotated[tuple[str, ...], Meta(max_length=200)] = ()
+
+
+class TagWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tag that conversations may show, and when."""
+
+    tag: TagName
+    meaning: Annotated[str, Meta(min_length=1, max_length=300)]
+
+
+class People(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of people."""
+
+    attributes: Annotated[
+        tuple[AttributeSpec, ...],
+        Meta(
+            max_length=64,
+            description="The attributes that people have, each a table [[people.attributes]] with "
+            "`name` and any of values (the only ones), told (false keeps it from the model), own "
+            "(true lets people set it with their own key). Without any, every name is taken.",
+        ),
+    ] = ()
+    rules: Annotated[
+        tuple[TagRule, ...],
+        Meta(
+            max_length=500,
+            description="Tags that follow from attributes, each a table [[people.rules]] with "
+            "`tag`, `attribute` and maybe `values`, one of which it must have.",
+        ),
+    ] = ()
+    tagging: Annotated[
+        bool,
+        Meta(
+            description="Whether the model reads past questions, when it has time, and puts on "
+            "tags of the vocabulary that clearly fit. Anybody may take them off for good."
+        ),
+    ] = False
+    tagging_after: Annotated[
+        int, Meta(ge=1, description="It looks again after so many answers to one person.")
+    ] = 5
+    vocabulary: Annotated[
+        tuple[TagWord, ...],
+        Meta(
+            max_length=64,
+            description="The only tags it may put on, each a table [[people.vocabulary]] with "
+            "`tag` and `meaning`. Tiers are never among them.",
+        ),
+    ] = ()
+    keys_bound: Annotated[
+        int, Meta(ge=1, description="Most API keys of people and services (/api/keys).")
+    ] = 10_000
+    fragments_bound: Annotated[
+        int, Meta(ge=1, le=10_000, description="Most prompt fragments (/api/fragments).")
+    ] = 200
+    fragments_chars: Annotated[
+        int,
+        Meta(
+            ge=0, description="Most characters of fragments in one prompt; the last are left out."
+        ),
+    ] = 4000
 
 
 class Inbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

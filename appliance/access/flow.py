@@ -23,7 +23,7 @@ import contextlib
 import datetime
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -34,6 +34,7 @@ from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, generation_of
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
+from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt, stateless_prompt
 from appliance.access.warmth import Warmth
 from appliance.bus import scripts, work
@@ -96,6 +97,7 @@ class Flow:
         gates: Gates,
         presence: Presence,
         placing: Placing,
+        profiles: Profiles,
         settings: Settings,
     ) -> None:
         self._bus = bus
@@ -108,10 +110,12 @@ class Flow:
         self._gates = gates
         self._presence = presence
         self._placing = placing
+        self._profiles = profiles
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
         self._accepting = True
+        self._ended: Callable[[Request, StreamEvent | None], None] = lambda request, last: None
         self._walking: set[str] = set()  # requests in steps 2 to 6
         self._seen_through: set[str] = set()
 
@@ -121,6 +125,10 @@ class Flow:
             self._tasks = tasks
             await self._recover()
             await asyncio.Event().wait()
+
+    def on_ended(self, listen: Callable[[Request, StreamEvent | None], None]) -> None:
+        """Who is told of each request of this process once it has ended, with its last event."""
+        self._ended = listen
 
     def stop_accepting(self) -> None:
         """From now on new requests are refused; those accepted go on."""
@@ -164,8 +172,8 @@ class Flow:
             raise
         if stored < 0:
             raise NotFound(f"no session {request.session_id}", hint="create a new one")
+        await self._presence.expect(request)
         if session:
-            await self._presence.expect(request)
             await self._people.sessions.touch(session, request.created_at_ms)
         self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
 
@@ -218,7 +226,7 @@ class Flow:
         if not await self._admitted(request):  # 3
             return
         admitted_at_ms = now_ms()
-        person = await self._people.users.find(request.uid)  # 4
+        system = await self._profiles.system(request.uid, request.session_id)  # 4
         history = (
             await self._people.turns.latest(request.session_id, HISTORY_TURNS)
             if request.session_id
@@ -228,11 +236,9 @@ class Flow:
         if await self._answering.ended(request, found):
             return
         today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
-        system = self._settings.prompt.system
         if request.session_id:
             prompt = session_prompt(
                 system,
-                person,
                 [turn for turn in history if turn.id != request.id],
                 request.text,
                 found.matches,
@@ -240,7 +246,7 @@ class Flow:
                 history_chars=self._settings.sessions.history_chars,
             )
         else:
-            prompt = stateless_prompt(system, person, request.messages, found.matches, today=today)
+            prompt = stateless_prompt(system, request.messages, found.matches, today=today)
         sent = Sent(text=prompt.sent, matches=found.matches)
         finished = Work(
             request_id=request.id,
@@ -454,6 +460,7 @@ class Flow:
                 async for event in events:
                     last = event
         self._forecasts.ended(request.id, last)
+        self._ended(request, last)
 
     async def _fail(self, request: Request, error: Exception) -> None:
         known = error if isinstance(error, SluiceError) else None

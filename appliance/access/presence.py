@@ -13,10 +13,19 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.replies import StreamEvent, parse_id
+from appliance.bus.script import Script
 from appliance.people.sessions import now_ms
 from appliance.schema import TERMINAL_STATES, Request
 
 BATCH = 100
+KEPT_AFTER_MS = 86_400_000  # longer than any record outlives its end
+
+# KEYS asked; ARGV request_id at_ms before_ms kept_ms
+_NOTE = Script("""
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+return redis.call('PEXPIRE', KEYS[1], ARGV[4])
+""")
 
 
 class Presence:
@@ -27,8 +36,22 @@ class Presence:
         self._left_after_ms = int(1000 * left_after_s)
 
     async def expect(self, request: Request) -> None:
-        """Somebody will read the answer to this, or has left by its end."""
-        if request.priority == "person":
+        """Somebody will read the answer to this, or has left by its end.
+
+        What is asked outside of sessions is only noted as this person's, while its record is kept.
+        """
+        if not request.session_id:
+            kept_ms = request.deadline_at_ms - request.created_at_ms + KEPT_AFTER_MS
+            before_ms = request.created_at_ms - kept_ms
+            await _NOTE.run(
+                self._bus,
+                (keys.asked(request.uid),),
+                request.id,
+                request.created_at_ms,
+                before_ms,
+                kept_ms,
+            )
+        elif request.priority == "person":
             due_ms = request.created_at_ms + self._left_after_ms
             await self._bus.zadd(keys.AWAITED, {request.id: due_ms})
 

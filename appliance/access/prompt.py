@@ -1,7 +1,8 @@
 """What the model is told, as a pure function of person, history, FAQ hits and question.
 
 The prompt is append-only and prefix-stable, so that a second turn prefills only what is new:
-the public system prompt, then the person's profile, then the turns as they were sent, and what
+the public system prompt with the operator's fragments for the person's tags, then the person's
+profile (`profile` keeps both as they are for a session), then the turns as they were sent, and what
 changes from question to question (date, FAQ hits) last, in the same message as the question.
 
 When history outgrows its bound the older half goes in one large cut, at a point which depends
@@ -11,7 +12,7 @@ because the worker tokenises contents apart from the template.
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -66,8 +67,7 @@ def is_chinese(text: str) -> bool:
 
 
 def session_prompt(
-    system: str,
-    person: User,
+    system: ChatMessage,
     turns: Sequence[Turn],
     question: str,
     matches: Sequence[Match],
@@ -77,7 +77,7 @@ def session_prompt(
 ) -> Prompt:
     """The prompt of a message in a session."""
     sent = last_message(question, matches, today=today)
-    messages = [_system(system, person)]
+    messages = [system]
     kept = keep_recent(turns, history_chars)
     for turn in kept:
         messages.append(ChatMessage(role="user", content=turn.sent or turn.question))
@@ -88,8 +88,7 @@ def session_prompt(
 
 
 def stateless_prompt(
-    system: str,
-    person: User,
+    system: ChatMessage,
     given: Sequence[ChatMessage],
     matches: Sequence[Match],
     *,
@@ -108,7 +107,7 @@ def stateless_prompt(
         for message in given
     ]
     if not any(message.role == "system" for message in messages):
-        messages.insert(0, _system(system, person))
+        messages.insert(0, system)
     last = messages[-1]
     if matches and last.role == "user":
         messages[-1] = ChatMessage(
@@ -150,16 +149,21 @@ def _size(turn: Turn) -> int:
     return len(turn.sent or turn.question) + len(turn.answer)
 
 
-def _system(system: str, person: User) -> ChatMessage:
+def system_message(
+    system: str, fragments: Sequence[str], person: User, *, untold: Collection[str] = ()
+) -> ChatMessage:
     """The operator's words, which everybody's prompts begin with, then what is known of a person.
 
-    Nothing but the operator's words may be shared between people, hence `public_chars`.
+    Nothing but the operator's words may be shared between people, hence `public_chars`: those with
+    the same tags have the same fragments. Attributes in `untold` are kept from the model.
     """
-    parts = [system]
-    if person.attributes:
-        attributes = ", ".join(f"{name}: {value}" for name, value in person.attributes.items())
+    public = "\n".join([system, *fragments])
+    parts = [public]
+    told = {name: value for name, value in person.attributes.items() if name not in untold}
+    if told:
+        attributes = ", ".join(f"{name}: {value}" for name, value in told.items())
         parts.append(f"About the person you talk to: {attributes}.")
     tags = [tag for tag in person.tags if not tag.startswith(TIER_TAG)]
     if tags:
         parts.append(f"Their tags: {', '.join(tags)}.")
-    return ChatMessage(role="system", content="\n".join(parts), public_chars=len(system))
+    return ChatMessage(role="system", content="\n".join(parts), public_chars=len(public))

@@ -7,10 +7,10 @@ worker are left out, and nothing is stored.
 import datetime
 
 from appliance.access.answering import Answering
+from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt
 from appliance.knowledge.calibration import evidence
 from appliance.knowledge.retrieval import Retrieval
-from appliance.people.users import Users
 from appliance.schema import FaqTest
 from appliance.settings import Settings
 
@@ -21,9 +21,9 @@ class Rehearsal:
     """Tries questions. It keeps nothing."""
 
     def __init__(
-        self, users: Users, retrieval: Retrieval, answering: Answering, settings: Settings
+        self, profiles: Profiles, retrieval: Retrieval, answering: Answering, settings: Settings
     ) -> None:
-        self._users = users
+        self._profiles = profiles
         self._retrieval = retrieval
         self._answering = answering
         self._settings = settings
@@ -34,8 +34,7 @@ class Rehearsal:
         decided = self._retrieval.decided(question, found)
         answer = self._answering.text(question, decided)
         prompt = session_prompt(
-            self._settings.prompt.system,
-            await self._users.find(uid),
+            await self._profiles.system(uid, ""),
             (),
             question,
             decided.matches,

@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable, Iterable
 
 from appliance import keys
+from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt
 from appliance.bus import warming
 from appliance.bus.client import Bus
 from appliance.bus.workers import live_workers
 from appliance.people.turns import Turns
-from appliance.people.users import Users
 from appliance.schema import TERMINAL_STATES, ChatMessage, Session, Warming, WorkerStatus
 from appliance.settings import Settings
 
@@ -34,14 +34,14 @@ class Warmth:
     def __init__(
         self,
         bus: Bus,
-        users: Users,
+        profiles: Profiles,
         turns: Turns,
         *,
         settings: Settings,
         erase: Callable[[str], None],
     ) -> None:
         self._bus = bus
-        self._users = users
+        self._profiles = profiles
         self._turns = turns
         self._settings = settings
         self._erase = erase
@@ -60,8 +60,7 @@ class Warmth:
         if any(turn.state not in TERMINAL_STATES for turn in turns):
             return  # its answer under way warms it
         prompt = session_prompt(
-            self._settings.prompt.system,
-            await self._users.find(session.uid),
+            await self._profiles.peek(session.uid, session.id),
             turns,
             "",
             (),

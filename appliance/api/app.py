@@ -7,11 +7,14 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from appliance import __version__
 from appliance.api import (
+    conversations,
     dead_letters,
     faq,
     faq_asking,
     faq_import,
+    fragments,
     inbox,
+    keys,
     logs,
     models,
     openai,
@@ -37,6 +40,9 @@ def build(services: Services) -> Gate:
             dead_letters.router,
             users.router,
             inbox.router,
+            fragments.router,
+            keys.router,
+            conversations.router,
             faq.router,
             faq_asking.router,
             faq_import.router,
@@ -61,4 +67,10 @@ def build(services: Services) -> Gate:
         debug=False,
         logging_config=None,
     )
-    return Gate(application, settings=services.settings, admin_key=services.admin_key)
+    return Gate(
+        application,
+        settings=services.settings,
+        admin_key=services.admin_key,
+        api_keys=services.api_keys,
+        owners=services.owners,
+    )

@@ -1,13 +1,13 @@
 """Who calls: what the gate found out about the key, for the routes that ask."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from litestar import Request
 
-STATE_FIELD = "caller"
+from appliance.schema_people import Role
 
-Role = Literal["admin", "service", "person"]
+STATE_FIELD = "caller"
 
 
 @dataclass(frozen=True)

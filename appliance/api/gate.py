@@ -1,10 +1,11 @@
 """The gate: one middleware before every route, which decides who may speak at all.
 
 In this order: a known Host (DNS rebinding), no foreign Origin (a web page in the user's browser),
-a valid key, a JSON body where one is sent (so a cross-site form needs a preflight it will not
-get), and a bound on the body. It looks at the raw scope only: nothing a header claims about the
-path is believed. What it refuses costs nothing further; too large a body is read and dropped
-up to a bound, so that the client sees the answer and not a broken pipe.
+a valid key, what its role may do and what is its person's own (`permissions`), a JSON body where
+one is sent (so a cross-site form needs a preflight it will not get), and a bound on the body. It
+looks at the raw scope only: nothing a header claims about the path is believed. What it refuses
+costs nothing further; too large a body is read and dropped up to a bound, so that the client sees
+the answer and not a broken pipe.
 """
 
 import hmac
@@ -15,16 +16,21 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 
-from appliance.api.callers import ADMIN, STATE_FIELD
+from appliance.access.owners import Owners
+from appliance.api.callers import ADMIN, STATE_FIELD, Caller
+from appliance.api.permissions import needed
 from appliance.api.problems import error_body
+from appliance.bus.client import RedisFault
 from appliance.errors import (
     Forbidden,
+    NotFound,
     SluiceError,
     TooLarge,
     Unauthorized,
     Unavailable,
     UnsupportedMedia,
 )
+from appliance.people.api_keys import ApiKeys
 from appliance.settings import Settings
 
 OPEN_PATHS = frozenset({"/healthz"})
@@ -43,15 +49,24 @@ IMPORT_TYPES = frozenset(
     }
 )
 DROPPED_BYTES = 256_000_000
+STORE_AWAY = Unavailable(
+    "the store is not answering",
+    hint="it is restarted by itself; try again in a few seconds",
+    retry_after_s=2.0,
+)
 
 
 class Gate:
     """Wraps the whole application, unknown paths included."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, admin_key: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, admin_key: str, api_keys: ApiKeys, owners: Owners
+    ) -> None:
         self._app = app
         self._settings = settings
         self._key = admin_key.encode()
+        self._api_keys = api_keys
+        self._owners = owners
         self._open = 0
         self._hosts = LOOPBACK_NAMES | {
             name.lower() for name in (settings.server.host, *settings.server.allowed_hosts)
@@ -62,20 +77,23 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            self._check_caller(scope["path"], scope["headers"])
+            self._check_origin(scope["headers"])
+            caller = await self._caller(scope["path"], dict(scope["headers"]))
+            await self._check_permission(caller, scope["method"], scope["path"])
             limit = self._check_body(scope)
-        except SluiceError as error:
+        except (SluiceError, RedisFault) as fault:
+            error = fault if isinstance(fault, SluiceError) else STORE_AWAY
             await _drop_body(receive)
             await _refuse(error, send)
             return
-        scope.setdefault("state", {})[STATE_FIELD] = ADMIN
+        scope.setdefault("state", {})[STATE_FIELD] = caller
         self._open += 1
         try:
             await self._app(scope, _bounded(receive, limit), send)
         finally:
             self._open -= 1
 
-    def _check_caller(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def _check_origin(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if self._open >= self._settings.server.connections:
             raise Unavailable(
                 "too many connections are open",
@@ -95,14 +113,38 @@ class Gate:
             raise Forbidden("requests from web pages are refused", hint="call from a program")
         if found.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
             raise Forbidden("requests from web pages are refused", hint="call from a program")
-        if path not in OPEN_PATHS:
-            scheme, _, key = found.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._key):
-                raise Unauthorized(
-                    "a valid key is needed",
-                    hint="send Authorization: Bearer KEY; the key is in admin.key in the data "
-                    "directory",
-                )
+
+    async def _caller(self, path: str, headers: dict[bytes, bytes]) -> Caller:
+        """Whose key this is. Raises Unauthorized."""
+        if path in OPEN_PATHS:
+            return ADMIN  # of a path that tells and does nothing
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() == b"bearer":
+            key = key.strip()
+            if hmac.compare_digest(key, self._key):
+                return ADMIN
+            found = await self._api_keys.find(key.decode("latin-1"))
+            if found is not None:
+                return Caller(found.role, found.name, found.uid)
+        raise Unauthorized(
+            "a valid key is needed",
+            hint="send Authorization: Bearer KEY; the key is in admin.key in the data directory",
+        )
+
+    async def _check_permission(self, caller: Caller, method: str, path: str) -> None:
+        """Raises Forbidden for what the role may not do, NotFound for what is somebody else's."""
+        need = needed(caller, method, path)
+        if not need.owner:
+            return
+        if need.owner == "uid":
+            owner = need.id
+        elif need.owner == "session":
+            owner = await self._owners.session(need.id)
+        else:
+            owner = await self._owners.request(need.id)
+        if owner != caller.uid:
+            kind = "user" if need.owner == "uid" else need.owner
+            raise NotFound(f"no {kind} {need.id}", hint="a person's key sees what is theirs")
 
     def _check_body(self, scope: Scope) -> int:
         """The bound of this request's body in bytes."""

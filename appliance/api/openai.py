@@ -19,6 +19,7 @@ from litestar.response import Stream
 
 from appliance import keys
 from appliance.access.flow import deadline_at_ms
+from appliance.api.callers import Caller
 from appliance.api.choices import Choices, total_usage
 from appliance.api.openai_bodies import (
     ChatBody,
@@ -77,11 +78,14 @@ async def list_models(services: Services) -> Models:
 
 
 @post("/chat/completions", status_code=200)
-async def chat_completions(services: Services, data: ChatBody) -> Response[Any] | Stream:
+async def chat_completions(
+    services: Services, caller: Caller, data: ChatBody
+) -> Response[Any] | Stream:
     """Answers the messages; with `stream` as server-sent `chat.completion.chunk` objects."""
     check_supported(data)
     model = await services.loader.resolve(data.model)
-    requests = _requests(services, data, model)
+    uid = caller.uid if caller.role == "person" else _uid(data.user)
+    requests = _requests(services, data, model, uid)
     choices = Choices(services.flow)
     try:
         await choices.begin(requests)
@@ -121,7 +125,7 @@ async def create_embeddings(services: Services, data: EmbeddingsBody) -> Respons
     )
 
 
-def _requests(services: Services, data: ChatBody, model: str) -> list[Request]:
+def _requests(services: Services, data: ChatBody, model: str, uid: str) -> list[Request]:
     """One request per choice. With a seed, choice number i is drawn with seed + i."""
     messages = tuple(
         ChatMessage(
@@ -142,7 +146,7 @@ def _requests(services: Services, data: ChatBody, model: str) -> list[Request]:
     )
     first = Request(
         id=keys.new_request_id(),
-        uid=_uid(data.user),
+        uid=uid,
         text=last.content,
         messages=messages,
         sampling=chosen,

@@ -8,11 +8,13 @@ from litestar import Router, delete, get
 from litestar.params import Parameter
 from litestar.response import Stream
 
+from appliance import keys
 from appliance.api.lists import IdPath
 from appliance.api.services import Services
 from appliance.bus.replies import StreamEvent, parse_id
 from appliance.errors import Invalid
 from appliance.schema import RequestStatus
+from appliance.schema_people import PromptAudit
 
 KEEP_ALIVE = b": keep-alive\n\n"
 NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -41,6 +43,14 @@ async def read_request(services: Services, request_id: IdPath) -> RequestStatus:
 async def cancel_request(services: Services, request_id: IdPath) -> RequestStatus:
     """Asks for cancellation; the event stream then ends with `cancelled`."""
     return await services.flow.cancel(request_id)
+
+
+@get("/{request_id:str}/prompt")
+async def read_prompt(services: Services, request_id: IdPath) -> PromptAudit:
+    """What the model was sent for a question in a session, for as long as its turn is kept."""
+    session_id = keys.tag(request_id)
+    kept = services.settings.sessions.turns_kept
+    return await services.profiles.audit(session_id, request_id, latest=kept)
 
 
 @get("/{request_id:str}/events", media_type="text/event-stream")
@@ -86,4 +96,6 @@ async def server_sent(
         await events.aclose()
 
 
-router = Router("/api/requests", route_handlers=[read_request, cancel_request, follow_request])
+router = Router(
+    "/api/requests", route_handlers=[read_request, cancel_request, read_prompt, follow_request]
+)

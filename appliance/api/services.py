@@ -3,8 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from appliance.access.afterwards import Afterwards
+from appliance.access.erasure import Erasure
 from appliance.access.flow import Flow, People
+from appliance.access.fragments import Fragments
+from appliance.access.owners import Owners
 from appliance.access.presence import Presence
+from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
 from appliance.access.rehearsal import Rehearsal
 from appliance.access.warmth import Warmth
@@ -17,7 +22,9 @@ from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
 from appliance.log_ring import LogRing
+from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
+from appliance.people.search import Search
 from appliance.placement.choice import Placements
 from appliance.schema import Status
 from appliance.settings import Settings
@@ -41,6 +48,13 @@ class Services:
     warmth: Warmth
     people: People
     inbox: Inbox
+    profiles: Profiles
+    api_keys: ApiKeys
+    owners: Owners
+    erasure: Erasure
+    afterwards: Afterwards
+    search: Search
+    fragments: Fragments
     presence: Presence
     knowledge: Knowledge
     embedder: Embedder

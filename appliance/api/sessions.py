@@ -5,7 +5,9 @@ from litestar import Response, Router, delete, get, patch, post
 
 from appliance import keys
 from appliance.access.flow import deadline_at_ms
+from appliance.api.callers import Caller
 from appliance.api.lists import Cursor, IdPath, Limit, UidPath
+from appliance.api.permissions import own_uid
 from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
 from appliance.people.sessions import now_ms
@@ -23,17 +25,21 @@ from appliance.schema import (
 
 
 @post("/")
-async def create_session(services: Services, data: SessionPost) -> Session:
+async def create_session(services: Services, caller: Caller, data: SessionPost) -> Session:
     model = await services.loader.resolve(data.model)
-    return await services.people.sessions.create(data.uid, data.title, model)
+    return await services.people.sessions.create(own_uid(caller, data.uid), data.title, model)
 
 
 @get("/")
 async def list_sessions(
-    services: Services, uid: UidPath = DEFAULT_UID, cursor: Cursor = None, limit: Limit = 50
+    services: Services,
+    caller: Caller,
+    uid: UidPath = DEFAULT_UID,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page:
     """A person's sessions, last active first."""
-    page = await services.people.sessions.page(uid, cursor=cursor, limit=limit)
+    page = await services.people.sessions.page(own_uid(caller, uid), cursor=cursor, limit=limit)
     warm = await services.warmth.warm_sessions()
     items = (msgspec.structs.replace(one, warm=one.id in warm) for one in page.items)
     return msgspec.structs.replace(page, items=tuple(items))
@@ -60,6 +66,13 @@ async def delete_session(services: Services, session_id: IdPath) -> None:
     """Cancels what the session still asks for and removes it with its turns."""
     session = await services.people.sessions.read(session_id)
     await services.flow.delete_session(session)
+
+
+@post("/{session_id:str}/refresh", status_code=202)
+async def refresh_session(services: Services, session_id: IdPath) -> None:
+    """The next question begins with the profile and the fragments as they are then."""
+    session = await services.people.sessions.read(session_id)
+    await services.profiles.thaw(session.id)
 
 
 @post("/{session_id:str}/warm", status_code=202)
@@ -122,6 +135,7 @@ router = Router(
         read_session,
         change_session,
         delete_session,
+        refresh_session,
         warm_session,
         list_turns,
         post_message,

@@ -2,12 +2,24 @@
 
 from typing import Annotated
 
-from litestar import Router, get, patch, put
+from litestar import Router, delete, get, patch, put
 from litestar.params import Parameter
+from litestar.response import Stream
 
+from appliance.api.callers import Caller
 from appliance.api.lists import UidPath
 from appliance.api.services import Services
+from appliance.errors import Forbidden
+from appliance.people.tags import Source, check_own
 from appliance.schema import Page, Quota, User, UserPatch, UserPut
+from appliance.schema_people import Erased, PromptPreview, TagPut
+
+TagPath = Annotated[str, Parameter(min_length=1, max_length=64)]
+
+
+def source_of(caller: Caller) -> Source:
+    """Whose word a tag is: the operator's, or that of a service which registers people."""
+    return "operator" if caller.role == "admin" else "registration"
 
 
 @get("/")
@@ -26,13 +38,60 @@ async def read_user(services: Services, uid: UidPath) -> User:
 
 
 @put("/{uid:str}")
-async def replace_user(services: Services, uid: UidPath, data: UserPut) -> User:
-    return await services.people.users.replace(uid, data)
+async def replace_user(services: Services, caller: Caller, uid: UidPath, data: UserPut) -> User:
+    """Attributes and tags anew; tags that rules or the background job give stay."""
+    return await services.people.users.replace(uid, data, source=source_of(caller))
 
 
 @patch("/{uid:str}")
-async def change_user(services: Services, uid: UidPath, data: UserPatch) -> User:
-    return await services.people.users.change(uid, data)
+async def change_user(services: Services, caller: Caller, uid: UidPath, data: UserPatch) -> User:
+    """Sets what is given; an attribute of null is removed. A person's own key sets only what the
+    schema lets people set, and no tags."""
+    if caller.role == "person":
+        check_own(data, services.settings.people.attributes)
+    return await services.people.users.change(uid, data, source=source_of(caller))
+
+
+@put("/{uid:str}/tags/{tag:str}")
+async def put_tag(
+    services: Services, caller: Caller, uid: UidPath, tag: TagPath, data: TagPut
+) -> User:
+    """Puts one tag on, with a note why; it may have been taken off before."""
+    await services.people.users.tag(uid, [tag], data.note, source=source_of(caller))
+    return await services.people.users.read(uid)
+
+
+@delete("/{uid:str}/tags/{tag:str}", status_code=200)
+async def delete_tag(services: Services, caller: Caller, uid: UidPath, tag: TagPath) -> User:
+    """Takes a tag off, whatever its source; neither a rule nor the job puts it on again. People
+    take off what the job found out about them."""
+    if caller.role == "person":
+        held = {one.name: one.source for one in (await services.people.users.read(uid)).details}
+        if held.get(tag, "job") != "job":
+            raise Forbidden("this tag is the operator's", hint="ask the operator to take it off")
+    return await services.people.users.untag(uid, tag)
+
+
+@get("/{uid:str}/export", media_type="application/json")
+async def export_user(services: Services, uid: UidPath) -> Stream:
+    """Everything held about a person, as one JSON object."""
+    return Stream(
+        services.erasure.export(uid),
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{uid}.json"'},
+    )
+
+
+@delete("/{uid:str}", status_code=200)
+async def erase_user(services: Services, uid: UidPath) -> Erased:
+    """Removes everything held about a person, their keys too; what runs is cancelled first."""
+    return await services.erasure.erase(uid)
+
+
+@get("/{uid:str}/prompt")
+async def preview_prompt(services: Services, uid: UidPath) -> PromptPreview:
+    """The system message that a new session of this person would begin with, and why."""
+    return await services.profiles.preview(uid)
 
 
 @get("/{uid:str}/quota")
@@ -43,5 +102,16 @@ async def read_quota(services: Services, uid: UidPath) -> Quota:
 
 router = Router(
     "/api/users",
-    route_handlers=[read_users, read_user, replace_user, change_user, read_quota],
+    route_handlers=[
+        read_users,
+        read_user,
+        replace_user,
+        change_user,
+        put_tag,
+        delete_tag,
+        export_user,
+        erase_user,
+        preview_prompt,
+        read_quota,
+    ],
 )

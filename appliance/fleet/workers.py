@@ -82,11 +82,20 @@ def snapshot_directory(data: Path) -> Path:
     return data / "snapshots"
 
 
+def abort_directory(data: Path) -> Path:
+    """Where workers that were aborted leave their marks."""
+    return data / "aborts"
+
+
 def worker_child(
     settings: Settings, config: WorkerConfig, data: Path, needs: tuple[str, ...]
 ) -> ChildSpec:
     """How the supervisor runs this worker; its configuration goes to its standard input."""
-    config = msgspec.structs.replace(config, snapshot_directory=str(snapshot_directory(data)))
+    config = msgspec.structs.replace(
+        config,
+        abort_file=str(abort_directory(data) / config.name),
+        snapshot_directory=str(snapshot_directory(data)),
+    )
     return ChildSpec(
         name=config.name,
         command=own_command("worker", "--name", config.name),

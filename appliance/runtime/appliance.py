@@ -22,12 +22,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from appliance import __version__, keys
+from appliance.access.afterwards import Afterwards
 from appliance.access.answering import Answering
+from appliance.access.asides import Asides
+from appliance.access.erasure import Erasure
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
+from appliance.access.fragments import Fragments
 from appliance.access.generations import Gates, buckets_of
+from appliance.access.owners import Owners
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
+from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
 from appliance.access.rehearsal import Rehearsal
 from appliance.access.warmth import Warmth
@@ -35,6 +41,7 @@ from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
 from appliance.background.deliveries import Deliveries
 from appliance.background.reaper import Reaper
+from appliance.background.retention import Retention
 from appliance.backup.upgrade import settle_layout
 from appliance.bus import leadership
 from appliance.bus.client import AWAY, Bus, check_layout, connect
@@ -58,7 +65,9 @@ from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
 from appliance.limiter.waiters import Waiters
 from appliance.log_ring import LogRing
+from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
+from appliance.people.search import Search
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
@@ -236,16 +245,21 @@ class Appliance:
             entries, index, centred, settings.faq, calibration=lambda: calibrator.current
         )
         people = People(
-            Users(bus), Sessions(bus, sessions_kept=settings.sessions.sessions_kept), Turns(bus)
+            Users(bus, settings.people),
+            Sessions(bus, sessions_kept=settings.sessions.sessions_kept),
+            Turns(bus),
         )
+        fragments = Fragments(bus, settings.people)
+        profiles = Profiles(bus, people.users, people.turns, fragments, settings)
         warmth = Warmth(
             bus,
-            people.users,
+            profiles,
             people.turns,
             settings=settings,
             erase=partial(erase, self._children.snapshots),
         )
         inbox = Inbox(bus, replies, people.users, settings.inbox)
+        api_keys = ApiKeys(bus, settings.people.keys_bound)
         presence = Presence(bus, settings.inbox.left_after_s)
         lengths = Lengths(bus)
         waiters = Waiters(bus, url, buckets_of(tiers_of(settings)))
@@ -260,8 +274,12 @@ class Appliance:
             gates=Gates(bus, waiters, tiers_of(settings)),
             presence=presence,
             placing=Placing(bus, settings.placement),
+            profiles=profiles,
             settings=settings,
         )
+        afterwards = Afterwards(bus, people, inbox, retrieval, Asides(bus, flow), settings)
+        flow.on_ended(afterwards.ended)
+        retention = Retention(bus, people.sessions, flow, settings.sessions.kept_days)
         reapers = self._reapers = Reapers(
             lambda pool: Reaper(
                 bus,
@@ -295,6 +313,13 @@ class Appliance:
             warmth=warmth,
             people=people,
             inbox=inbox,
+            profiles=profiles,
+            api_keys=api_keys,
+            owners=Owners(bus),
+            erasure=Erasure(bus, flow, people, inbox, api_keys=api_keys, dead_letters=dead_letters),
+            afterwards=afterwards,
+            search=Search(people.sessions, people.turns, settings.sessions.search_turns),
+            fragments=fragments,
             presence=presence,
             knowledge=Knowledge(
                 entries=entries,
@@ -303,7 +328,7 @@ class Appliance:
                 index=index,
                 retrieval=retrieval,
                 rehearsal=Rehearsal(
-                    people.users, retrieval, Answering(bus, retrieval, settings), settings
+                    profiles, retrieval, Answering(bus, retrieval, settings), settings
                 ),
             ),
             embedder=embedder,
@@ -315,6 +340,8 @@ class Appliance:
             status=report.status,
             readiness=report.readiness,
         )
+        if settings.sessions.kept_days:
+            loops.append(group.create_task(retention.run(), name="retention"))
         if self._children.embedded_store:
             await reapers.reap_everybody()
             await leadership.vacate(bus)
@@ -332,6 +359,7 @@ class Appliance:
                 lengths.run,
                 waiters.run,
                 Deliveries(inbox, presence).run,
+                afterwards.run,
             )
         )
         self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index

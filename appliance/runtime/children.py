@@ -14,6 +14,7 @@ from appliance.fleet.record import ChatPool
 from appliance.fleet.shelf import Shelf, Weights
 from appliance.fleet.workers import (
     Serving,
+    abort_directory,
     cache_tokens,
     physical_cores,
     snapshot_directory,
@@ -26,6 +27,7 @@ from appliance.supervisor.directory import socket_directory
 from appliance.supervisor.machine import Policy
 from appliance.supervisor.milvus import embedded_milvus
 from appliance.supervisor.valkey import embedded_valkey
+from appliance.worker.abort_mark import forget_marks
 from appliance.worker.boot import memory_bytes
 from appliance.worker.config import WorkerConfig
 from models.store import Store
@@ -87,6 +89,7 @@ def family(settings: Settings, data: Path) -> Family:
         seat = Seat(number=number, threads=threads, embeds=False)
         return worker_child(settings, worker_config(settings, seat, serving), data, needs)
 
+    forget_marks(abort_directory(data))
     specs += [worker_child(settings, config, data, needs) for config in configs]
     return Family(
         specs=tuple(specs),

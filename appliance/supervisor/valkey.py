@@ -35,7 +35,7 @@ from appliance.supervisor.machine import Policy
 NAME = "valkey"
 USER = "sluice"
 SOCKET_NAME = "valkey.sock"
-PERMISSIONS = "~* &* +@all -@dangerous -@admin +info"
+PERMISSIONS = "~* &* +@all -@dangerous -@admin +info +bgrewriteaof"
 DAMAGED = "Bad file format reading the append only file"
 BAD_CONFIGURATION = "FATAL CONFIG FILE ERROR"
 

@@ -35,7 +35,8 @@ ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "roberta", "t5encoder", "moder
 class BackendSettings:
     """`gpu_layers` -1: as many as fit, when there is a GPU. `threads` 0: the physical cores.
 
-    `embedding_model` None runs without one. `device` "" uses every GPU there is.
+    `embedding_model` None runs without one. `device` "" uses every GPU there is, and none is
+    used when the process before this one `was_aborted`.
     `step_delay_s` slows the fake engine, which pretends to load `fake_model`.
     """
 
@@ -47,6 +48,7 @@ class BackendSettings:
     threads: int = 0
     gpu_layers: int = -1
     device: str = ""
+    was_aborted: bool = False
     step_delay_s: float = 0.0
     fake_model: str = ""
 
@@ -57,10 +59,12 @@ def build_engine(
     emit: Callable[[list[Output]], None],
     on_fatal: Callable[[Exception], None],
     progress: Callable[[str, int], None],
+    was_aborted: bool = False,
 ) -> Engine:
     """The engine of a worker process, loaded but not started.
 
-    `progress` hears how loading goes, in words and percent.
+    `progress` hears how loading goes, in words and percent. After a life that was aborted no GPU
+    is used.
 
     Raises CannotBoot with what to do about it.
     """
@@ -74,6 +78,7 @@ def build_engine(
         threads=config.threads,
         gpu_layers=config.gpu_layers,
         device=config.device,
+        was_aborted=was_aborted,
     )
     backend = build_backend(settings, on_progress=_Percentage(progress).hear)
     archive = None
@@ -129,7 +134,8 @@ def _build_llama(
     gpus = offload.usable(library.devices(), settings.device)
     cache_tokens = settings.shape.cache_tokens
     need = offload.need(chat, embedding, cache_bytes=cache_bytes(chat, cache_tokens))
-    planned = offload.attempts(need, gpus, asked=settings.gpu_layers)
+    usable = () if settings.was_aborted else gpus
+    planned = offload.attempts(need, usable, asked=settings.gpu_layers)
     adapters_bytes = sum(_check_adapter(one, chat) for one in settings.adapters)
     available = psutil.virtual_memory().available - adapters_bytes
     needed = needed_bytes(chat, cache_tokens) + (embedding.size_bytes if embedding else 0)
@@ -150,6 +156,7 @@ def _build_llama(
             silent=library.silent_backends(),
             nvidia=NVIDIA_NODE.exists(),
             planned=planned[0],
+            aborted=settings.was_aborted,
         ),
     )
     return LlamaBackend(options, settings.shape, on_progress=on_progress)

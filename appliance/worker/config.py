@@ -42,6 +42,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     reply_ttl_s: int
     drain_timeout_s: float
     log_level: str
+    abort_file: str = ""  # where an aborted life of this worker leaves its mark
     snapshot_directory: str = ""
     snapshot_bytes: int = 0  # none are kept
 

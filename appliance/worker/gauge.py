@@ -4,7 +4,9 @@ A step of n tokens takes about `base_s` + n * `token_s`, but only about: on a CP
 more each than many. So the line is fitted to recent steps only, by least squares with
 exponential forgetting, and leans towards a prior slope while all steps have had the same size.
 Two such lines are kept, one over small steps (what would one more token cost?) and one over all
-(how many tokens fit into the time between two tokens of an answer?).
+(how many tokens fit into the time between two tokens of an answer?). Kernels compute tokens by
+twos or fours, so three may cost as much as four: for small steps it is also learnt, by their size,
+how far they lie from the line.
 """
 
 import time
@@ -16,6 +18,8 @@ PRIOR_SLOPE = 0.4  # a further token costs this part of a step with one token (C
 PRIOR_STRENGTH = 2.0  # squared tokens of evidence that the prior slope is worth
 OUTLIER = 4.0  # a step that took this much longer than predicted was disturbed
 SMALL_STEP_TOKENS = 40
+DEVIATION_PRIOR = 3.0  # steps of one size that the line counts for
+DEVIATION_FORGET = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +95,50 @@ class StepTimes:
 
 
 @dataclass(slots=True)
+class _Deviation:
+    """How much longer than by the line the steps of one size take; at first, not at all."""
+
+    _weight: float = DEVIATION_PRIOR
+    _sum: float = DEVIATION_PRIOR
+
+    def note(self, ratio: float) -> None:
+        self._weight = self._weight * DEVIATION_FORGET + 1
+        self._sum = self._sum * DEVIATION_FORGET + min(max(ratio, 1 / OUTLIER), OUTLIER)
+
+    @property
+    def ratio(self) -> float:
+        return self._sum / self._weight
+
+
+@dataclass(slots=True)
+class SmallStepTimes:
+    """Steps of up to SMALL_STEP_TOKENS: the line through them, corrected for each size."""
+
+    _line: StepTimes = field(default_factory=StepTimes)
+    _sizes: dict[int, _Deviation] = field(default_factory=dict)
+
+    def note(self, tokens: int, seconds: float) -> None:
+        """A step of so many tokens took so long; larger ones tell nothing of small ones."""
+        if tokens > SMALL_STEP_TOKENS:
+            return
+        if self._line.fitting(seconds) is not None:
+            self._sizes.setdefault(tokens, _Deviation()).note(seconds / self._line.predict(tokens))
+        self._line.note(tokens, seconds)
+
+    def predict(self, tokens: int) -> float:
+        """Seconds of a step with so many tokens."""
+        seconds = self._line.predict(tokens)
+        size = self._sizes.get(tokens)
+        return seconds * size.ratio if size else seconds
+
+
+@dataclass(slots=True)
 class Gauge:
     """Counts steps and averages the speed of those that sampled tokens."""
 
     since_s: float
     sampled: int = 0
-    small_steps: StepTimes = field(default_factory=StepTimes)
+    small_steps: SmallStepTimes = field(default_factory=SmallStepTimes)
     all_steps: StepTimes = field(default_factory=StepTimes)
     _steps: int = 0
     _longest_step_s: float = 0.0
@@ -120,8 +162,7 @@ class Gauge:
     def computed(self, tokens: int, seconds: float) -> None:
         """A step's tokens were computed and sampled."""
         self.all_steps.note(tokens, seconds)
-        if tokens <= SMALL_STEP_TOKENS:
-            self.small_steps.note(tokens, seconds)
+        self.small_steps.note(tokens, seconds)
 
     def stepped(self, now_s: float) -> None:
         elapsed_s = now_s - self.since_s

@@ -24,6 +24,7 @@ class Seen:
     `asked` and `named` are the settings; `gpus` what is usable of them; `silent` the GPU backends
     that are installed and did not start; `nvidia` whether the system shows an NVIDIA GPU.
     `failures` are the reasons why attempts before `used` did not load, `planned` the first one.
+    `aborted` is whether the life before this one was: then no GPU was tried.
     """
 
     asked: int
@@ -34,6 +35,7 @@ class Seen:
     planned: Offload = CPU_ONLY
     used: Offload = CPU_ONLY
     failures: Sequence[str] = ()
+    aborted: bool = False
 
 
 NOTHING_ASKED = Seen(asked=0)
@@ -45,6 +47,8 @@ def gpu_alarms(seen: Seen) -> tuple[Alarm, ...]:
         return ()
     if seen.used.layers:
         return (_partly(seen),)
+    if seen.gpus and seen.aborted:
+        return (_aborted(seen),)
     if seen.gpus:
         return (_not_used(seen),)
     if seen.silent:
@@ -89,6 +93,15 @@ def _not_used(seen: Seen) -> Alarm:
         code="gpu_not_used",
         message=f"everything runs on the CPU: {reason} ({free})",
         hint="free the GPU's memory, lower worker.cache_tokens, or choose a smaller model",
+    )
+
+
+def _aborted(seen: Seen) -> Alarm:
+    names = ", ".join(gpu.name for gpu in seen.gpus)
+    return Alarm(
+        code="gpu_aborted",
+        message=f"the worker was aborted while it used {names}; everything runs on the CPU",
+        hint="update the GPU's driver and start Sluice again, or set worker.gpu_layers = 0",
     )
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -53,6 +54,7 @@ def main(config: WorkerConfig, status: StatusLine | None = None) -> int:
 
 
 async def _serve(config: WorkerConfig, status: StatusLine | None) -> int:
+    from appliance.worker.abort_mark import AbortMark
     from appliance.worker.boot import build_engine  # loads the native library: not at import
     from appliance.worker.serve import Server
     from appliance.worker.watchdog import Watchdog
@@ -76,8 +78,14 @@ async def _serve(config: WorkerConfig, status: StatusLine | None) -> int:
         if status is not None:
             status.progress(text, percent)
 
+    mark = AbortMark(Path(config.abort_file)) if config.abort_file else None
     engine = await asyncio.to_thread(
-        build_engine, config, emit=emit, on_fatal=fatal, progress=progress
+        build_engine,
+        config,
+        emit=emit,
+        on_fatal=fatal,
+        progress=progress,
+        was_aborted=mark is not None and mark.is_set,
     )
     watchdog = Watchdog(
         engine,

@@ -6,13 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.access.prompt import keep_recent, last_message, session_prompt, stateless_prompt
+from appliance.access.prompt import (
+    keep_recent,
+    last_message,
+    session_prompt,
+    stateless_prompt,
+    system_message,
+)
 from appliance.schema import ChatMessage, Match, Turn, User
 
 pytestmark = pytest.mark.unit
 
 TODAY = datetime.date(2026, 3, 4)
 NOBODY = User(id="u", attributes={}, tags=(), version=0)
+KIND = system_message("be kind", (), NOBODY)
 
 
 def match(answer: str) -> Match:
@@ -33,9 +40,8 @@ def turn(number: int, size: int = 10) -> Turn:
 
 
 def prompt(turns: list[Turn], question: str, person: User = NOBODY) -> tuple[ChatMessage, ...]:
-    return session_prompt(
-        "be kind", person, turns, question, [], today=TODAY, history_chars=10_000
-    ).messages
+    system = system_message("be kind", (), person)
+    return session_prompt(system, turns, question, [], today=TODAY, history_chars=10_000).messages
 
 
 def test_profile_and_tags_stand_in_the_system_message() -> None:
@@ -44,6 +50,17 @@ def test_profile_and_tags_stand_in_the_system_message() -> None:
     assert system.role == "system"
     for fact in ("be kind", "name: Lin", "team: ops", "new"):
         assert fact in system.content
+
+
+def test_fragments_are_public_and_what_is_known_of_a_person_is_not() -> None:
+    person = User(
+        id="u", attributes={"name": "Lin", "quiet_hours": "22:00-07:00"}, tags=("新人",), version=1
+    )
+    system = system_message("be kind", ["新员工的餐厅在二楼。"], person, untold={"quiet_hours"})
+    public = system.content[: system.public_chars]
+    assert public == "be kind\n新员工的餐厅在二楼。"
+    assert "Lin" in system.content
+    assert "22:00" not in system.content
 
 
 def test_faq_answers_and_the_date_stand_before_the_question() -> None:
@@ -95,14 +112,14 @@ def test_a_callers_own_system_message_replaces_ours() -> None:
         ChatMessage(role="system", content="pirate"),
         ChatMessage(role="user", content="hi"),
     ]
-    built = stateless_prompt("be kind", NOBODY, given_messages, [], today=TODAY)
+    built = stateless_prompt(KIND, given_messages, [], today=TODAY)
     assert [message.content for message in built.messages] == ["pirate", "hi"]
     assert [message.public_chars for message in built.messages] == [len("pirate"), 0]
 
 
 def test_faq_entries_reach_an_openai_call_too() -> None:
     built = stateless_prompt(
-        "be kind", NOBODY, [ChatMessage(role="user", content="hi")], [match("42")], today=TODAY
+        KIND, [ChatMessage(role="user", content="hi")], [match("42")], today=TODAY
     )
     assert built.messages[0].content == "be kind"
     assert "42" in built.messages[-1].content

@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from appliance import keys
-from appliance.access.prompt import session_prompt
+from appliance.access.fragments import Fragments
+from appliance.access.profile import Profiles
+from appliance.access.prompt import session_prompt, system_message
 from appliance.access.warmth import Warmth
 from appliance.bus import warming
 from appliance.bus.client import Bus
@@ -30,7 +32,10 @@ class Erased(list[str]):
 
 
 def warmth_of(bus: Bus, erased: Erased) -> Warmth:
-    return Warmth(bus, Users(bus), Turns(bus), settings=Settings(), erase=erased.erase)
+    settings = Settings()
+    fragments = Fragments(bus, settings.people)
+    profiles = Profiles(bus, Users(bus), Turns(bus), fragments, settings)
+    return Warmth(bus, profiles, Turns(bus), settings=settings, erase=erased.erase)
 
 
 async def report(bus: Bus, *warm: str, pool: str = POOL) -> None:
@@ -85,8 +90,7 @@ async def test_what_is_asked_for_is_the_beginning_of_the_next_prompt(bus: Bus) -
     turns = await Turns(bus).latest(session.id, 10)
     settings = Settings()
     prompt = session_prompt(
-        settings.prompt.system,
-        await Users(bus).find("ann"),
+        system_message(settings.prompt.system, (), await Users(bus).find("ann")),
         turns,
         "the next question",
         (),

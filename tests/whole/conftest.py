@@ -16,7 +16,7 @@ import openai
 import psutil
 import pytest
 
-READY_TIMEOUT_S = 90.0
+READY_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 60.0
 BACK_TIMEOUT_S = 30.0
 

@@ -19,9 +19,9 @@ BACK_TIMEOUT_S = 30.0
 TERMINAL = {"done", "failed", "refused", "cancelled"}
 
 
-def kill_child(appliance: Running, name: str) -> int:
+def kill_child(appliance: Running, name: str, number: int = signal.SIGKILL) -> int:
     pid = int(appliance.child(name)["pid"])
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     return pid
 
 
@@ -58,8 +58,9 @@ def test_a_child_killed_while_idle_comes_back_and_serves(appliance: Running, nam
     assert [turn["question"] for turn in turns] == ["before", f"What does {name} say?"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
 def test_a_worker_killed_in_an_answer_is_continued_without_a_repeat_or_a_gap(
-    appliance: Running,
+    appliance: Running, number: int
 ) -> None:
     text = "#tokens=200 #slow=60 go on and on"
     expected = appliance.answer(text, faq=False)
@@ -68,7 +69,8 @@ def test_a_worker_killed_in_an_answer_is_continued_without_a_repeat_or_a_gap(
     for event in appliance.follow(request_id):
         events.append(event)
         if len(events) == 6:  # a step may bring many tokens: it guesses what repeats
-            kill_child(appliance, "worker-0")
+            kill_child(appliance, "worker-0", number)
+    assert (appliance.data / "aborts" / "worker-0").stat().st_size > 0 or number != signal.SIGABRT
     assert events[-1].event == "done"
     assert sum(event.event in TERMINAL for event in events) == 1
     heard = text_of(events)

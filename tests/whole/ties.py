@@ -12,7 +12,7 @@ import numpy as np
 import platformdirs
 from llama_cpp import llama_cpp as binding
 
-from appliance.access.prompt import session_prompt
+from appliance.access.prompt import session_prompt, system_message
 from appliance.schema import Sampling, User
 from appliance.settings import Settings
 from appliance.worker.backend import Chunk, Outcome, Shape
@@ -23,6 +23,8 @@ from appliance.worker.prompts import PromptMaker
 
 NEAR_TIE = 0.5  # of logits; a choice that is none has some 2 and more
 STEP_TOKENS = 256
+
+NOBODY = User(id="local", attributes={}, tags=(), version=0)
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,7 @@ class Judge:
     def tie(self, question: str, one: str, other: str) -> Tie:
         """Where two answers to a question part."""
         prompt = session_prompt(
-            Settings().prompt.system,
-            User(id="local", attributes={}, tags=(), version=0),
+            system_message(Settings().prompt.system, (), NOBODY),
             (),
             question,
             (),

@@ -6,11 +6,13 @@ The same suite runs on the fake, on a model with a plain cache and on one with s
 from collections.abc import Iterator
 
 import pytest
+from llama_cpp import llama_cpp as binding
 from worker_bench import Kind, model_path
 
 from appliance.schema import Sampling
 from appliance.worker.backend import Backend, Chunk, Outcome, Shape
 from appliance.worker.boot import BackendSettings, build_backend
+from appliance.worker.llama import LlamaBackend
 
 GREEDY = Sampling(temperature=0, max_tokens=64)
 TEXT = "The quick brown fox jumps over the lazy dog, and then it looks for the next one. " * 3
@@ -235,3 +237,34 @@ def test_a_sliding_window_is_restored_where_it_is_whole_and_refused_where_not(
     assert greedy(backend, 1, len(more)) == undisturbed
     # the window before token 900 reaches back to cells that were not saved
     assert not backend.restore(1, cells, tokens=900)
+
+
+@pytest.mark.model
+def test_drafts_that_are_cut_back_leave_a_sliding_window_whole(roomy_gemma: Backend) -> None:
+    """What is added takes cells that have left the other's window."""
+    backend, other, gone, drafts = emptied(roomy_gemma), 1, 2, 7
+    numbers = " ".join(str(number) for number in range(400))
+    tokens = [backend.facts.begin_token or 0, *backend.tokenize(numbers, special=False)][:1100]
+    begin(backend, 0)
+    prefill(backend, 0, tokens)
+    undisturbed = [greedy(backend, 0, len(tokens) + n * ANSWER_TOKENS) for n in range(3)]
+    answer = [token for part in undisturbed for token in part]
+    backend.truncate(0, 0)
+
+    word = backend.tokenize("word ", special=False)[:1]
+    prefill(backend, gone, word * 12, logits=False)
+    begin(backend, 0)
+    prefill(backend, 0, tokens)
+    said = [backend.sample(0)]
+    prefill(backend, other, word * 850, logits=False)
+    backend.truncate(gone, 0)  # cells are looked for from here on, and next come the first one's
+    for n, token in enumerate(answer[:-1]):
+        position = len(tokens) + n
+        mine = Chunk(0, [token] + word * drafts, position, 1 + drafts)
+        theirs = Chunk(other, word * 2, 850 + 2 * n, 0)
+        assert backend.decode([mine, theirs]) is Outcome.DONE
+        said.append(backend.sample(0))
+        backend.truncate(0, position + 1)
+    assert isinstance(backend, LlamaBackend)
+    assert binding.llama_memory_seq_pos_min(backend._memory, 0) > 0, "nothing was taken"
+    assert said == answer

@@ -8,9 +8,10 @@ from worker_bench import DEADLINE_S, GREEDY, SMALL, Run, Watched, ask, failed, r
 from appliance.errors import Invalid, Overloaded, Unavailable
 from appliance.schema import Sampling
 from appliance.worker.backend import Chunk, Outcome, Vectors
-from appliance.worker.engine import FAILED_STEPS_BOUND, Bounds, Engine
+from appliance.worker.engine import Bounds, Engine
 from appliance.worker.fake import FakeBackend
 from appliance.worker.jobs import EmbedJob, Finished, Output
+from appliance.worker.stepper import FAILED_STEPS_BOUND
 
 pytestmark = pytest.mark.unit
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.worker.gauge import Gauge, StepTimes
+from appliance.worker.gauge import Gauge, SmallStepTimes, StepTimes
 
 pytestmark = pytest.mark.unit
 
@@ -52,6 +52,22 @@ def test_one_disturbed_step_hardly_moves_the_line() -> None:
     before = times.predict(8)
     times.note(8, 60.0)
     assert times.predict(8) < 1.5 * before
+
+
+def by_twos(tokens: int) -> float:
+    """A kernel that computes two tokens at a time: an odd one costs as much as two."""
+    return 0.02 + 0.03 * ((tokens + 1) // 2)
+
+
+def test_steps_of_one_size_are_predicted_by_their_own() -> None:
+    times = SmallStepTimes()
+    for _ in range(30):
+        for size in (1, 3, 4, 8):
+            times.note(size, by_twos(size))
+        times.note(400, 60.0)
+    for size in (1, 3, 4, 8):
+        assert times.predict(size) == pytest.approx(by_twos(size), rel=0.05)
+    assert times.predict(3) == pytest.approx(times.predict(4), rel=0.05)
 
 
 def test_the_library_s_time_is_not_python_s() -> None:

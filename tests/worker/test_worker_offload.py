@@ -190,6 +190,9 @@ PART = Offload(shares=(Share("A", 2),))
         (Seen(asked=FITTED, gpus=[A], planned=PART, used=PART), "", ""),
         (Seen(asked=FITTED, gpus=[A]), "gpu_not_used", "no layer of the model fits"),
         (Seen(asked=4, gpus=[A], planned=FULL, failures=["boom"]), "gpu_not_used", "boom"),
+        (Seen(asked=FITTED, gpus=[A], aborted=True), "gpu_aborted", "aborted while it used A"),
+        (Seen(asked=FITTED, aborted=True), "", ""),
+        (Seen(asked=0, gpus=[A], aborted=True), "", ""),
         (
             Seen(asked=4, gpus=[A], planned=FULL, used=PART, failures=["boom"]),
             "gpu_partly_used",

@@ -1,0 +1,205 @@
+"""Everything that is held about a person: to be seen, and to be erased.
+
+What is kept of people is in keys named for them, in their sessions, in the records of their
+requests, and in lists of the operator's (dead letters, misses). Erasing cancels what still runs,
+waits for its end, removes all of it here and on disk, and has the store write its file anew, for
+an append-only file keeps what was deleted. It may be repeated, and goes on where it was cut off.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+
+from appliance import keys
+from appliance.access.asides import aside_uid
+from appliance.access.flow import Flow, People
+from appliance.bus.client import Bus, RedisFault
+from appliance.bus.dead_letters import DeadLetters
+from appliance.bus.script import Script
+from appliance.errors import Conflict, NotFound, Unavailable
+from appliance.people.api_keys import ApiKeys
+from appliance.people.inbox import Inbox
+from appliance.people.sessions import now_ms
+from appliance.schema import TERMINAL_STATES, Request, Session, Turn
+from appliance.schema_people import Erased
+
+BATCH = 200
+END_TIMEOUT_S = 10.0
+END_BEAT_S = 0.05
+LETTERS = 100_000
+
+# KEYS asked; ARGV: all of them
+_ASKED = Script("return redis.call('ZRANGE', KEYS[1], 0, -1)")
+
+Forget = Callable[[str], Awaitable[object]]
+
+
+class Erasure:
+    """Exports and erases people. `more` forget a person elsewhere."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        flow: Flow,
+        people: People,
+        inbox: Inbox,
+        *,
+        api_keys: ApiKeys,
+        dead_letters: DeadLetters,
+        more: tuple[Forget, ...] = (),
+    ) -> None:
+        self._bus = bus
+        self._flow = flow
+        self._people = people
+        self._inbox = inbox
+        self._api_keys = api_keys
+        self._dead_letters = dead_letters
+        self._more = more
+
+    # -- seeing
+
+    async def export(self, uid: str) -> AsyncIterator[bytes]:
+        """One JSON object in pieces: profile, inbox, keys, requests, then session after session."""
+        user = await self._people.users.find(uid)
+        page = await self._inbox.page(uid, cursor=None, limit=100_000)
+        held = {
+            "uid": uid,
+            "exported_at_ms": now_ms(),
+            "user": user,
+            "inbox": page.items,
+            "inbox_waiting": await self._inbox.waiting(uid),
+            "keys": [key for key in await self._api_keys.all() if key.uid == uid],
+            "dead_letters": [
+                letter
+                for letter in await self._dead_letters.newest(0, LETTERS)
+                if letter.uid == uid
+            ],
+            "requests": [
+                {"id": one.id, "created_at_ms": one.created_at_ms, "messages": one.messages}
+                for one in await self._outside(uid)
+            ],
+        }
+        yield msgspec.json.encode(held)[:-1] + b',"sessions":['
+        separator = b""
+        async for session in self._sessions(uid):
+            turns = [turn async for turn in self._turns(session.id)]
+            yield separator + msgspec.json.encode({"session": session, "turns": turns})
+            separator = b","
+        yield b"]}"
+
+    # -- erasing
+
+    async def erase(self, uid: str) -> Erased:
+        """Removes everything. Raises Unavailable when an answer would not end: try again."""
+        outside = [*await self._outside(uid), *await self._outside(aside_uid(uid))]
+        requests = [one.id for one in outside]
+        sessions = [session async for session in self._sessions(uid)]
+        for session in sessions:
+            requests += [turn.id async for turn in self._turns(session.id)]
+        for request_id in requests:
+            with contextlib.suppress(Conflict, NotFound):  # it has ended
+                await self._flow.cancel(request_id, "erased")
+        await self._ended(requests)
+        for session in sessions:
+            await self._flow.delete_session(session)
+        for request_id in requests:
+            await self._remove_request(request_id)
+        letters = await self._drop_letters(uid)
+        page = await self._inbox.page(uid, cursor=None, limit=1)
+        messages = len(page.items) and await self._count(uid)
+        await self._inbox.erase(uid)
+        await self._people.users.erase(uid)
+        for forget in self._more:
+            await forget(uid)
+        names = [keys.sessions(uid), keys.asked(uid)]
+        for name in (uid, aside_uid(uid)):
+            names += [keys.asked(name), keys.budget(name), keys.window(name)]
+        await self._bus.delete(*names)
+        erased = Erased(
+            uid=uid,
+            sessions=len(sessions),
+            requests=len(requests),
+            messages=messages,
+            dead_letters=letters,
+            keys=await self._api_keys.erase(uid),
+        )
+        await self._unnamed(uid)
+        with contextlib.suppress(RedisFault):  # it writes already, or is not ours to command
+            await self._bus.bgrewriteaof()
+        return erased
+
+    async def _ended(self, requests: list[str]) -> None:
+        """Waits until all of them have ended, so that no worker writes after we looked."""
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                for request_id in requests:
+                    while await self._runs(request_id):  # noqa: ASYNC110
+                        await asyncio.sleep(END_BEAT_S)  # a worker elsewhere ends it: no event
+        except TimeoutError:
+            raise Unavailable(
+                "an answer is still being cancelled", hint="try again", retry_after_s=5.0
+            ) from None
+
+    async def _unnamed(self, uid: str) -> None:
+        """Waits until the limiter tells of the queue without this person, or goes on."""
+        name = msgspec.json.encode(uid)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_TIMEOUT_S):
+                while name in (await self._bus.get(keys.QUEUE) or b""):  # noqa: ASYNC110
+                    await asyncio.sleep(END_BEAT_S)  # it is told by another process: no event
+
+    async def _runs(self, request_id: str) -> bool:
+        state = await self._bus.hget(keys.request(request_id), "state")
+        return bool(state) and state.decode() not in TERMINAL_STATES  # type: ignore[union-attr]
+
+    async def _remove_request(self, request_id: str) -> None:
+        await self._bus.delete(
+            keys.request(request_id), keys.reply(request_id), keys.tokens(request_id)
+        )
+        await self._bus.zrem(keys.OPEN, request_id)
+        await self._bus.zrem(keys.AWAITED, request_id)
+
+    async def _drop_letters(self, uid: str) -> int:
+        mine = [one for one in await self._dead_letters.newest(0, LETTERS) if one.uid == uid]
+        for letter in mine:
+            with contextlib.suppress(NotFound):
+                await self._dead_letters.drop(letter.id)
+        return len(mine)
+
+    async def _count(self, uid: str) -> int:
+        page = await self._inbox.page(uid, cursor=None, limit=100_000)
+        return len(page.items) + len(await self._inbox.waiting(uid))
+
+    # -- what there is
+
+    async def _outside(self, uid: str) -> list[Request]:
+        """Requests outside sessions that are still kept."""
+        found: list[Request] = []
+        for raw in await _ASKED.run(self._bus, (keys.asked(uid),)):
+            body = await self._bus.hget(keys.request(raw.decode()), "body")
+            if body:
+                found.append(msgspec.json.decode(body, type=Request))
+        return found
+
+    async def _sessions(self, uid: str) -> AsyncIterator[Session]:
+        cursor: str | None = None
+        while True:
+            page = await self._people.sessions.page(uid, cursor=cursor, limit=BATCH)
+            for session in page.items:
+                yield session
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def _turns(self, session_id: str) -> AsyncIterator[Turn]:
+        """The latest first in batches, each batch in its order."""
+        cursor: str | None = None
+        while True:
+            page = await self._people.turns.page(session_id, cursor=cursor, limit=BATCH)
+            for turn in page.items:
+                yield turn
+            cursor = page.cursor
+            if cursor is None:
+                return

@@ -1,0 +1,110 @@
+"""Searching one person's conversations by text.
+
+Every word of the query must stand in the same title, question or answer, whatever its case and
+width. Sessions are read from the last active back, up to a bound of turns: there is no index, for
+what one person wrote is read in milliseconds, and nothing has to be kept in step or erased.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from appliance.people.sessions import Sessions
+from appliance.people.turns import Turns
+from appliance.schema import Session, Turn
+from appliance.schema_conversations import Hit, Hits
+
+SESSIONS_BATCH = 50
+TURNS_BATCH = 200
+AROUND_CHARS = 60
+
+
+def folded(text: str) -> str:
+    """Text as it is compared: one form for letters of any case and width."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def contains(text: str, words: Sequence[str]) -> bool:
+    compared = folded(text)
+    return all(word in compared for word in words)
+
+
+def excerpt(text: str, words: Sequence[str]) -> str:
+    """What stands around the first of the words, on one line."""
+    line = " ".join(text.split())
+    compared = folded(line)
+    found = [at for word in words if (at := compared.find(word)) >= 0]
+    # Folding may change lengths a little; the excerpt is wide enough for that.
+    start = max(0, min(found, default=0) - AROUND_CHARS)
+    end = min(len(line), start + 3 * AROUND_CHARS)
+    return f"{'…' if start else ''}{line[start:end]}{'…' if end < len(line) else ''}"
+
+
+def hits_in(session: Session, turns: Sequence[Turn], words: Sequence[str]) -> list[Hit]:
+    """Hits in some turns of a session, the latest first."""
+    found: list[Hit] = []
+    for turn in reversed(turns):
+        for place, text in (("answer", turn.answer), ("question", turn.question)):
+            if contains(text, words):
+                found.append(
+                    Hit(
+                        session_id=session.id,
+                        title=session.title,
+                        place="answer" if place == "answer" else "question",
+                        excerpt=excerpt(text, words),
+                        at_ms=turn.created_at_ms,
+                        turn_id=turn.id,
+                    )
+                )
+    return found
+
+
+class Search:
+    """Looks through at most `turns_bound` turns."""
+
+    def __init__(self, sessions: Sessions, turns: Turns, turns_bound: int) -> None:
+        self._sessions = sessions
+        self._turns = turns
+        self._turns_bound = turns_bound
+
+    async def find(self, uid: str, query: str, limit: int) -> Hits:
+        """At most `limit` hits of one person, by the last activity of their sessions."""
+        words = folded(query).split()
+        found: list[Hit] = []
+        left = self._turns_bound
+        cursor: str | None = None
+        while words:
+            page = await self._sessions.page(uid, cursor=cursor, limit=SESSIONS_BATCH)
+            for session in page.items:
+                if contains(session.title, words):
+                    found.append(_title_hit(session, words))
+                left = await self._look(session, words, found, left)
+                if len(found) >= limit or left <= 0:
+                    return Hits(items=tuple(found[:limit]), complete=False)
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return Hits(items=tuple(found), complete=True)
+
+    async def _look(
+        self, session: Session, words: Sequence[str], found: list[Hit], left: int
+    ) -> int:
+        """Adds the hits of one session; how many turns may still be looked at."""
+        cursor: str | None = None
+        while left > 0:
+            page = await self._turns.page(session.id, cursor=cursor, limit=min(TURNS_BATCH, left))
+            found += hits_in(session, page.items, words)
+            left -= len(page.items)
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return left
+
+
+def _title_hit(session: Session, words: Sequence[str]) -> Hit:
+    return Hit(
+        session_id=session.id,
+        title=session.title,
+        place="title",
+        excerpt=excerpt(session.title, words),
+        at_ms=session.last_active_at_ms,
+    )

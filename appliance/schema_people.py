@@ -1,0 +1,121 @@
+"""The records of what is known of people and of how the model is told. See `schema`."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from appliance.schema import MAX_TAGS, Body, ChatMessage, Record, Tag, TagDetail, Uid
+
+MAX_FRAGMENT_CHARS = 4_000
+
+FragmentText = Annotated[str, Meta(min_length=1, max_length=MAX_FRAGMENT_CHARS)]
+FragmentTags = Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)]
+Place = Annotated[int, Meta(ge=-10_000, le=10_000)]
+
+
+class Fragment(Record, frozen=True, kw_only=True):
+    """The operator's words for people who have all of `tags` and none of `without`.
+
+    They stand behind the system prompt, ordered by `place`, then by name.
+    """
+
+    name: str
+    text: str
+    tags: tuple[str, ...]
+    without: tuple[str, ...]
+    place: int
+    version: int
+    updated_at_ms: int
+
+
+class FragmentPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    text: FragmentText
+    tags: FragmentTags = ()
+    without: FragmentTags = ()
+    place: Place = 0
+
+
+class TagPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a tag is put on."""
+
+    note: Annotated[str, Meta(max_length=300)] = ""
+
+
+class Profile(Record, frozen=True, kw_only=True):
+    """What prompts begin with for a person, and what it was made of."""
+
+    system: ChatMessage
+    user_version: int
+    fragments: tuple[str, ...]
+    made_at_ms: int
+
+
+class PromptPreview(Record, frozen=True, kw_only=True):
+    """What a new session of this person would begin with, now."""
+
+    uid: str
+    system: str
+    public_chars: int
+    fragments: tuple[Fragment, ...]
+    tags: tuple[TagDetail, ...]
+    attributes: dict[str, str]
+    untold: tuple[str, ...]
+
+
+class PromptMessage(Record, frozen=True, kw_only=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class PromptAudit(Record, frozen=True, kw_only=True):
+    """What the model was sent for a question, as far as it is kept.
+
+    `exact` is false where turns were trimmed since or the question never reached the model.
+    """
+
+    request_id: str
+    session_id: str
+    messages: tuple[PromptMessage, ...]
+    fragments: tuple[str, ...]
+    user_version: int
+    cut_turns: int
+    exact: bool
+
+
+Role = Literal["admin", "service", "person"]
+
+
+class ApiKeyPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key for somebody else. `name` is told to people whom a service writes to; `uid` is whose a
+    person's key is."""
+
+    role: Role
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    uid: Uid | None = None
+
+
+class ApiKey(Record, frozen=True, kw_only=True):
+    """A key without its secret."""
+
+    id: str
+    role: Role
+    name: str
+    uid: str
+    created_at_ms: int
+
+
+class NewApiKey(ApiKey, frozen=True, kw_only=True):
+    """A key with its secret, which is shown this once and kept as a hash only."""
+
+    key: str
+
+
+class Erased(Record, frozen=True, kw_only=True):
+    """What was removed of a person. Backups and what others copied are out of reach."""
+
+    uid: str
+    sessions: int
+    requests: int
+    messages: int
+    keys: int
+    dead_letters: int
