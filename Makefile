@@ -7,7 +7,7 @@
 # make bench-retrieval DATA=FOLDER   what the FAQ finds on public data sets, beside published figures
 # make bench-admission [QUICK=1]   fairness and honesty of admission, live with the fake engine
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
-# make dist [FLAVOUR=full]   build the one executable file; make test-dist tests it
+# make dist [FLAVOUR=full]   build the one executable file; make test-dist tests it, bench-dist measures it
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-scheduling models vulkan cuda test-gpu dist test-dist lock clean
+.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -83,6 +83,9 @@ dist: $(VENV)/.ready
 test-dist: models
 	@test -x dist/sluice || $(MAKE) dist
 	$(BIN)/pytest -m dist
+
+bench-dist: models
+	@$(BIN)/python packaging/figures.py
 
 bench-admission: $(VENV)/.ready
 	@PYTHONPATH=tests/bench $(BIN)/python -m admission_bench $(if $(QUICK),--quick)

@@ -1,4 +1,4 @@
-"""`sluice backup` and `sluice restore`: a data directory as one verified file."""
+"""`sluice backup`, `restore` and `bundle`: what a machine has, as one verified file."""
 
 import argparse
 import sys
@@ -25,7 +25,18 @@ def add_archives(commands: Commands) -> None:  # type: ignore[valid-type]
     )
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.set_defaults(run=_restore)
-    for parser in (backup, restore):
+    bundle = commands.add_parser(  # type: ignore[attr-defined]
+        "bundle", help="models, settings and FAQ as one file, for machines without a network"
+    )
+    actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
+    out = actions.add_parser("export", help="write the bundle")
+    out.add_argument("--without-faq", action="store_true", help="leave the FAQ out")
+    out.set_defaults(run=_bundle_export)
+    into = actions.add_parser("import", help="take a bundle in; may be repeated")
+    into.set_defaults(run=_bundle_import)
+    for parser in (out, into):
+        parser.add_argument("file", type=Path, metavar="FILE")
+    for parser in (backup, restore, out, into):
         parser.add_argument(
             "--data", type=Path, metavar="DIR", help="data directory", default=SUPPRESS
         )
@@ -55,6 +66,18 @@ def _restore(arguments: argparse.Namespace) -> int:
     if replaced is not None:
         _say(f"what was there before lies in {replaced}")
     return EXIT_OK
+
+
+def _bundle_export(arguments: argparse.Namespace) -> int:
+    from appliance.cli.bundle import export
+
+    return export(arguments)
+
+
+def _bundle_import(arguments: argparse.Namespace) -> int:
+    from appliance.cli.bundle import bring
+
+    return bring(arguments)
 
 
 def _say(text: str) -> None:
