@@ -15,10 +15,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from appliance.worker.actions import Leave, Restore
 from appliance.worker.archive import Archive, Found, Search
 from appliance.worker.backend import Backend
 from appliance.worker.prefix import Owner, PrefixTree, Tokens
-from appliance.worker.schedule import SHARED_AT_LEAST, Leave, Restore, Scheduler
+from appliance.worker.schedule import SHARED_AT_LEAST, Scheduler
 from appliance.worker.sequence import Sequence
 from appliance.worker.snapshot_format import Snapshot
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance.errors import Invalid
+from appliance.worker.actions import Action, Adopt, Cut, Leave, Restore, Start
 from appliance.worker.archive import Found
 from appliance.worker.backend import Backend
 from appliance.worker.draft import Lookup
@@ -27,7 +28,7 @@ from appliance.worker.jobs import (
 from appliance.worker.keeper import Keeper
 from appliance.worker.prefix import Owner
 from appliance.worker.preparation import Ready, Unfit
-from appliance.worker.schedule import Action, Adopt, Cut, Leave, Restore, Scheduler, Start
+from appliance.worker.schedule import Scheduler
 from appliance.worker.sequence import Prepared, Sequence
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 
 from appliance.errors import Invalid
+from appliance.worker.actions import Span
 from appliance.worker.backend import Backend, Chunk, Outcome
 from appliance.worker.draft import NO_GUESS, Drafter
 from appliance.worker.gauge import Gauge
 from appliance.worker.requests import OpenRequests
-from appliance.worker.schedule import Scheduler, Span
+from appliance.worker.schedule import Scheduler
 from appliance.worker.sequence import Sequence
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import Invalid
+from appliance.worker.actions import Adopt, Cut, Leave, Restore, Span, Start
 from appliance.worker.backend import Shape
 from appliance.worker.prefix import Owner
-from appliance.worker.schedule import Adopt, Cut, Leave, Restore, Scheduler, Span, Start
+from appliance.worker.schedule import Scheduler
 
 pytestmark = pytest.mark.unit
 
