@@ -6,7 +6,7 @@
 | `sessions:{uid}`       | zset              | session ids by last activity (ms)                   |
 | `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`, `frozen` (what its prompts begin with) |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
-| `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer` |
+| `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer`, and `ID:feedback` |
 | `asked:{UID}`          | zset with TTL     | requests of a person outside sessions, by time (ms)  |
 | `api-keys`             | hash              | keys of people and services by id, without the secret |
 | `api-key-hashes`       | hash              | their ids by the SHA-256 of the secret               |
@@ -16,7 +16,7 @@
 | `inbox-later:{UID}`    | hash              | messages that wait for their time by id, and `k:KEY` by idempotency key |
 | `scheduled`            | zset              | `UID/ID` of those messages by their time (ms)       |
 | `awaited`              | zset              | answers in sessions that nobody read to the end, by the time to look again (ms) |
-| `request:{T}:RID`      | hash              | `body state cancel handed`, `ask usage epoch` (predicted, real, whose), `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`; expires after its end |
+| `request:{T}:RID`      | hash              | `body state cancel handed`, `ask usage epoch` (predicted, real, whose), `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`, `heard feedback` (entries it was answered from, thumb); expires after its end |
 | `reply:{T}:RID`        | stream            | every event of one request; its ids are the SSE ids |
 | `tokens:{T}:RID`       | string            | the tokens behind the text emitted so far, 4 bytes each; gone with the end |
 | `open`                 | zset              | requests accepted and not ended, by time (ms)       |
@@ -54,6 +54,11 @@
 | `faq:unindexed`        | set               | entries whose index rows are not known to be current |
 | `faq-history:ID`       | hash              | older versions of an entry by number; `deleted` is the last one of a deleted entry |
 | `faq-deleted`          | zset              | deleted entries that can come back, by time (ms), bounded |
+| `faq-stats:ID`         | hash              | `hits last_hit_ms up down` of an entry              |
+| `misses`               | zset              | clusters of questions without a good answer, by last time (ms), bounded |
+| `miss:ID`              | hash              | such a cluster: `body vector stamp revision`        |
+| `regressions`          | hash              | saved questions by id, bounded                      |
+| `regression-runs`      | list              | when they were asked and what flipped, newest first, bounded |
 | `imports`              | zset              | imports of files by time (ms), bounded              |
 | `import:ID` `import-entries:ID` | string, set, with TTL | an import, and the entries it wrote    |
 | `layout`               | string            | version of this table                               |
@@ -95,6 +100,9 @@ AWAITED = "awaited"
 FAQ_UNINDEXED = "faq:unindexed"
 FAQ_DELETED = "faq-deleted"
 IMPORTS = "imports"
+MISSES = "misses"
+REGRESSIONS = "regressions"
+REGRESSION_RUNS = "regression-runs"
 LAYOUT_KEY = "layout"
 
 
@@ -117,6 +125,14 @@ def new_request_id(session_id: str = "") -> str:
 
 def new_entry_id() -> str:
     return f"f{secrets.token_hex(6)}"
+
+
+def new_miss_id() -> str:
+    return f"m{secrets.token_hex(6)}"
+
+
+def new_regression_id() -> str:
+    return f"r{secrets.token_hex(6)}"
 
 
 def new_import_id() -> str:
@@ -262,3 +278,11 @@ def import_job(job_id: str) -> str:
 
 def import_entries(job_id: str) -> str:
     return f"import-entries:{job_id}"
+
+
+def stats(entry_id: str) -> str:
+    return f"faq-stats:{entry_id}"
+
+
+def miss(miss_id: str) -> str:
+    return f"miss:{miss_id}"

@@ -237,6 +237,7 @@ class Turn(Record, frozen=True, kw_only=True):
     sent: str = ""
     decision: Decision | Literal[""] = ""
     citations: tuple[Citation, ...] = ()
+    thumb: Literal["up", "down", "none"] = "none"
 
 
 # --- requests -----------------------------------------------------------------------------

@@ -7,7 +7,21 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from appliance.schema import Body, Entry, EntryPut, ErrorDetail, ImportReport, LineError, Record
+from appliance.schema import (
+    MAX_ANSWER_CHARS,
+    MAX_PHRASINGS,
+    Body,
+    Category,
+    Entry,
+    EntryPut,
+    ErrorDetail,
+    Identifier,
+    ImportReport,
+    Language,
+    LineError,
+    Question,
+    Record,
+)
 
 Version = Annotated[int, Meta(ge=1, le=2**53)]
 
@@ -90,3 +104,127 @@ class ImportJob(ImportReport, frozen=True, kw_only=True):
     indexed: int = 0
     state: Literal["indexing", "done"] = "indexing"
     detail: str = ""
+
+
+Thumb = Literal["up", "down", "none"]
+
+
+class EntryStats(Record, frozen=True, kw_only=True):
+    """`hits` answers were made from the entry; `up` and `down` are thumbs for those answers."""
+
+    hits: int = 0
+    last_hit_ms: int = 0
+    up: int = 0
+    down: int = 0
+
+
+class NearEntry(Record, frozen=True, kw_only=True):
+    """Another entry that is reached by nearly the same question."""
+
+    id: str
+    question: str
+    phrasing: str
+    score: float
+
+
+class EntryView(Entry, frozen=True, kw_only=True):
+    """An entry with how it does. `near` is filled after it was written: entries it may repeat."""
+
+    stats: EntryStats = EntryStats()
+    near: tuple[NearEntry, ...] = ()
+
+
+class FeedbackPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person thinks of an answer; "none" takes an earlier thumb back."""
+
+    thumb: Thumb
+    comment: Annotated[str, Meta(max_length=2_000)] = ""
+
+
+MissReason = Literal["no_match", "thumbs_down"]
+MissState = Literal["open", "promoted", "dismissed"]
+
+
+class Asker(Record, frozen=True, kw_only=True):
+    """Who asked, and in which words first."""
+
+    uid: str
+    question: str
+
+
+class Miss(Record, frozen=True, kw_only=True):
+    """Questions that mean the same and got no good answer.
+
+    `phrasings` are their different wordings, `count` counts every time one was asked, `reasons`
+    says why they are here. A promoted miss became `entry_id`, and its askers are `told` once that
+    is published.
+    """
+
+    id: str
+    question: str
+    phrasings: tuple[str, ...]
+    askers: tuple[Asker, ...]
+    count: int
+    reasons: dict[str, int]
+    first_at_ms: int
+    last_at_ms: int
+    state: MissState = "open"
+    entry_id: str = ""
+    told: bool = False
+
+
+class MissPromote(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a miss becomes an entry: with `answer` a new one, with `entry_id` more phrasings of an
+    existing one. What is left out is filled from the questions that were asked."""
+
+    answer: Annotated[str, Meta(min_length=1, max_length=MAX_ANSWER_CHARS)] | None = None
+    entry_id: Identifier | None = None
+    question: Question | None = None
+    phrasings: Annotated[tuple[Question, ...], Meta(max_length=MAX_PHRASINGS)] | None = None
+    category: Category = ""
+    language: Language = ""
+    state: Literal["published", "draft"] = "published"
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """What a regression question found: its first entry, "" for none."""
+
+    entry_id: str
+    score: float
+    passed: bool
+    at_ms: int
+
+
+class RegressionPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`entry_id` is the entry that should come first; "" when the FAQ should have no answer."""
+
+    question: Question
+    entry_id: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$")] = ""
+
+
+class Regression(Record, frozen=True, kw_only=True):
+    """A saved question, and what it found last."""
+
+    id: str
+    question: str
+    entry_id: str
+    outcome: Outcome | None
+
+
+class Flip(Record, frozen=True, kw_only=True):
+    """A question whose outcome changed."""
+
+    id: str
+    question: str
+    was: Outcome
+    now: Outcome
+
+
+class RegressionRun(Record, frozen=True, kw_only=True):
+    """All questions asked once, and why."""
+
+    at_ms: int
+    cause: str
+    passed: int
+    failed: int
+    flips: tuple[Flip, ...]

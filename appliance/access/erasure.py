@@ -49,6 +49,7 @@ class Erasure:
         api_keys: ApiKeys,
         dead_letters: DeadLetters,
         more: tuple[Forget, ...] = (),
+        asked_in_vain: Callable[[str], list[str]] = lambda uid: [],
     ) -> None:
         self._bus = bus
         self._flow = flow
@@ -57,6 +58,7 @@ class Erasure:
         self._api_keys = api_keys
         self._dead_letters = dead_letters
         self._more = more
+        self._asked_in_vain = asked_in_vain
 
     # -- seeing
 
@@ -76,6 +78,7 @@ class Erasure:
                 for letter in await self._dead_letters.newest(0, LETTERS)
                 if letter.uid == uid
             ],
+            "asked_in_vain": self._asked_in_vain(uid),
             "requests": [
                 {"id": one.id, "created_at_ms": one.created_at_ms, "messages": one.messages}
                 for one in await self._outside(uid)

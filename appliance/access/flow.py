@@ -44,6 +44,7 @@ from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError, Unavailable
 from appliance.fleet.loader import Loader
 from appliance.fleet.record import Wish
+from appliance.knowledge.questions import Questions
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
 from appliance.people.sessions import Sessions, now_ms
 from appliance.people.turns import Asked, Sent, Turns
@@ -98,6 +99,7 @@ class Flow:
         presence: Presence,
         placing: Placing,
         profiles: Profiles,
+        questions: Questions,
         settings: Settings,
     ) -> None:
         self._bus = bus
@@ -111,6 +113,7 @@ class Flow:
         self._presence = presence
         self._placing = placing
         self._profiles = profiles
+        self._questions = questions
         self._settings = settings
         self._loader = loader
         self._tasks: asyncio.TaskGroup | None = None
@@ -453,12 +456,14 @@ class Flow:
                 pass
 
     async def _learn(self, request: Request) -> None:
-        """Follows the answer to its end, which teaches how long answers are."""
+        """Follows the answer to its end: how long answers are, and what the FAQ lacks."""
         last: StreamEvent | None = None
         with contextlib.suppress(*AWAY):  # then it teaches nothing
             async with contextlib.aclosing(self._replies.follow(request.id)) as events:
                 async for event in events:
                     last = event
+                    if event.event == "retrieved":
+                        self._questions.retrieved(request, event.data)
         self._forecasts.ended(request.id, last)
         self._ended(request, last)
 

@@ -7,6 +7,7 @@ entry is its version: an edit that sends it as If-Match never overwrites what it
 
 from typing import Annotated
 
+import msgspec
 from litestar import Response, Router, delete, get, post, put
 from litestar.params import Parameter
 
@@ -16,7 +17,7 @@ from appliance.errors import Invalid
 from appliance.knowledge.retrieval import Only
 from appliance.people.cursors import decode_offset, encode_offset
 from appliance.schema import MAX_QUESTION_CHARS, Entry, EntryPut, Page
-from appliance.schema_curation import RestorePost
+from appliance.schema_curation import EntryStats, EntryView, NearEntry, RestorePost
 
 SETTLE_TIMEOUT_S = 10.0
 
@@ -44,13 +45,16 @@ async def list_entries(
     language: Language = "",
 ) -> Page:
     """Entries from the oldest, drafts too."""
-    return await services.knowledge.entries.page(
+    page = await services.knowledge.entries.page(
         cursor=cursor, limit=limit, category=category, language=language
     )
+    stats = await services.knowledge.stats.read([entry.id for entry in page.items])
+    views = [_view(entry, of) for entry, of in zip(page.items, stats, strict=True)]
+    return Page(items=tuple(views), cursor=page.cursor)
 
 
 @post("/")
-async def create_entry(services: Services, data: EntryPut) -> Response[Entry]:
+async def create_entry(services: Services, data: EntryPut) -> Response[EntryView]:
     return await _settled(services, await services.knowledge.entries.create(data), status=201)
 
 
@@ -75,14 +79,16 @@ async def list_deleted(services: Services, cursor: Cursor = None, limit: Limit =
 
 
 @get("/{entry_id:str}")
-async def read_entry(services: Services, entry_id: IdPath) -> Response[Entry]:
-    return _tagged(await services.knowledge.entries.read(entry_id))
+async def read_entry(services: Services, entry_id: IdPath) -> Response[EntryView]:
+    entry = await services.knowledge.entries.read(entry_id)
+    (stats,) = await services.knowledge.stats.read([entry_id])
+    return _tagged(_view(entry, stats))
 
 
 @put("/{entry_id:str}")
 async def replace_entry(
     services: Services, entry_id: IdPath, data: EntryPut, if_match: IfMatch = None
-) -> Response[Entry]:
+) -> Response[EntryView]:
     expected = _version(if_match)
     entry = await services.knowledge.entries.replace(entry_id, data, expected=expected)
     return await _settled(services, entry)
@@ -104,7 +110,7 @@ async def read_history(services: Services, entry_id: IdPath) -> Page:
 @post("/{entry_id:str}/restore", status_code=200)
 async def restore_entry(
     services: Services, entry_id: IdPath, data: RestorePost, if_match: IfMatch = None
-) -> Response[Entry]:
+) -> Response[EntryView]:
     """An old text becomes the newest version; a deleted entry comes back."""
     entry = await services.knowledge.history.restore(
         entry_id, data.version, expected=_version(if_match)
@@ -112,13 +118,20 @@ async def restore_entry(
     return await _settled(services, entry)
 
 
-async def _settled(services: Services, entry: Entry, status: int = 200) -> Response[Entry]:
-    await services.knowledge.index.settled([entry.id], SETTLE_TIMEOUT_S)
-    return _tagged(entry, status)
+async def _settled(services: Services, entry: Entry, status: int = 200) -> Response[EntryView]:
+    """The entry once it is searchable, with those near it."""
+    knowledge = services.knowledge
+    await knowledge.index.settled([entry.id], SETTLE_TIMEOUT_S)
+    (stats,) = await knowledge.stats.read([entry.id])
+    return _tagged(_view(entry, stats, await knowledge.near.to_entry(entry)), status)
 
 
-def _tagged(entry: Entry, status: int = 200) -> Response[Entry]:
-    return Response(entry, status_code=status, headers={"ETag": f'"{entry.version}"'})
+def _view(entry: Entry, stats: EntryStats, near: tuple[NearEntry, ...] = ()) -> EntryView:
+    return EntryView(**msgspec.structs.asdict(entry), stats=stats, near=near)
+
+
+def _tagged(view: EntryView, status: int = 200) -> Response[EntryView]:
+    return Response(view, status_code=status, headers={"ETag": f'"{view.version}"'})
 
 
 def _version(if_match: str | None) -> int | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Annotated
 
-from litestar import Router, delete, get
+from litestar import Router, delete, get, post
 from litestar.params import Parameter
 from litestar.response import Stream
 
@@ -13,7 +13,9 @@ from appliance.api.lists import IdPath
 from appliance.api.services import Services
 from appliance.bus.replies import StreamEvent, parse_id
 from appliance.errors import Invalid
+from appliance.people.turns import Thumbed
 from appliance.schema import RequestStatus
+from appliance.schema_curation import FeedbackPost
 from appliance.schema_people import PromptAudit
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -96,6 +98,20 @@ async def server_sent(
         await events.aclose()
 
 
+@post("/{request_id:str}/feedback", status_code=204)
+async def leave_feedback(services: Services, request_id: IdPath, data: FeedbackPost) -> None:
+    """A thumb for an answer that has ended; another one replaces it. A thumb down puts the question
+    among the misses. Kept with the turn; without a session as long as the request."""
+    await services.feedback.leave(request_id, Thumbed(data.thumb, data.comment))
+
+
 router = Router(
-    "/api/requests", route_handlers=[read_request, cancel_request, read_prompt, follow_request]
+    "/api/requests",
+    route_handlers=[
+        read_request,
+        cancel_request,
+        read_prompt,
+        follow_request,
+        leave_feedback,
+    ],
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from appliance.access.afterwards import Afterwards
 from appliance.access.erasure import Erasure
+from appliance.access.feedback import FeedbackDesk
 from appliance.access.flow import Flow, People
 from appliance.access.fragments import Fragments
 from appliance.access.owners import Owners
@@ -20,7 +21,12 @@ from appliance.knowledge.entries import Entries
 from appliance.knowledge.history import History
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.index import Index
+from appliance.knowledge.misses import Misses
+from appliance.knowledge.near import Near
+from appliance.knowledge.promotion import Promotion
+from appliance.knowledge.regressions import Regressions
 from appliance.knowledge.retrieval import Retrieval
+from appliance.knowledge.stats import Stats
 from appliance.log_ring import LogRing
 from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
@@ -38,6 +44,11 @@ class Knowledge:
     index: Index
     retrieval: Retrieval
     rehearsal: Rehearsal
+    near: Near
+    stats: Stats
+    misses: Misses
+    promotion: Promotion
+    regressions: Regressions
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Services:
     settings: Settings
     admin_key: str
     flow: Flow
+    feedback: FeedbackDesk
     warmth: Warmth
     people: People
     inbox: Inbox

@@ -43,7 +43,8 @@ if ARGV[5] ~= '' then
   if excess > 0 then
     for _, old in ipairs(redis.call('ZRANGE', KEYS[3], 0, excess - 1)) do
       redis.call('ZREM', KEYS[3], old)
-      redis.call('HDEL', KEYS[4], old .. ':question', old .. ':sent', old .. ':answer')
+      redis.call('HDEL', KEYS[4], old .. ':question', old .. ':sent', old .. ':answer',
+        old .. ':feedback')
     end
   end
 end

@@ -341,7 +341,12 @@ class Entries:
             entry_id = raw.decode()
             await scripts.FORGET.run(
                 self._bus,
-                (keys.FAQ_DELETED, keys.entry(entry_id), keys.history(entry_id)),
+                (
+                    keys.FAQ_DELETED,
+                    keys.entry(entry_id),
+                    keys.history(entry_id),
+                    keys.stats(entry_id),
+                ),
                 entry_id,
             )
 

@@ -61,11 +61,11 @@ redis.call('SADD', KEYS[2], ARGV[1])
 return redis.call('DEL', KEYS[4])
 """)
 
-# KEYS deleted entry history; ARGV id: a deleted entry is remembered no more
+# KEYS deleted entry history stats; ARGV id: a deleted entry is remembered no more
 FORGET = Script("""
 redis.call('ZREM', KEYS[1], ARGV[1])
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-return redis.call('DEL', KEYS[3])
+return redis.call('DEL', KEYS[3], KEYS[4])
 """)
 
 # KEYS faq; ARGV created_ms id count: ids with their times after that position, in order.

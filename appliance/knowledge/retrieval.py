@@ -103,6 +103,11 @@ class Retrieval:
         """What the scores mean now."""
         return self._calibration()
 
+    @property
+    def stamp(self) -> str:
+        """Names the embedding model in use, "" while unknown."""
+        return self._embedder.stamp
+
     async def embedded(self, question: str) -> Embedded:
         """The question's vector, empty when the embedding model does not answer."""
         text = tidied_line(question[:MAX_QUESTION_CHARS])

@@ -39,6 +39,13 @@ class Answered(msgspec.Struct, frozen=True):
     citations: tuple[Citation, ...] = ()
 
 
+class Thumbed(msgspec.Struct, frozen=True):
+    """`ID:feedback`: what the person thinks of the answer."""
+
+    thumb: Literal["up", "down", "none"]
+    comment: str = ""
+
+
 class Turns:
     """Reads the turns of a session; the scripts of the bus write them."""
 
@@ -62,6 +69,7 @@ class Turns:
         pipeline = self._bus.pipeline(transaction=False)
         for turn_id in ids:
             fields = [f"{turn_id}:question", f"{turn_id}:sent", f"{turn_id}:answer"]
+            fields.append(f"{turn_id}:feedback")
             pipeline.hmget(keys.turn(session_id), fields)
             pipeline.hget(keys.request(turn_id), "state")
         found = await pipeline.execute()
@@ -73,7 +81,13 @@ class Turns:
 
 
 def _turn(
-    turn_id: str, asked: bytes, sent: bytes | None, answered: bytes | None, *, state: bytes | None
+    turn_id: str,
+    asked: bytes,
+    sent: bytes | None,
+    answered: bytes | None,
+    feedback: bytes | None,
+    *,
+    state: bytes | None,
 ) -> Turn:
     question = msgspec.json.decode(asked, type=Asked)
     seen = msgspec.json.decode(sent, type=Sent) if sent else Sent(text="")
@@ -94,4 +108,5 @@ def _turn(
         sent=seen.text,
         decision=answer.decision,
         citations=answer.citations,
+        thumb=msgspec.json.decode(feedback, type=Thumbed).thumb if feedback else "none",
     )

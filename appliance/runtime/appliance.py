@@ -26,6 +26,7 @@ from appliance.access.afterwards import Afterwards
 from appliance.access.answering import Answering
 from appliance.access.asides import Asides
 from appliance.access.erasure import Erasure
+from appliance.access.feedback import FeedbackDesk
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
 from appliance.access.fragments import Fragments
@@ -59,7 +60,13 @@ from appliance.knowledge.history import History
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.index import Index
+from appliance.knowledge.misses import Misses
+from appliance.knowledge.near import Near
+from appliance.knowledge.promotion import Promotion
+from appliance.knowledge.questions import Questions
+from appliance.knowledge.regressions import Regressions
 from appliance.knowledge.retrieval import Retrieval
+from appliance.knowledge.stats import Stats
 from appliance.limiter.rule_process import check_rule
 from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
@@ -263,6 +270,19 @@ class Appliance:
         presence = Presence(bus, settings.inbox.left_after_s)
         lengths = Lengths(bus)
         waiters = Waiters(bus, url, buckets_of(tiers_of(settings)))
+        stats = Stats(bus)
+        misses = Misses(
+            bus,
+            kept=settings.curation.misses_kept,
+            askers_kept=settings.curation.askers_kept,
+            least=settings.curation.miss_score,
+        )
+        await misses.load()
+        questions = Questions(stats, misses, retrieval)
+        promotion = Promotion(entries, misses, inbox)
+        regressions = Regressions(
+            bus, entries, index, retrieval, bound=settings.curation.regressions_bound
+        )
         flow = Flow(
             bus,
             replies,
@@ -275,6 +295,7 @@ class Appliance:
             presence=presence,
             placing=Placing(bus, settings.placement),
             profiles=profiles,
+            questions=questions,
             settings=settings,
         )
         afterwards = Afterwards(bus, people, inbox, retrieval, Asides(bus, flow), settings)
@@ -316,7 +337,16 @@ class Appliance:
             profiles=profiles,
             api_keys=api_keys,
             owners=Owners(bus),
-            erasure=Erasure(bus, flow, people, inbox, api_keys=api_keys, dead_letters=dead_letters),
+            erasure=Erasure(
+                bus,
+                flow,
+                people,
+                inbox,
+                api_keys=api_keys,
+                dead_letters=dead_letters,
+                more=(misses.forget_person,),
+                asked_in_vain=misses.asked_by,
+            ),
             afterwards=afterwards,
             search=Search(people.sessions, people.turns, settings.sessions.search_turns),
             fragments=fragments,
@@ -330,7 +360,17 @@ class Appliance:
                 rehearsal=Rehearsal(
                     profiles, retrieval, Answering(bus, retrieval, settings), settings
                 ),
+                near=Near(
+                    retrieval,
+                    least=settings.curation.near_score,
+                    lines_bound=settings.curation.near_lines,
+                ),
+                stats=stats,
+                misses=misses,
+                promotion=promotion,
+                regressions=regressions,
             ),
+            feedback=FeedbackDesk(bus, people, stats, questions),
             embedder=embedder,
             loader=loader,
             dead_letters=dead_letters,
@@ -356,6 +396,9 @@ class Appliance:
                 flow.run,
                 index.run,
                 calibrator.run,
+                questions.run,
+                promotion.run,
+                regressions.run,
                 lengths.run,
                 waiters.run,
                 Deliveries(inbox, presence).run,

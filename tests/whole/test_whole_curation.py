@@ -201,3 +201,111 @@ def test_an_import_is_there_whole_or_not_at_all_whenever_the_parent_dies(
         asked = f"What is item {chance.randrange(entries)}?"
         found = client.get("/api/faq/search", params={"q": asked}).json()["items"]
         assert found[0]["question"] == asked
+
+
+def test_who_asked_in_vain_is_told_when_there_is_an_answer(appliance: Running) -> None:
+    """Two people miss, one action makes an entry, both hear, and the next one is answered."""
+    question = "xylophone quartz vortex jigsaw?"
+    with appliance.client() as client:
+        for uid in ("vain-a", "vain-b"):
+            appliance.answer(question, appliance.session(uid))
+
+        def grouped() -> bool:
+            found = client.get("/api/faq/misses").json()["items"]
+            return any(m["question"] == question and m["count"] == 2 for m in found)
+
+        eventually(grouped, "the misses are grouped")
+        (miss,) = [
+            m for m in client.get("/api/faq/misses").json()["items"] if m["question"] == question
+        ]
+        assert {asker["uid"] for asker in miss["askers"]} == {"vain-a", "vain-b"}
+        path = f"/api/faq/misses/{miss['id']}"
+        draft = client.post(f"{path}/draft")
+        assert draft.status_code == 202
+        assert list(appliance.follow(draft.json()["request_id"]))[-1].event == "done"
+        made = client.post(f"{path}/promote", json={"answer": "It is in the attic."})
+        assert made.status_code == 201, made.text
+        for uid in ("vain-a", "vain-b"):
+
+            def told(uid: str = uid) -> bool:
+                inbox = client.get(f"/api/users/{uid}/inbox").json()["items"]
+                return [m["text"] for m in inbox if m["kind"] == "answer_found"] == [
+                    "It is in the attic."
+                ]
+
+            eventually(told, f"{uid} hears of the answer")
+        assert client.get(path).json()["state"] == "promoted"
+        events = list(appliance.follow(appliance.ask(question)))
+        (found,) = [event for event in events if event.event == "retrieved"]
+        assert found.data["matches"][0]["id"] == made.json()["id"]
+
+
+def test_thumbs_stay_with_the_turn_and_count_for_the_entry(appliance: Running) -> None:
+    with appliance.client() as client:
+        entry = made(client, question="When does the observatory open?", answer="At 21:00.")
+        session = appliance.session("thumbs")
+        request_id = appliance.ask("When does the observatory open?", session)
+        assert list(appliance.follow(request_id))[-1].event == "done"
+        path = f"/api/requests/{request_id}/feedback"
+        assert client.post(path, json={"thumb": "up"}).status_code == 204
+        down = client.post(path, json={"thumb": "down", "comment": "已经改了时间"})
+        assert down.status_code == 204
+        (turn,) = client.get(f"/api/sessions/{session}/turns").json()["items"]
+        assert turn["thumb"] == "down"
+
+        def counted() -> bool:
+            stats = client.get(f"/api/faq/{entry['id']}").json()["stats"]
+            return (stats["hits"], stats["up"], stats["down"]) == (1, 0, 1)
+
+        eventually(counted, "the thumb is counted")
+
+        def among_misses() -> bool:
+            found = client.get("/api/faq/misses").json()["items"]
+            return any(m["reasons"].get("thumbs_down") == 1 for m in found)
+
+        eventually(among_misses, "a thumb down is a miss")
+        assert client.post(path, json={"thumb": "sideways"}).status_code == 400
+        unknown = "/api/requests/x0-0/feedback"
+        assert client.post(unknown, json={"thumb": "up"}).status_code == 404
+        running = appliance.ask("#tokens=500 #slow=50 long", faq=False, max_tokens=500)
+        early = client.post(f"/api/requests/{running}/feedback", json={"thumb": "up"})
+        assert early.status_code == 409
+        client.delete(f"/api/requests/{running}")
+
+
+def test_a_near_entry_is_named_and_not_refused(appliance: Running) -> None:
+    with appliance.client() as client:
+        first = made(client, question="How do I rent a canoe at the lake?")
+        second = made(client, question="How do I rent a canoe at the lake??")
+        assert [near["id"] for near in second["near"]][:1] == [first["id"]]  # type: ignore[attr-defined]
+        lines = [
+            {"question": "How do I rent the canoe at the lake?", "answer": "x"},
+            {"question": "How do I rent the canoe at the lakes?", "answer": "y"},
+        ]
+        outcome = client.post(
+            "/api/faq/import",
+            params={"dry_run": True},
+            content="\n".join(map(json.dumps, lines)),
+            headers={"Content-Type": TYPES["jsonl"]},
+        ).json()
+        assert outcome["checked_lines"] == 2
+        assert {(d["line"], d["other_line"]) for d in outcome["duplicates"]} >= {(1, 0), (2, 1)}
+
+
+def test_a_change_that_breaks_a_saved_question_is_shown(appliance: Running) -> None:
+    question = "Which gate leads to the orchard?"
+    with appliance.client() as client:
+        entry = made(client, question=question, answer="Gate 3.")
+        saved = client.post(
+            "/api/faq/regressions", json={"question": question, "entry_id": entry["id"]}
+        )
+        assert saved.status_code == 201
+        assert saved.json()["outcome"]["passed"]
+        client.delete(f"/api/faq/{entry['id']}")
+        client.post("/api/faq/regressions/run")
+        runs = client.get("/api/faq/regressions/runs").json()["items"]
+        flips = [flip["id"] for run in runs for flip in run["flips"]]
+        assert saved.json()["id"] in flips
+        assert client.delete(f"/api/faq/regressions/{saved.json()['id']}").status_code == 204
+        bad = client.post("/api/faq/regressions", json={"question": "q", "entry_id": "nobody"})
+        assert bad.status_code == 404

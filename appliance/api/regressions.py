@@ -1,0 +1,52 @@
+"""`/api/faq/regressions`: questions asked again after every change, and what flipped."""
+
+from litestar import Router, delete, get, post
+
+from appliance.api.lists import IdPath
+from appliance.api.services import Services
+from appliance.schema import Page
+from appliance.schema_curation import Regression, RegressionPost
+
+RUN_TIMEOUT_S = 60.0
+
+
+@get("/")
+async def list_regressions(services: Services) -> Page:
+    """Saved questions with what they found last, those that fail first."""
+    return Page(items=tuple(await services.knowledge.regressions.listed()))
+
+
+@post("/")
+async def save_regression(services: Services, data: RegressionPost) -> Regression:
+    """Saves a question and asks it at once."""
+    return await services.knowledge.regressions.add(data)
+
+
+@get("/runs")
+async def list_runs(services: Services) -> Page:
+    """The last run and those in which a question flipped, newest first."""
+    return Page(items=tuple(await services.knowledge.regressions.runs()))
+
+
+@post("/run", status_code=200)
+async def run_regressions(services: Services) -> Page:
+    """Asks all of them now, waits for the end up to a minute, and answers the runs."""
+    await services.knowledge.regressions.settled(RUN_TIMEOUT_S)
+    return Page(items=tuple(await services.knowledge.regressions.runs()))
+
+
+@delete("/{regression_id:str}")
+async def delete_regression(services: Services, regression_id: IdPath) -> None:
+    await services.knowledge.regressions.delete(regression_id)
+
+
+router = Router(
+    "/api/faq/regressions",
+    route_handlers=[
+        list_regressions,
+        save_regression,
+        list_runs,
+        run_regressions,
+        delete_regression,
+    ],
+)

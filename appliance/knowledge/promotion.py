@@ -1,0 +1,137 @@
+"""How a group of missed questions becomes an entry, and how those who asked hear of it.
+
+Each step can be repeated: the miss remembers its entry's id before the entry is written, and a
+message to a person is written once per entry and question. People are told when the entry is
+published, which for a draft may be days later; `run` sees to it, also after a crash between two
+steps.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from appliance.bus.client import AWAY
+from appliance.errors import Conflict, Invalid, NotFound, SluiceError
+from appliance.knowledge.entries import Entries, content, first_version
+from appliance.knowledge.misses import Misses
+from appliance.knowledge.text import canonical, checked, tidied
+from appliance.people.inbox import Inbox
+from appliance.schema import MAX_PHRASINGS, Entry
+from appliance.schema_curation import Miss, MissPromote
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+
+
+class Promotion:
+    """Turns misses into entries; `run` is the one task that tells people."""
+
+    def __init__(self, entries: Entries, misses: Misses, inbox: Inbox) -> None:
+        self._entries = entries
+        self._misses = misses
+        self._inbox = inbox
+        self._woken = asyncio.Event()
+        self._woken.set()
+        entries.on_change(self._on_change)
+
+    async def promote(self, miss_id: str, body: MissPromote) -> Entry:
+        """The entry that the miss became; asked again after a crash, the one it had begun.
+
+        Raises NotFound, Invalid, or Conflict for a miss that became an entry before.
+        """
+        miss = self._misses.find(miss_id)
+        if (body.answer is None) == (body.entry_id is None):
+            raise Invalid(
+                "either an `answer` or an `entry_id` is needed",
+                hint="write the answer, or name the entry that has it",
+            )
+        entry = await (
+            self._extended(miss, body.entry_id) if body.entry_id else self._created(miss, body)
+        )
+        self._woken.set()
+        return entry
+
+    async def run(self) -> None:
+        """Tells people until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                for miss in self._misses.untold():
+                    await self._tell(miss)
+            except AWAY:
+                await asyncio.sleep(RETRY_S)
+                self._woken.set()
+            except Exception:
+                log.exception("those who asked in vain could not be told")
+
+    async def _created(self, miss: Miss, body: MissPromote) -> Entry:
+        phrasings = miss.phrasings if body.phrasings is None else body.phrasings
+        put = tidied(
+            checked(
+                {
+                    "question": body.question or miss.question,
+                    "answer": body.answer,
+                    "phrasings": phrasings,
+                    "category": body.category,
+                    "language": body.language,
+                    "state": body.state,
+                }
+            )
+        )
+        if miss.state == "promoted":
+            found = await self._entries.many([miss.entry_id])
+            if found:
+                if content(found[0]) == put:
+                    return found[0]
+                raise Conflict(
+                    f"miss {miss.id} became the entry {miss.entry_id}",
+                    hint=f"edit that with PUT /api/faq/{miss.entry_id}",
+                )
+        entry = first_version(put, at_ms=time.time_ns() // 1_000_000)
+        await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
+        try:
+            if not await self._entries.write([entry]):
+                raise Conflict("the entry was written by somebody else", hint="try again")
+        except SluiceError:
+            await self._misses.change(miss.id, state="open", entry_id="")
+            raise
+        return entry
+
+    async def _extended(self, miss: Miss, entry_id: str) -> Entry:
+        """The entry with the phrasings that were missed."""
+        entry = await self._entries.read(entry_id)
+        known = {canonical(text) for text in (entry.question, *entry.phrasings)}
+        more = [text for text in miss.phrasings if canonical(text) not in known]
+        fields = {name: getattr(entry, name) for name in type(content(entry)).__struct_fields__}
+        fields["phrasings"] = (*entry.phrasings, *more)[:MAX_PHRASINGS]
+        extended = await self._entries.replace(entry_id, checked(fields), expected=entry.version)
+        await self._misses.change(miss.id, state="promoted", entry_id=entry_id, told=False)
+        return extended
+
+    def _on_change(self, entry_ids: Sequence[str]) -> None:
+        changed = set(entry_ids)
+        if any(miss.entry_id in changed for miss in self._misses.untold()):
+            self._woken.set()
+
+    async def _tell(self, miss: Miss) -> None:
+        """Nobody hears of a draft; of an entry that is gone, nobody ever will."""
+        found = await self._entries.many([miss.entry_id])
+        if not found:
+            await self._misses.change(miss.id, told=True)
+            return
+        if found[0].state != "published":
+            return
+        for asker in miss.askers:
+            try:
+                await self._inbox.answer_found(
+                    asker.uid, asker.question, entry_id=miss.entry_id, answer=found[0].answer
+                )
+            except SluiceError as error:
+                log.warning("%s is not told of an answer: %s", asker.uid, error)
+        try:
+            await self._misses.change(miss.id, told=True)
+        except NotFound:
+            log.info("miss %s left while its askers were told", miss.id)

@@ -1,0 +1,115 @@
+"""What becomes of each question that was asked: hits are counted, misses go to their inbox.
+
+Answers never wait for this: the flow hands a question over and goes on, one task does the rest.
+A question that comes when `HEARD_BOUND` are waiting is not counted. While the store is away the
+task waits for it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from appliance.bus.client import AWAY
+from appliance.knowledge.misses import Missed, Misses
+from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
+from appliance.knowledge.stats import Stats
+from appliance.schema import Request, Retrieved
+from appliance.schema_curation import MissReason
+
+log = logging.getLogger(__name__)
+
+HEARD_BOUND = 4_096
+AWAY_RETRY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A question and the entries it was answered from; `missed` says why that was not enough."""
+
+    request_id: str
+    uid: str
+    question: str
+    entry_ids: Sequence[str]
+    missed: MissReason | None
+    embedded: Embedded = NOT_EMBEDDED
+
+
+class Questions:
+    """`heard` takes questions in; `run` is the one task that deals with them."""
+
+    def __init__(self, stats: Stats, misses: Misses, retrieval: Retrieval) -> None:
+        self._stats = stats
+        self._misses = misses
+        self._retrieval = retrieval
+        self._waiting: asyncio.Queue[Heard] = asyncio.Queue(HEARD_BOUND)
+
+    def heard(self, question: Heard) -> None:
+        """Returns at once."""
+        try:
+            self._waiting.put_nowait(question)
+        except asyncio.QueueFull:
+            log.warning("a question is not counted: %d are waiting", HEARD_BOUND)
+
+    def retrieved(self, request: Request, data: bytes) -> None:
+        """What retrieval found for a request, as its event says. Drafts of answers, which the
+        model writes for whoever keeps the FAQ, are no questions of people."""
+        if not request.faq or request.priority == "background":
+            return
+        found = msgspec.json.decode(data, type=Retrieved)
+        is_missed = (not found.matches or found.decision == "no_answer") and not found.degraded
+        was_used = found.decision != "did_you_mean"  # those are only offered
+        self.heard(
+            Heard(
+                request_id=request.id,
+                uid=request.uid,
+                question=request.text,
+                entry_ids=[match.id for match in found.matches if was_used],
+                missed="no_match" if is_missed else None,
+            )
+        )
+
+    async def run(self) -> None:
+        """Counts until cancelled."""
+        while True:
+            heard = await self._waiting.get()
+            while not await self._taken(heard):  # noqa: ASYNC110
+                await asyncio.sleep(AWAY_RETRY_S)  # nothing tells when a store is back
+            self._waiting.task_done()
+
+    async def settled(self) -> None:
+        """Waits until everything heard so far is counted."""
+        await self._waiting.join()
+
+    async def _taken(self, heard: Heard) -> bool:
+        """False while the store is away."""
+        try:
+            await self._take(heard)
+        except AWAY:
+            return False
+        except Exception:
+            log.exception("question of request %s is not counted", heard.request_id)
+        return True
+
+    async def _take(self, heard: Heard) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        if heard.missed != "thumbs_down":
+            await self._stats.heard(heard.request_id, heard.entry_ids, now_ms)
+        if heard.missed is None:
+            return
+        embedded = heard.embedded
+        if not embedded.stamp:
+            embedded = await self._retrieval.embedded(heard.question)
+        await self._misses.take(
+            Missed(
+                request_id=heard.request_id,
+                uid=heard.uid,
+                question=heard.question,
+                reason=heard.missed,
+                at_ms=now_ms,
+                embedded=embedded,
+            )
+        )

@@ -1,0 +1,311 @@
+"""The inbox of missed questions in the real store: grouped, bounded, promoted, told once."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
+
+from appliance.bus.client import Bus
+from appliance.errors import Conflict, Invalid, NotFound, Overloaded
+from appliance.knowledge.misses import Missed, Misses
+from appliance.knowledge.promotion import Promotion
+from appliance.knowledge.questions import Heard, Questions
+from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded
+from appliance.knowledge.stats import Stats
+from appliance.schema_curation import Miss, MissPromote, MissReason
+
+pytestmark = pytest.mark.integration
+
+WAIT_S = 20.0
+
+
+def misses_of(bus: Bus, *, kept: int = 5, askers_kept: int = 3) -> Misses:
+    return Misses(bus, kept=kept, askers_kept=askers_kept, least=0.8)
+
+
+def missed(
+    question: str,
+    *,
+    uid: str = "ann",
+    rid: str = "",
+    reason: MissReason = "no_match",
+    vector: tuple[float, ...] = (),
+    at_ms: int = 1000,
+) -> Missed:
+    embedded = Embedded("m", vector) if vector else NOT_EMBEDDED
+    return Missed(rid or f"r-{question}-{uid}", uid, question, reason, at_ms, embedded)
+
+
+@pytest.fixture
+def misses(bus: Bus) -> Misses:
+    return misses_of(bus)
+
+
+async def test_questions_that_mean_the_same_are_one_group_with_its_askers(misses: Misses) -> None:
+    await misses.take(missed("Can I bring my dog?", vector=(1.0, 0.0)))
+    await misses.take(missed("狗可以进办公室吗？", uid="bo", vector=(0.95, 0.1)))
+    await misses.take(missed("can I bring my dog", uid="bo", vector=(1.0, 0.0)))
+    await misses.take(missed("Where is the sauna?", vector=(0.0, 1.0)))
+    dogs, sauna = misses.listed("open")
+    assert (dogs.count, sauna.count) == (3, 1)
+    assert dogs.phrasings == ("Can I bring my dog?", "狗可以进办公室吗？")
+    assert [(a.uid, a.question) for a in dogs.askers] == [
+        ("ann", "Can I bring my dog?"),
+        ("bo", "狗可以进办公室吗？"),
+    ]
+
+
+async def test_the_same_words_meet_without_an_embedding_model(misses: Misses) -> None:
+    await misses.take(missed("Why?"))
+    await misses.take(missed("why", uid="bo"))
+    await misses.take(missed("How?"))
+    assert [miss.count for miss in misses.listed("open")] == [2, 1]
+
+
+async def test_a_request_counts_once_however_often_it_is_heard(misses: Misses) -> None:
+    for reason in ("no_match", "no_match", "thumbs_down", "thumbs_down"):
+        await misses.take(missed("Why?", rid="r1", reason=reason))
+    (miss,) = misses.listed("open")
+    assert (miss.count, miss.reasons) == (1, {"no_match": 1, "thumbs_down": 1})
+
+
+async def test_everything_is_there_after_a_restart(bus: Bus, misses: Misses) -> None:
+    made = await misses.take(missed("Dog?", vector=(1.0, 0.0)))
+    await misses.take(missed("Sauna?", vector=(0.0, 1.0)))
+    again = misses_of(bus)
+    await again.load()
+    assert again.listed("open") == misses.listed("open")
+    grown = await again.take(missed("A dog, perhaps?", uid="bo", vector=(0.97, 0.05)))
+    assert (grown.id, grown.count) == (made.id, 2)
+
+
+async def test_past_the_bound_the_settled_and_the_least_asked_leave(bus: Bus) -> None:
+    misses = misses_of(bus, kept=2)
+    often = await misses.take(missed("Often?"))
+    await misses.take(missed("Often?", uid="bo"))
+    dismissed = await misses.take(missed("Hello"))
+    await misses.change(dismissed.id, state="dismissed")
+    once = await misses.take(missed("Once?", at_ms=2000))
+    assert {m.id for m in misses.listed("open")} == {often.id, once.id}
+    assert misses.listed("dismissed") == []
+    later = await misses.take(missed("Later?", at_ms=3000))
+    assert {m.id for m in misses.listed("open")} == {often.id, later.id}
+    again = misses_of(bus, kept=2)
+    await again.load()
+    assert {m.id for m in again.listed("open")} == {often.id, later.id}
+    new = await misses.take(missed("Once?", at_ms=4000))
+    assert new.id != once.id
+
+
+async def test_lists_inside_a_group_are_bounded(bus: Bus) -> None:
+    misses = misses_of(bus, askers_kept=3)
+    for n in range(100):
+        await misses.take(missed(f"Dog {n}?", uid=f"u{n}", vector=(1.0, 0.0)))
+    (miss,) = misses.listed("open")
+    assert (miss.count, len(miss.phrasings), len(miss.askers)) == (100, 32, 3)
+
+
+async def test_a_dismissed_group_takes_in_its_like_silently(misses: Misses) -> None:
+    hello = await misses.take(missed("Hello", vector=(1.0, 0.0)))
+    await misses.change(hello.id, state="dismissed")
+    await misses.take(missed("hello there", uid="bo", vector=(0.99, 0.05)))
+    assert misses.listed("open") == []
+    assert misses.find(hello.id).count == 2
+
+
+async def test_another_embedding_model_groups_by_words_until_it_knows_better(
+    misses: Misses,
+) -> None:
+    dog = await misses.take(missed("Dog?", vector=(1.0, 0.0)))
+    other = Embedded("other", (0.0, 1.0, 0.0))
+    same = await misses.take(Missed("r9", "bo", "dog", "no_match", 2000, other))
+    assert same.id == dog.id
+    near = Embedded("other", (0.0, 0.99, 0.01))
+    assert (await misses.take(Missed("r10", "cy", "My dog?", "no_match", 3000, near))).id == dog.id
+
+
+async def test_a_person_is_forgotten(bus: Bus, misses: Misses) -> None:
+    await misses.take(missed("Dog?"))
+    await misses.take(missed("Dog?", uid="bo"))
+    assert misses.asked_by("ann") == ["Dog?"]
+    await misses.forget_person("ann")
+    again = misses_of(bus)
+    await again.load()
+    assert [[a.uid for a in m.askers] for m in again.listed("open")] == [["bo"]]
+    assert again.asked_by("ann") == []
+
+
+# -- promotion
+
+
+@dataclass
+class People:
+    """Stands in for the inbox: what each person was told. `full` people refuse."""
+
+    told: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    full: str = ""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer_found(self, uid: str, question: str, *, entry_id: str, answer: str) -> None:
+        if uid == self.full:
+            raise Overloaded("full")
+        assert (uid, question, entry_id) not in self.told
+        self.told[uid, question, entry_id] = answer
+        self.news.set()
+
+
+@dataclass
+class Desk:
+    knowledge: Rig
+    misses: Misses
+    people: People
+    promotion: Promotion
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.promotion.run())
+        try:
+            yield
+        finally:
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
+
+    async def told(self, miss: Miss) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not self.misses.find(miss.id).told:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def desk(bus: Bus, misses: Misses) -> Desk:
+    knowledge, people = rig(bus, MemoryVectors(), HashingEmbedder()), People()
+    promotion = Promotion(knowledge.entries, misses, people)  # type: ignore[arg-type]
+    return Desk(knowledge, misses, people, promotion)
+
+
+async def dogs(misses: Misses) -> Miss:
+    await misses.take(missed("Can I bring my dog?", vector=(1.0, 0.0)))
+    return await misses.take(missed("狗可以进吗？", uid="bo", vector=(0.95, 0.1)))
+
+
+async def test_a_promoted_group_is_an_entry_with_its_phrasings_and_people_hear(desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    async with desk.running():
+        entry = await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        await desk.told(miss)
+    assert entry == await desk.knowledge.entries.read(entry.id)
+    assert (entry.question, entry.phrasings) == ("Can I bring my dog?", ("狗可以进吗？",))
+    assert desk.people.told == {
+        ("ann", "Can I bring my dog?", entry.id): "On Fridays.",
+        ("bo", "狗可以进吗？", entry.id): "On Fridays.",
+    }
+    assert desk.misses.listed("open") == []
+
+
+async def test_nobody_hears_of_a_draft_until_it_is_published(desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    async with desk.running():
+        entry = await desk.promotion.promote(miss.id, MissPromote(answer="Draft.", state="draft"))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert desk.people.told == {}
+        put = entry_put("Can I bring my dog?", "On Fridays.")
+        await desk.knowledge.entries.replace(entry.id, put)
+        await desk.told(miss)
+    assert set(desk.people.told.values()) == {"On Fridays."}
+
+
+async def test_a_group_adds_its_phrasings_to_an_entry_that_has_the_answer(desk: Desk) -> None:
+    entry = await desk.knowledge.entries.create(entry_put("Are pets allowed?", "On Fridays."))
+    miss = await dogs(desk.misses)
+    async with desk.running():
+        extended = await desk.promotion.promote(miss.id, MissPromote(entry_id=entry.id))
+        await desk.told(miss)
+    assert extended.phrasings == ("Can I bring my dog?", "狗可以进吗？")
+    assert (extended.version, len(desk.people.told)) == (2, 2)
+
+
+async def test_what_a_crash_cut_off_is_told_at_the_next_start(bus: Bus, desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    entry = await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+    assert desk.people.told == {}  # nobody ran
+    again = misses_of(bus)
+    await again.load()
+    promotion = Promotion(desk.knowledge.entries, again, desk.people)  # type: ignore[arg-type]
+    restarted = Desk(desk.knowledge, again, desk.people, promotion)
+    assert (await promotion.promote(miss.id, MissPromote(answer="On Fridays."))).id == entry.id
+    async with restarted.running():
+        await restarted.told(miss)
+    assert len(desk.people.told) == 2
+    assert await desk.knowledge.entries.count() == 1
+
+
+async def test_a_person_whose_inbox_is_full_does_not_keep_others_from_hearing(desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    desk.people.full = "ann"
+    async with desk.running():
+        await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        await desk.told(miss)
+    assert [uid for uid, _, _ in desk.people.told] == ["bo"]
+
+
+async def test_a_promotion_that_makes_no_sense_changes_nothing(desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    for body in (MissPromote(), MissPromote(answer="a", entry_id="b"), MissPromote(answer=" ")):
+        with pytest.raises(Invalid):
+            await desk.promotion.promote(miss.id, body)
+    with pytest.raises(NotFound):
+        await desk.promotion.promote(miss.id, MissPromote(entry_id="nobody"))
+    with pytest.raises(NotFound):
+        await desk.promotion.promote("nobody", MissPromote(answer="a"))
+    assert desk.misses.listed("open") == [miss]
+    await desk.promotion.promote(miss.id, MissPromote(answer="One."))
+    with pytest.raises(Conflict):
+        await desk.promotion.promote(miss.id, MissPromote(answer="Two."))
+
+
+async def test_a_question_missed_in_spite_of_its_entry_opens_the_group_again(desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    async with desk.running():
+        await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        await desk.told(miss)
+    await desk.misses.take(missed("My dog, may it come?", uid="cy", vector=(0.99, 0.02)))
+    (again,) = desk.misses.listed("open")
+    assert (again.id, again.count) == (miss.id, 3)
+
+
+# -- what becomes of questions
+
+
+async def test_hits_are_counted_once_and_misses_taken_in(bus: Bus, misses: Misses) -> None:
+    knowledge = rig(bus, MemoryVectors(), HashingEmbedder())
+    stats = Stats(bus)
+    questions = Questions(stats, misses, knowledge.retrieval)
+    task = asyncio.create_task(questions.run())
+    await bus.hset("request:{x}:x-1", mapping={"state": "done"})
+    for _ in range(2):
+        questions.heard(Heard("x-1", "ann", "q", ["a", "b"], None))
+    questions.heard(Heard("x-2", "bo", "unknown", [], "no_match"))
+    await questions.settled()
+    task.cancel()
+    a, b, c = await stats.read(["a", "b", "c"])
+    assert (a.hits, b.hits, c.hits) == (1, 1, 0)
+    assert a.last_hit_ms > 0
+    assert [miss.question for miss in misses.listed("open")] == ["unknown"]
+
+
+async def test_a_thumb_is_counted_once_moved_and_taken_back(bus: Bus) -> None:
+    stats = Stats(bus)
+    await stats.vote(["a"], "none", "down")
+    await stats.vote(["a"], "down", "down")
+    await stats.vote(["a"], "down", "up")
+    (a,) = await stats.read(["a"])
+    assert (a.up, a.down) == (1, 0)
+    await stats.vote(["a"], "up", "none")
+    await stats.vote(["a"], "up", "none")  # one too many changes nothing
+    (a,) = await stats.read(["a"])
+    assert (a.up, a.down) == (0, 0)

@@ -1,0 +1,113 @@
+"""Saved questions are asked again after every change, and what flipped is told."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, entry_put, rig
+
+from appliance.bus.client import Bus
+from appliance.errors import Invalid, NotFound
+from appliance.knowledge.regressions import Regressions
+from appliance.schema_curation import RegressionPost
+from appliance.settings import Faq
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def knowledge(bus: Bus) -> Rig:
+    return rig(bus, MemoryVectors(), HashingEmbedder(), faq=Faq(floor=0.6))
+
+
+def regressions_of(bus: Bus, knowledge: Rig, bound: int = 10) -> Regressions:
+    return Regressions(bus, knowledge.entries, knowledge.index, knowledge.retrieval, bound=bound)
+
+
+@contextlib.asynccontextmanager
+async def running(knowledge: Rig, regressions: Regressions) -> AsyncIterator[None]:
+    async with knowledge.running():
+        task = asyncio.create_task(regressions.run())
+        try:
+            yield
+        finally:
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
+
+
+async def test_an_edit_that_breaks_a_question_flips_it_and_back(bus: Bus, knowledge: Rig) -> None:
+    regressions = regressions_of(bus, knowledge)
+    async with running(knowledge, regressions):
+        key = await knowledge.entries.create(entry_put("Where is the key?"))
+        await knowledge.entries.create(entry_put("怎么退款？", "15 天内。"))
+        await knowledge.settled()
+        saved = await regressions.add(RegressionPost(question="Where is the key", entry_id=key.id))
+        assert saved.outcome is not None
+        assert saved.outcome.passed
+        await regressions.add(RegressionPost(question="completely other words", entry_id=""))
+        assert await regressions.settled(WAIT_S)
+        (latest,) = await regressions.runs()
+        assert (latest.passed, latest.failed, latest.flips) == (2, 0, ())
+        await knowledge.entries.replace(key.id, entry_put("Opening hours of the sauna"))
+        assert await regressions.settled(WAIT_S)
+        flipped = next(run for run in await regressions.runs() if run.flips)
+        (flip,) = flipped.flips
+        assert (flip.id, flip.was.passed, flip.now.passed) == (saved.id, True, False)
+        assert flip.now.entry_id != key.id
+        assert f"edit of {key.id}" in flipped.cause
+        assert next(iter(await regressions.listed())).id == saved.id
+        await knowledge.entries.replace(key.id, entry_put("Where is the key?"))
+        assert await regressions.settled(WAIT_S)
+        back = [run for run in await regressions.runs() if run.flips]
+        assert len(back) == 2
+        assert back[0].flips[0].now.passed
+
+
+async def test_a_question_that_should_find_nothing_fails_once_it_does(
+    bus: Bus, knowledge: Rig
+) -> None:
+    regressions = regressions_of(bus, knowledge)
+    async with running(knowledge, regressions):
+        await regressions.add(RegressionPost(question="你们卖汽车吗？"))
+        await knowledge.entries.create(entry_put("你们卖汽车吗", "不卖。"))
+        assert await regressions.settled(WAIT_S)
+        (saved,) = await regressions.listed()
+        assert saved.outcome is not None
+        assert not saved.outcome.passed
+
+
+async def test_questions_are_asked_again_after_a_start(bus: Bus, knowledge: Rig) -> None:
+    """A threshold is changed by a restart."""
+    async with running(knowledge, regressions_of(bus, knowledge)):
+        key = await knowledge.entries.create(entry_put("Where is the key?"))
+        await knowledge.settled()
+        await regressions_of(bus, knowledge).add(
+            RegressionPost(question="Where is the little key of mine", entry_id=key.id)
+        )
+    strict = rig(bus, MemoryVectors(), HashingEmbedder(), faq=Faq(floor=0.999))
+    again = regressions_of(bus, strict)
+    async with running(strict, again):
+        async with asyncio.timeout(WAIT_S):
+            while not await again.runs():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    (run,) = await again.runs()
+    assert run.cause.startswith("start")
+    assert [flip.now.entry_id for flip in run.flips] == [""]
+
+
+async def test_the_set_is_bounded_and_says_what_is_wrong(bus: Bus, knowledge: Rig) -> None:
+    regressions = regressions_of(bus, knowledge, bound=1)
+    async with knowledge.running():
+        with pytest.raises(NotFound):
+            await regressions.add(RegressionPost(question="q", entry_id="nobody"))
+        with pytest.raises(Invalid):
+            await regressions.add(RegressionPost(question="\x07"))
+        saved = await regressions.add(RegressionPost(question="q"))
+        with pytest.raises(Invalid, match="at most 1"):
+            await regressions.add(RegressionPost(question="r"))
+        await regressions.delete(saved.id)
+        with pytest.raises(NotFound):
+            await regressions.delete(saved.id)
+        assert await regressions.listed() == []
