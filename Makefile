@@ -54,13 +54,14 @@ bench-lengths: models
 	@PYTHONPATH=tests/bench $(BIN)/python -m lengths_bench $(FILES) \
 	    $(if $(CEILING),--ceiling $(CEILING))
 
-# make bench-retrieval DATA=FOLDER [CACHE=FOLDER] [FULL=1] [ONLY=NAME,...]: the first run computes the
+# make bench-retrieval DATA=FOLDER [CACHE=FOLDER] [FULL=1] [ONLY=NAME,...]
+#     [LATENCY=1000,10000,100000]: the first run computes the
 # vectors of some 50,000 texts, 20 minutes on a quiet machine, and keeps them in CACHE
 CACHE ?= $(HOME)/.cache/sluice/retrieval-bench
 bench-retrieval: models
 	@test -n "$(DATA)" || { echo "name the folder of the data sets: make $@ DATA=FOLDER" >&2; exit 2; }
 	@PYTHONPATH=tests/bench $(BIN)/python -m retrieval_bench "$(DATA)" --cache "$(CACHE)" \
-	    $(if $(FULL),--full) $(if $(ONLY),--only "$(ONLY)")
+	    $(if $(FULL),--full) $(if $(ONLY),--only "$(ONLY)") $(if $(LATENCY),--latency "$(LATENCY)")
 
 # One more library beside the binding's; built once per machine, in about five minutes.
 vulkan: $(VENV)/.ready

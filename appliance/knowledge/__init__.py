@@ -9,13 +9,17 @@
 * `rows` says which rows an entry should have; a row's key holds the digest of what it says.
 * `index` owns the vectors, which are derived: one task follows the marks, and at each start
   compares every row with the truth. A lost index is rebuilt, and so is one of another model.
-* `retrieval` asks the index for candidates and believes only the records: what was deleted, drafted
-  or reworded since is not returned, whatever the index says.
+* `lexicon` holds the `words` of all rows in memory, beside the vectors; `fusion` says which entries
+  the rows near a question speak for.
+* `retrieval` asks the index for candidates and believes only the records: nothing deleted, drafted,
+  expired or reworded since is returned, whatever the index says.
+* `decision` says what to do with what was found, by the bars that `calibration` learns from the FAQ
+  itself and `calibrator` keeps current; `opposites` guards it.
 * `centring` makes cosines comparable, so that one floor tells questions about the FAQ from others.
 * `exchange` and `imports` take whole files in and out, without loss, all or nothing.
 * `demo` holds the FAQ of an invented company, to try the product with.
 * `neighbours` is what all this asks of the embedding model and of the vector index.
 
 The index may be away, and so may the embedding model: entries can still be edited (they are indexed
-later) and questions still be answered (without matches, and the answer says so).
+later) and questions still be answered (from words alone, and the answer says so).
 """

@@ -6,7 +6,7 @@ as wrong things can. From these two come
 
 * the weight of words beside meaning: the one that finds most,
 * the bar above which an answer may be given without a model: at most `WRONG_SHARE` of what passes
-  is wrong, one question in four taken to be one that no entry answers,
+  is wrong, one question in ten taken to be one that no entry answers,
 * the floors below which an entry does not count, which nearly all right ones pass,
 * and how close a second entry must come to make the first no better than a guess.
 
@@ -24,8 +24,10 @@ from appliance.schema import Calibration
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 WRONG_SHARE = 0.01
-OUTSIDE_WEIGHT = 1 / 3
-"""Weight of a question without its entry: three inside to one outside."""
+UNSEEN_WRONG = 0.5
+"""Added to the wrong answers that were seen: so fifty sure ones are needed before one is given."""
+OUTSIDE_WEIGHT = 1 / 9
+"""Weight of a question without its entry: nine inside to one outside."""
 SAMPLES_MIN = 40
 FLOOR_SHARE = 0.03
 GUESS_SHARE = 0.5
@@ -66,31 +68,44 @@ def closeness(scores: Sequence[float]) -> float:
 
 
 def sampled(
-    near: Neighbourhood, entry_id: str, own: frozenset[str], others: frozenset[str]
-) -> Sample:
-    """`own` rows say what the phrasing says; `others` are the rest of its entry."""
-    return Sample(tuple(_outcome(near, entry_id, own, others, weight) for weight in WEIGHTS))
-
-
-def _outcome(
     near: Neighbourhood,
     entry_id: str,
+    *,
     own: frozenset[str],
     others: frozenset[str],
-    weight: float,
-) -> Outcome:
-    found = near.scored(weight, without=own)
-    scores = [one.score for one in found]
-    outside = [one.score for one in near.scored(weight, without=own | others)]
+    opposed: frozenset[str],
+) -> Sample:
+    """`own` rows say what the phrasing says; `others` are the rest of its entry; `opposed` are
+    rows that may say the opposite, which are never answered directly."""
+    left_out = _LeftOut(entry_id, own, others, opposed)
+    return Sample(tuple(_outcome(near, left_out, weight) for weight in WEIGHTS))
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    entry_id: str
+    own: frozenset[str]
+    others: frozenset[str]
+    opposed: frozenset[str]
+
+    def evidence(self, found: Sequence[Scored]) -> float:
+        if found and found[0].pk in self.opposed:
+            return 0.0
+        return evidence([one.score for one in found])
+
+
+def _outcome(near: Neighbourhood, left_out: _LeftOut, weight: float) -> Outcome:
+    found = near.scored(weight, without=left_out.own)
+    outside = near.scored(weight, without=left_out.own | left_out.others)
     first = found[0] if found else Scored("", 0.0, 0.0, "")
     return Outcome(
-        right=first.entry_id == entry_id,
-        among_three=entry_id in [one.entry_id for one in found[:3]],
+        right=first.entry_id == left_out.entry_id,
+        among_three=left_out.entry_id in [one.entry_id for one in found[:3]],
         score=first.score,
         similarity=first.similarity,
-        evidence=evidence(scores),
-        closeness=closeness(scores),
-        outside=evidence(outside),
+        evidence=left_out.evidence(found),
+        closeness=closeness([one.score for one in found]),
+        outside=left_out.evidence(outside),
     )
 
 
@@ -136,10 +151,10 @@ def _best_weight(samples: Sequence[Sample]) -> int:
 
 
 def _direct_bar(outcomes: Sequence[Outcome]) -> float | None:
-    """The lowest bar that holds its promise with one more wrong answer than were seen."""
+    """The lowest bar that holds its promise with a little more wrong than was seen."""
     passing = [(one.evidence, 1.0, 0.0 if one.right else 1.0) for one in outcomes]
     passing += [(one.outside, OUTSIDE_WEIGHT, OUTSIDE_WEIGHT) for one in outcomes]
-    bar, weight, wrong = None, 0.0, 1.0
+    bar, weight, wrong = None, 0.0, UNSEEN_WRONG
     by_mark = groupby(sorted(passing, reverse=True), key=lambda one: one[0])
     for mark, alike in by_mark:
         for _, its_weight, its_wrong in alike:

@@ -24,6 +24,7 @@ from appliance.knowledge.entries import Entries
 from appliance.knowledge.fusion import Candidate, Neighbourhood, Text
 from appliance.knowledge.index import Index
 from appliance.knowledge.neighbours import Embedder
+from appliance.knowledge.opposites import are_opposite
 from appliance.knowledge.rows import PASSAGE, PlannedRow, entry_of, planned_rows
 from appliance.knowledge.words import is_spaced
 from appliance.schema import Calibration, Entry
@@ -166,12 +167,14 @@ class Calibrator:
         if row.text == drawn.entry.question:  # the row of question and answer says it, too
             own |= {pk for pk, other in rows.items() if other.kind == PASSAGE}
         asked = self._text(row.text, vector)
+        opposed = frozenset(pk for pk in told if are_opposite(row.text, told[pk].phrasing))
         return await asyncio.to_thread(
             lambda: sampled(
                 Neighbourhood(asked, candidates),
                 drawn.entry.id,
-                frozenset(own),
-                frozenset(rows.keys() - own),
+                own=frozenset(own),
+                others=frozenset(rows.keys() - own),
+                opposed=opposed,
             )
         )
 

@@ -26,6 +26,7 @@ from appliance.knowledge.words import terms
 
 K1 = 1.2
 B = 0.5
+TEXTS_REMEMBERED = 8_192
 PACK_SLOTS = 1024
 """Fewer dead slots than this are never packed."""
 
@@ -58,6 +59,7 @@ class Lexicon:
         self._terms_of: list[array[int]] = []
         self._number_of: dict[str, int] = {}
         self._postings: list[_Postings] = []
+        self._weights: dict[str, dict[str, float]] = {}
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -69,6 +71,7 @@ class Lexicon:
         """Adds a row; one that is there already stays as it is, for a key names its text."""
         if pk in self._slot_of:
             return
+        self._weights.clear()
         slot, counted = len(self._pks), Counter(terms(text))
         self._slot_of[pk] = slot
         self._pks.append(pk)
@@ -88,6 +91,7 @@ class Lexicon:
             slot = self._slot_of.pop(pk, None)
             if slot is None:
                 continue
+            self._weights.clear()
             for number in self._terms_of[slot]:
                 self._postings[number].living -= 1
             self._total_length -= self._lengths[slot]
@@ -99,7 +103,18 @@ class Lexicon:
             self._pack()
 
     def words(self, text: str) -> dict[str, float]:
-        """Weights of a text's terms, rare ones high; together a vector of length 1."""
+        """Weights of a text's terms, rare ones high; together a vector of length 1.
+
+        Kept until the next edit, which changes what is rare. Not to be changed.
+        """
+        known = self._weights.get(text)
+        if known is None:
+            if len(self._weights) >= TEXTS_REMEMBERED:
+                self._weights.clear()
+            known = self._weights[text] = self._weighed(text)
+        return known
+
+    def _weighed(self, text: str) -> dict[str, float]:
         weights = {
             term: (1 + math.log(count)) * self._rarity(term)
             for term, count in Counter(terms(text)).items()

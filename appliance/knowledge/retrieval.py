@@ -27,7 +27,7 @@ from appliance.knowledge.neighbours import Embedder
 from appliance.knowledge.rows import PlannedRow, entry_of, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
-from appliance.knowledge.words import is_spaced
+from appliance.knowledge.words import is_spaced, terms
 from appliance.schema import MAX_QUESTION_CHARS, Calibration, Entry, Match, Retrieved
 from appliance.settings import Faq
 
@@ -225,8 +225,15 @@ class Retrieval:
         )
         scored = near.scored(lexical)
         scored += _far(order[NEIGHBOURS:], scored, nominated)
+        same = terms(text)  # only an entry with a row of the same words can hold the same text
+        alike = {row.entry_id for row in confirmed.values() if terms(row.text) == same}
         asked = canonical(text)
-        matches = [_match(held[one.entry_id], confirmed[one.pk], one, asked) for one in scored]
+        matches = [
+            _match(
+                held[one.entry_id], confirmed[one.pk], one, asked if one.entry_id in alike else ""
+            )
+            for one in scored
+        ]
         return sorted(matches, key=lambda match: -match.score)
 
     def _text(self, text: str, vector: Sequence[float]) -> Text:
@@ -251,7 +258,8 @@ def _far(pks: Sequence[str], near: Sequence[Scored], nominated: _Nominated) -> l
 
 
 def _match(entry: Entry, row: PlannedRow, scored: Scored, asked: str) -> Match:
-    exact = next((p for p in (entry.question, *entry.phrasings) if canonical(p) == asked), "")
+    phrasings = (entry.question, *entry.phrasings) if asked else ()
+    exact = next((one for one in phrasings if canonical(one) == asked), "")
     return Match(
         id=entry.id,
         question=entry.question,

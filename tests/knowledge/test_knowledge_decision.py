@@ -157,12 +157,12 @@ def test_the_bar_keeps_its_promise_on_what_it_was_learned_from() -> None:
     outside = sum(one.outside >= bar for one in outcomes) * OUTSIDE_WEIGHT
     wrong = sum(not one.right for one in passed) + outside
     assert len(passed) > 100
-    assert wrong + 1 <= 0.01 * (len(passed) + outside)
+    assert wrong + 0.5 <= 0.01 * (len(passed) + outside)
 
 
-def test_without_a_hundred_sure_ones_there_is_no_bar() -> None:
-    assert calibrated([outcome(0.9) for _ in range(90)]).direct_bar is None
-    assert calibrated([outcome(0.9) for _ in range(101)]).direct_bar == 0.9
+def test_without_fifty_sure_ones_there_is_no_bar() -> None:
+    assert calibrated([outcome(0.9) for _ in range(49)]).direct_bar is None
+    assert calibrated([outcome(0.9) for _ in range(51)]).direct_bar == 0.9
 
 
 def test_near_questions_without_an_entry_raise_the_bar() -> None:

@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval_bench.ask import Outcome, ask
+from retrieval_bench.latency import timed
 from retrieval_bench.measures import Ranking
 from retrieval_bench.parts import CachedEmbedder, valkey
 from retrieval_bench.sets import Set, load, sampled
@@ -24,7 +26,12 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder of computed vectors")
     parser.add_argument("--full", action="store_true", help="every question of every set")
     parser.add_argument("--only", default="", help="sets whose names begin so, comma-separated")
+    parser.add_argument(
+        "--latency", default="", metavar="N,...", help="only time it at so many phrasings"
+    )
     given = parser.parse_args()
+    if given.latency:
+        return latencies([int(count) for count in given.latency.split(",")])
     wanted = tuple(filter(None, given.only.split(",")))
     model = CachedEmbedder(given.cache)
     say(
@@ -38,6 +45,16 @@ def main() -> int:
             chosen = one if given.full else sampled(one, QUESTIONS)
             say(row(chosen, asyncio.run(ask(chosen, url, model))))
             model.save()
+    return 0
+
+
+def latencies(sizes: Sequence[int]) -> int:
+    say("| phrasings | retrieval p50 | p95 | p99 ms, without the embedding |\n|---|---|---|---|")
+    with valkey() as url:
+        for phrasings in sizes:
+            taken = asyncio.run(timed(phrasings, url))
+            at = (taken[len(taken) * share // 100] for share in (50, 95, 99))
+            say(f"| {phrasings:,} | " + " | ".join(f"{ms:.1f}" for ms in at) + " |")
     return 0
 
 

@@ -62,13 +62,13 @@ def load(data: Path) -> list[Set]:
             "MiniLM 0.768 / 0.886, trained ICDA 0.840",
         ),
         Set(
-            f"banking77, {len(left)} of {len(kept | left)} intents left out",
+            f"near-domain banking77, {len(left)} of {len(kept | left)} intents left out",
             _entries([one for one in train if one.label in kept]),
             tuple(near),
             "MiniLM AUROC 0.77",
         ),
         Set(
-            f"banking77 10-shot, {len(left)} of {len(kept | left)} intents left out",
+            f"near-domain banking77 10-shot, {len(left)} of {len(kept | left)} intents left out",
             _entries(_shots([one for one in train if one.label in kept], 10)),
             tuple(near),
         ),

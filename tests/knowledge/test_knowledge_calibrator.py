@@ -1,0 +1,87 @@
+"""The calibration is made when the index is quiet, kept in the store, and never another model's."""
+
+import asyncio
+
+import pytest
+from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, rig
+
+from appliance.bus.client import Bus
+from appliance.knowledge.calibrator import Calibrator
+from appliance.schema import Calibration, EntryPut
+
+pytestmark = pytest.mark.integration
+
+SUBJECTS = ("bicycle", "parcel", "window", "printer", "lantern", "kitchen", "garden", "elevator")
+
+
+@pytest.fixture
+def embedder() -> HashingEmbedder:
+    return HashingEmbedder()
+
+
+@pytest.fixture
+def parts(bus: Bus, embedder: HashingEmbedder) -> Rig:
+    return rig(bus, MemoryVectors(), embedder)
+
+
+async def fill(parts: Rig) -> None:
+    for subject in SUBJECTS:
+        phrasings = tuple(
+            f"{asked} the {subject}" for asked in ("open", "find", "who mends", "I lost", "sell")
+        )
+        put = EntryPut(question=f"Where is the {subject}?", answer=subject, phrasings=phrasings)
+        await parts.entries.create(put)
+
+
+async def made(calibrator: Calibrator) -> Calibration:
+    task = asyncio.create_task(calibrator.run())
+    try:
+        async with asyncio.timeout(WAIT_S):
+            return await calibrator.made()
+    finally:
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+
+
+async def test_it_learns_from_every_phrasing_once_the_index_is_quiet_and_keeps_it(
+    parts: Rig, bus: Bus, embedder: HashingEmbedder
+) -> None:
+    await fill(parts)
+    async with parts.running():
+        calibrator = Calibrator(bus, parts.entries, parts.index, embedder)
+        assert calibrator.current.samples == 0
+        found = await made(calibrator)
+        assert (found.samples, found.phrasings) == (48, 48)
+        assert found.recall_1 > 0.9
+        assert calibrator.current == found
+        assert found.score_floor is not None
+        later = Calibrator(bus, parts.entries, parts.index, embedder)
+        task = asyncio.create_task(later.run())
+        async with asyncio.timeout(WAIT_S):
+            while later.current.samples == 0:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        assert later.current == found, "taken up from the store, not made again"
+
+
+async def test_what_another_model_taught_is_not_used(
+    parts: Rig, bus: Bus, embedder: HashingEmbedder
+) -> None:
+    await fill(parts)
+    async with parts.running():
+        calibrator = Calibrator(bus, parts.entries, parts.index, embedder)
+        assert (await made(calibrator)).samples == 48
+        embedder.stamp = "hash-b"
+        assert calibrator.current.samples == 0
+        assert calibrator.current.direct_bar is None
+
+
+async def test_no_more_than_its_bound_of_phrasings_is_asked(
+    parts: Rig, bus: Bus, embedder: HashingEmbedder
+) -> None:
+    await fill(parts)
+    async with parts.running():
+        found = await made(Calibrator(bus, parts.entries, parts.index, embedder, samples=10))
+        assert found.samples == 10
+        assert found.direct_bar is None
