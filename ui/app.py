@@ -9,14 +9,15 @@ import asyncio
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.driver import Driver
 
 from appliance.errors import (
@@ -44,6 +45,7 @@ from ui.screens.help import HelpScreen, KeySection
 from ui.screens.inbox import InboxScreen, SessionWanted
 from ui.screens.logs import LogsScreen
 from ui.screens.models import ModelsScreen
+from ui.screens.palette import Command, Palette
 from ui.screens.people import PeopleScreen
 from ui.screens.status import StatusScreen
 from ui.terminal import driver_class, has_terminal, stderr_in
@@ -70,6 +72,7 @@ class SluiceApp(App[int]):
             key(pressed.lower(), f"go('{place}')", place, show=False, priority=True)
             for place, pressed in PLACES
         ),
+        key("ctrl+p", "palette", "palette", show=False, priority=True),
         key("f8", "toggle_theme", "theme", show=False),
         key("ctrl+q", "quit", "quit", priority=True),
     ]
@@ -144,6 +147,38 @@ class SluiceApp(App[int]):
             KeySection(texts.operate.key_inbox, ours(InboxScreen.BINDINGS)),
         )
         self.push_screen(HelpScreen(texts, sections))
+
+    def action_palette(self) -> None:
+        """Offers what works where one is, then the sessions; nothing over another dialog."""
+        if self.screen.is_modal:
+            return
+        offers = {f"key {at}": offer for at, offer in enumerate(self._offers())}
+        commands = [
+            Command(name, offer.description, offer.tooltip, self.get_key_display(offer))
+            for name, (offer, _) in offers.items()
+        ]
+        chat = next((place for place in self._places if isinstance(place, ChatScreen)), None)
+        sessions = chat.session_titles() if chat is not None else {}
+        session = self._texts.operate.palette_session
+        commands += [Command(name, title, session) for name, title in sessions.items()]
+
+        async def carry_out(chosen: str | None) -> None:
+            if chosen in offers:
+                offer, node = offers[chosen]
+                await self.run_action(offer.action, node)
+            elif chosen is not None:
+                await self.on_session_wanted(SessionWanted(chosen))
+
+        self.push_screen(Palette(self._texts, commands), carry_out)
+
+    def _offers(self) -> Iterator[tuple[Binding, DOMNode]]:
+        """The bindings of ours that work here, each action once, in the person's language."""
+        seen = {"palette"}
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if active.enabled and binding.action not in seen and binding.tooltip:
+                seen.add(binding.action)
+                yield binding, active.node
 
     def action_toggle_theme(self) -> None:
         dark = self.current_theme.dark

@@ -33,6 +33,11 @@ class OperateTexts:
     key_read_all: str
     tip_read_all: str
 
+    key_palette: str
+    tip_palette: str
+    palette_title: str
+    palette_hint: str
+    palette_session: str
     trend_tokens: str
     trend_running: str
     trend_waiting: str
@@ -126,6 +131,11 @@ ENGLISH: Final = OperateTexts(
     tip_open_message="Read the message, and go to the conversation it is about",
     key_read_all="All read",
     tip_read_all="Mark all messages as read",
+    key_palette="Commands",
+    tip_palette="Find anything one can do here by a part of its name, and every session",
+    palette_title="Commands",
+    palette_hint="Type a part of a name; Enter does it",
+    palette_session="session",
     trend_tokens="Tokens/s",
     trend_running="Running",
     trend_waiting="Waiting",
@@ -216,6 +226,11 @@ CHINESE: Final = OperateTexts(
     tip_open_message="阅读消息，并转到相关的会话",
     key_read_all="全部已读",
     tip_read_all="把所有消息标为已读",
+    key_palette="命令",
+    tip_palette="按名称的一部分查找这里能做的一切，以及所有会话",
+    palette_title="命令",
+    palette_hint="输入名称的一部分，按 Enter 执行",
+    palette_session="会话",
     trend_tokens="词元/秒",
     trend_running="运行中",
     trend_waiting="等待中",

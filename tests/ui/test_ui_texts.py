@@ -24,6 +24,7 @@ from ui.screens.help import HelpScreen
 from ui.screens.inbox import InboxScreen
 from ui.screens.logs import LogsScreen
 from ui.screens.models import ModelsScreen
+from ui.screens.palette import Palette
 from ui.screens.people import PeopleScreen
 from ui.screens.reader import Reader
 from ui.screens.status import StatusScreen
@@ -50,6 +51,7 @@ BOUND: list[type[DOMNode]] = [
     ModelsScreen,
     PeopleScreen,
     LogsScreen,
+    Palette,
     InboxScreen,
     Reader,
     HelpScreen,

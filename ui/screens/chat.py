@@ -178,6 +178,14 @@ class ChatScreen(SluiceScreen):
     async def on_session_list_chosen(self, message: SessionList.Chosen) -> None:
         await self._switch(message.session_id)
 
+    def session_titles(self) -> dict[str, str]:
+        """The sessions that are loaded, by id, as they are called in the list."""
+        known = self._conversations
+        return {
+            session.id: session_title(self.texts, session, known.first_question(session.id))
+            for session in known.sessions
+        }
+
     async def open_session(self, session_id: str) -> None:
         """The app asks for a session, which may be new here."""
         if self._conversations.session(session_id) is None:
