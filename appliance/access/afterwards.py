@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -37,7 +38,7 @@ TURNS = 50
 TEXT_CHARS = 600
 TITLE_CHARS = 60
 TITLE_TOKENS = 24
-TAG_TOKENS = 96
+TOKENS_PER_TAG = 24
 TAG_SESSIONS = 10
 TAG_QUESTIONS = 30
 
@@ -45,9 +46,8 @@ TITLE_PROMPT = (
     "Give the conversation a title of two to six words, in the language of the question. "
     "Write the title only."
 )
-TAG_PROMPT = (
-    "You read what a person asked and choose the tags that clearly fit, or none. The tags:\n{tags}"
-)
+TAG_PROMPT = "You read what a person asked. For each tag say whether it fits:\n{tags}"
+TAG_QUESTION = "The questions:\n{questions}\n\nDo they ask about it?"
 
 # KEYS session; ARGV title: set where no person gave one; 0 when it was not
 _ENTITLE = Script("""
@@ -80,6 +80,26 @@ def tidy_title(text: str) -> str:
         if line.casefold().startswith(label):
             line = line[len(label) :]
     return first_words(line.strip(" \t#*\"'“”‘’「」《》。.!！:："), TITLE_CHARS)
+
+
+def tag_schema(tags: Sequence[str]) -> dict[str, Any]:
+    """What the model is made to say: yes or no for each tag, which small models can do where they
+    leave a list empty."""
+    return {
+        "type": "object",
+        "properties": {tag: {"enum": ["yes", "no"]} for tag in tags},
+        "required": list(tags),
+        "additionalProperties": False,
+    }
+
+
+def fitting_tags(answer: str) -> list[str]:
+    """The tags the model said yes to; none when it was cut off."""
+    try:
+        said = msgspec.json.decode(answer.encode(), type=dict[str, str])
+    except msgspec.DecodeError:
+        return []
+    return [tag for tag, word in said.items() if word == "yes"]
 
 
 class Afterwards:
@@ -189,19 +209,14 @@ class Afterwards:
         if not words or not questions:
             return
         listed = "\n".join(f"- {tag}: {meaning}" for tag, meaning in words.items())
-        choice = {"type": "array", "items": {"enum": list(words)}, "maxItems": 3}
         answer = await self._asides.ask(
             uid,
             system=TAG_PROMPT.format(tags=listed),
-            text="\n".join(questions),
-            max_tokens=TAG_TOKENS,
-            grammar=json_grammar(choice),
+            text=TAG_QUESTION.format(questions="\n".join(questions)),
+            max_tokens=TOKENS_PER_TAG * (1 + len(words)),
+            grammar=json_grammar(tag_schema(list(words))),
         )
-        try:
-            named = msgspec.json.decode(answer.encode(), type=list[str])
-        except msgspec.DecodeError:
-            return
-        found = [tag for tag in dict.fromkeys(named) if tag in words]
+        found = [tag for tag in fitting_tags(answer) if tag in words]
         if found:
             note = f"found in the last {len(questions)} questions"
             await self._people.users.tag(uid, found, note, source="job")

@@ -2,7 +2,10 @@
 
 import pytest
 
-from appliance.access.afterwards import related_to, tidy_title
+from appliance.access.afterwards import fitting_tags, related_to, tag_schema, tidy_title
+from appliance.grammar.automaton import Automaton
+from appliance.grammar.gbnf import parse
+from appliance.grammar.json_schema import json_grammar
 from appliance.schema import Match, Turn
 
 pytestmark = pytest.mark.unit
@@ -49,3 +52,11 @@ def test_a_models_title_is_one_line_without_ornament(said: str, title: str) -> N
 
 def test_a_long_title_is_cut() -> None:
     assert len(tidy_title("word " * 100)) <= 62
+
+
+def test_the_model_says_yes_or_no_to_each_tag_and_nothing_else_counts() -> None:
+    automaton = Automaton(parse(json_grammar(tag_schema(["骑车", "tax-payer"]))))
+    assert automaton is not None
+    assert fitting_tags('{"骑车": "yes", "tax-payer": "no"}') == ["骑车"]
+    for cut in ("", "{", '{"骑车": "yes"', "[]", "nonsense"):
+        assert fitting_tags(cut) == []

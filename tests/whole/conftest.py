@@ -182,9 +182,9 @@ def openai_client(appliance: Running) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def eventually(check: Callable[[], bool], what: str) -> None:
+def eventually(check: Callable[[], bool], what: str, *, within_s: float = BACK_TIMEOUT_S) -> None:
     """Waits for something another process does, which tells nobody when it is done."""
-    deadline = time.monotonic() + BACK_TIMEOUT_S
+    deadline = time.monotonic() + within_s
     while not check():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.05)

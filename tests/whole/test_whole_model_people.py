@@ -10,6 +10,7 @@ from conftest import Running, eventually, start
 
 pytestmark = pytest.mark.model
 
+TAG_TIMEOUT_S = 240.0  # an aside waits for what people ask
 TAGGING = """
 [sessions]
 titles = "model"
@@ -78,7 +79,7 @@ def test_what_a_person_asks_gives_the_session_a_title_and_the_person_a_tag(
             found = client.get("/api/users/rider")
             return found.status_code == 200 and bool(found.json()["tags"])
 
-        eventually(tagged, "a tag")
+        eventually(tagged, "a tag", within_s=TAG_TIMEOUT_S)
         details = client.get("/api/users/rider").json()["details"]
         assert ("cyclist", "job") in [(one["name"], one["source"]) for one in details]
         title = client.get(f"/api/sessions/{session}").json()["title"]
