@@ -113,6 +113,26 @@ async def test_a_standby_takes_over_and_neither_loses_nor_doubles_anybody(
             assert (await budgets.account(rig.bus, f"u{ids.index(one)}")).holds == {}
 
 
+async def test_a_successor_counts_what_runs_before_it_lets_anybody_in(
+    rig: Rig, valkey_url: str
+) -> None:
+    chosen = settings(lease_s=0.5)
+    await rig.workers(1)
+    async with serving(valkey_url, chosen):
+        first = await rig.ask("eager")
+        await rig.decided([first])
+        older, younger = await rig.ask("eager"), await rig.ask("modest")
+        await rig.decided([older, younger])
+        await rig.end(first)
+        assert await rig.let_in([older, younger]) == [younger]  # who was served less
+    async with serving(valkey_url, chosen) as successor:
+        async with asyncio.timeout(30):
+            while not (successor.leads and successor.status.waiting):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await rig.state(older) == "waiting"
+        assert (successor.status.running, successor.status.waiting) == (1, 1)
+
+
 async def test_a_budget_that_was_used_up_stays_so_for_the_next_limiter(
     rig: Rig, valkey_url: str
 ) -> None:
