@@ -47,6 +47,8 @@ FLUSH_ROWS = 2_000
 FLUSH_AFTER_S = 1.0
 RETRY_S = 0.5
 RETRY_MAX_S = 5.0
+START_S = 15.0
+"""So long after its start the index may be expected to open any moment."""
 
 
 class _ModelAway(Unavailable):
@@ -77,6 +79,8 @@ class Index:
         self._words = Lexicon()
         self._worded: dict[str, frozenset[str]] = {}
         self._unread: set[str] | None = None
+        self._words_read = asyncio.Event()
+        self._opens_by_s = 0.0
         self.rows_written = 0
         """Since this process began, deleted ones too."""
         self._pending: deque[str] = deque()
@@ -93,6 +97,7 @@ class Index:
     async def run(self) -> None:
         """Keeps the index current until cancelled."""
         failures, quiet = 0, False
+        self._opens_by_s = asyncio.get_running_loop().time() + START_S
         while True:
             self._woken.clear()
             try:
@@ -185,6 +190,20 @@ class Index:
                     await self._progress.wait()
                 return True
         return False
+
+    async def worded(self, timeout_s: float) -> bool:
+        """Waits until the words of all entries have been read; False when it takes longer."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._words_read.wait(), timeout_s)
+        return self._words_read.is_set()
+
+    async def started(self, timeout_s: float) -> None:
+        """Waits, soon after a start, for the words and until vectors can be searched: who asks
+        then shall hear what the FAQ knows. Later what is away is away, and nobody waits."""
+        await self.worded(timeout_s)
+        left_s = self._opens_by_s - asyncio.get_running_loop().time()
+        if not self._in_use.name and left_s > 0:
+            await self.opened(min(timeout_s, left_s))
 
     async def moved(self) -> None:
         """Waits until it has caught up with something, or has met another fault."""
@@ -284,6 +303,7 @@ class Index:
                 for entry in batch:
                     self._take_words(entry.id, planned_rows(entry))
                     await asyncio.sleep(0)  # others run between two entries
+            self._words_read.set()
         while self._unread:
             some = [self._unread.pop() for _ in range(min(len(self._unread), SETTLED_ENTRIES))]
             for snapshot in await self._entries.snapshots(some):

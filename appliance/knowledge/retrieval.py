@@ -39,6 +39,8 @@ WORD_ROWS = 32
 NEIGHBOURS = 128
 """Rows weighed together; entries further away than these follow in the order of similarity."""
 EXACT_ROWS = 64
+START_PATIENCE_S = 5.0
+"""Waited for the index in the first seconds after a start, see `Index.started`."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Retrieval:
         """What needs neither a model nor vectors: entries with this very phrasing, and their
         decision; an empty one when there are none."""
         text = tidied_line(question[:MAX_QUESTION_CHARS])
+        await self._index.worded(self._faq.retrieval_timeout_s)
         hits = self._index.words.search(text, EXACT_ROWS) if text else []
         records = await self._entries.many(list(dict.fromkeys(entry_of(hit.pk) for hit in hits)))
         nominated = _Nominated({hit.pk: () for hit in hits}, (), True)
@@ -161,6 +164,7 @@ class Retrieval:
             return Retrieved(matches=())
         limit = self._faq.matches if limit is None else limit
         floor = self._faq.floor if floor is None else floor
+        await self._index.started(min(START_PATIENCE_S, self._faq.retrieval_timeout_s))
         try:
             async with asyncio.timeout(self._faq.retrieval_timeout_s):
                 found = await self._search(text, limit, embedded or NOT_EMBEDDED, only)

@@ -222,7 +222,10 @@ async def test_only_entries_of_the_category_language_and_period_are_found(parts:
 # -- without its neighbours
 
 
-async def test_before_the_index_runs_there_are_no_matches_and_the_reason(parts: Rig) -> None:
+async def test_before_the_index_runs_there_are_no_matches_and_the_reason(
+    bus: Bus, vectors: MemoryVectors, embedder: HashingEmbedder
+) -> None:
+    parts = rig(bus, vectors, embedder, faq=Faq(retrieval_timeout_s=0.05))
     found = await parts.retrieval.search("Where?")
     assert (found.matches, found.degraded) == ((), "the FAQ index is starting")
 
@@ -283,3 +286,33 @@ async def test_an_entry_far_behind_the_best_is_kept_from_the_model(parts: Rig) -
         assert found.matches[1].score < NEAR_BEST
         kept = await parts.retrieval.closest(question)
         assert [match.id for match in kept.matches] == [best.id]
+
+
+async def test_who_asks_in_the_first_seconds_hears_what_the_faq_knows(
+    bus: Bus, vectors: MemoryVectors, embedder: HashingEmbedder
+) -> None:
+    first = rig(bus, vectors, embedder)
+    async with first.running():
+        made = await first.entries.create(entry_put("Where is the key?"))
+        await first.settled()
+    vectors.away = True
+    again = rig(bus, vectors, embedder)
+    async with again.started():
+        asked = asyncio.create_task(again.retrieval.search("Where is a key?", floor=0.5))
+        await again.index.moved()  # it has tried in vain
+        assert not asked.done()
+        vectors.away = False
+        found = await asked
+    assert (found.degraded, [match.id for match in found.matches]) == ("", [made.id])
+
+
+async def test_the_words_of_an_entry_are_known_as_soon_as_a_question_comes(
+    bus: Bus, vectors: MemoryVectors, embedder: HashingEmbedder
+) -> None:
+    first = rig(bus, vectors, embedder)
+    made = await first.entries.create(entry_put("Where is the key?"))
+    vectors.away = embedder.away = True
+    again = rig(bus, vectors, embedder)
+    async with again.started():
+        found = await again.retrieval.exact("where is the key")
+    assert (found.decision, [match.id for match in found.matches]) == ("direct", [made.id])
