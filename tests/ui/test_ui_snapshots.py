@@ -241,6 +241,7 @@ def test_faq_editor(picture: Picture) -> None:
     picture(faq_editor)
 
 
+@pytest.mark.skip(reason="the trends in the picture differ from run to run")
 def test_status(picture: Picture) -> None:
     picture(status)
 
