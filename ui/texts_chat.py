@@ -44,6 +44,9 @@ class ChatTexts:
     suggestions: str
     no_suggestions: str
     no_sources: str
+    decided_direct: str
+    decided_no_answer: str
+    did_you_mean: str
     source_gone: str
     source_title: str
     source_phrasings: str
@@ -115,6 +118,9 @@ ENGLISH: Final = ChatTexts(
     suggestions="You may also want to ask",
     no_suggestions="No related questions are known for this answer.",
     no_sources="No FAQ entry stands behind this answer.",
+    decided_direct="the FAQ's own answer, no model",
+    decided_no_answer="not covered by the FAQ",
+    did_you_mean="Did you mean one of these? Pick it to ask it",
     source_gone="This entry is not in the FAQ any more. It read:",
     source_title="FAQ entry",
     source_phrasings="Also asked as:",
@@ -183,6 +189,9 @@ CHINESE: Final = ChatTexts(
     suggestions="您可能还想问",
     no_suggestions="这个回答没有已知的相关问题。",
     no_sources="这个回答没有依据问答库。",
+    decided_direct="问答库原文，未经模型",
+    decided_no_answer="问答库未涵盖此问题",
+    did_you_mean="您想问的是其中哪一个？选中即提问",
     source_gone="这条问答已不在问答库中，原文如下：",
     source_title="问答",
     source_phrasings="其他问法：",

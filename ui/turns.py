@@ -12,6 +12,7 @@ from appliance.schema import (
     TERMINAL_STATES,
     Admitted,
     Cancelled,
+    Decision,
     Delta,
     Done,
     Event,
@@ -67,6 +68,7 @@ class LiveTurn:
     has_searched: bool = False
     matches: tuple[Match, ...] = ()
     degraded: str = ""
+    decision: Decision | Literal[""] = ""
     finish_reason: str = ""
     usage: Usage = field(default_factory=Usage)
     timings: Timings | None = None
@@ -81,6 +83,11 @@ class LiveTurn:
     @property
     def is_open(self) -> bool:
         return self.phase not in _ENDS
+
+    @property
+    def choices(self) -> tuple[Match, ...]:
+        """The entries to pick from where the FAQ could not tell which one is meant."""
+        return self.matches if self.decision == "did_you_mean" else ()
 
 
 def from_store(turn: Turn) -> LiveTurn:
@@ -100,6 +107,7 @@ def from_store(turn: Turn) -> LiveTurn:
         phase=phases[turn.state],
         answer=turn.answer[:MAX_SHOWN_CHARS],
         matches=turn.matches,
+        decision=turn.decision,
         usage=turn.usage,
     )
 
@@ -117,9 +125,14 @@ def advance(turn: LiveTurn, event: Event) -> LiveTurn:
             return replace(turn, phase="waiting", place=place, eta_s=eta_s)
         case Admitted():
             return replace(turn, phase="admitted", place=0, eta_s=None)
-        case Retrieved(matches=matches, degraded=degraded):
+        case Retrieved(matches=matches, degraded=degraded, decision=decision):
             return replace(
-                turn, phase="retrieved", has_searched=True, matches=matches, degraded=degraded
+                turn,
+                phase="retrieved",
+                has_searched=True,
+                matches=matches,
+                degraded=degraded,
+                decision=decision,
             )
         case Delta(text=text):
             room = MAX_SHOWN_CHARS - len(turn.answer)

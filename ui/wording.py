@@ -79,6 +79,10 @@ def _waiting(texts: Texts, turn: LiveTurn) -> str:
 def ending(texts: Texts, turn: LiveTurn) -> str:
     """The closing line of a finished turn: how it finished, length, speed, first word."""
     parts = [texts.turn_cut if turn.finish_reason == "length" else texts.turn_finished]
+    if turn.decision == "direct":
+        parts.append(texts.chat.decided_direct)
+    elif turn.decision == "no_answer":
+        parts.append(texts.chat.decided_no_answer)
     if turn.usage.completion_tokens:
         parts.append(texts.turn_tokens.format(count=turn.usage.completion_tokens))
     if turn.timings is not None and turn.timings.tokens_per_s > 0:

@@ -317,7 +317,7 @@ class ChatScreen(SluiceScreen):
             case "edit":
                 self._composer.put_back(turn.question)
             case "sources":
-                self._errands.pick_source(turn)
+                self._errands.pick_source(turn, self._ask_next)
             case "next":
                 self._errands.pick_next(turn, self._ask_next)
 

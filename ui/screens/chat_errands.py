@@ -169,20 +169,24 @@ class ChatErrands:
 
     # --- the FAQ entries behind an answer -----------------------------------------------------
 
-    def pick_source(self, turn: LiveTurn) -> None:
+    def pick_source(self, turn: LiveTurn, ask: Callable[[str], None]) -> None:
+        """Reads an entry behind the answer, or asks one of those to pick from."""
         if not turn.matches:
             self._screen.notify(self._texts.chat.no_sources, markup=False)
             return
-        if len(turn.matches) == 1:
+        if len(turn.matches) == 1 and not turn.choices:
             self.read_source(turn.matches[0])
             return
 
         def picked(place: int | None) -> None:
-            if place is not None:
+            if place is not None and turn.choices:
+                ask(turn.choices[place].question)
+            elif place is not None:
                 self.read_source(turn.matches[place])
 
+        title = self._texts.chat.did_you_mean if turn.choices else self._texts.turn_sources
         lines = [f"{n}  {safe_line(match.question)}" for n, match in enumerate(turn.matches, 1)]
-        dialog = PickOne(self._texts, title=self._texts.turn_sources, lines=lines)
+        dialog = PickOne(self._texts, title=title, lines=lines)
         self._screen.app.push_screen(dialog, picked)
 
     def pick_next(self, turn: LiveTurn, ask: Callable[[str], None]) -> None:

@@ -172,9 +172,9 @@ class ConversationView(VerticalScroll):
 
     def action_source(self, number: int = 1) -> None:
         pointed = self.pointed
-        match = pointed.source(number) if pointed is not None else None
-        if match is not None:
-            self.post_message(TurnView.SourceWanted(match))
+        wish = pointed.wish(number) if pointed is not None else None
+        if wish is not None:
+            self.post_message(wish)
 
     def on_mouse_scroll_up(self) -> None:
         self._is_held = False

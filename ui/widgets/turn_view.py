@@ -78,9 +78,26 @@ class TurnView(Vertical):
         matches = self._turn.matches
         return matches[number - 1] if 1 <= number <= len(matches) else None
 
+    def wish(self, number: int) -> "SourceWanted | QuestionWanted | None":
+        """What `[number]` stands for: a question where entries are to pick from, else an entry.
+
+        Whoever heard of it posts it: what a parent has its child post does not bubble.
+        """
+        match = self.source(number)
+        if match is None:
+            return None
+        is_choice = bool(self._turn.choices)
+        return self.QuestionWanted(match.question) if is_choice else self.SourceWanted(match)
+
+    def _pick(self, number: int) -> None:
+        wish = self.wish(number)
+        if wish is not None:
+            self.post_message(wish)
+
     def _draw(self) -> None:
+        """An answer that only lists the entries to pick from gives way to the entries."""
         turn = self._turn
-        self.answer.display = bool(turn.answer)
+        self.answer.display = bool(turn.answer) and not turn.choices
         sources = _sources(self._texts, turn)
         self._sources.show(sources, before=len(sources) - len(turn.matches))
         self._next.show(_suggestions(self._texts, turn), before=1)
@@ -92,19 +109,14 @@ class TurnView(Vertical):
 
     def on_answer_cited(self, message: Answer.Cited) -> None:
         message.stop()
-        self._open(message.number)
+        self._pick(message.number)
 
     def on_pickable_lines_picked(self, message: "PickableLines.Picked") -> None:
         message.stop()
         if message.lines is self._sources:
-            self._open(message.number)
+            self._pick(message.number)
         elif message.number <= len(self._turn.suggestions):
             self.post_message(self.QuestionWanted(self._turn.suggestions[message.number - 1]))
-
-    def _open(self, number: int) -> None:
-        match = self.source(number)
-        if match is not None:
-            self.post_message(self.SourceWanted(match))
 
 
 class PickableLines(Plain):
@@ -138,9 +150,11 @@ def _sources(texts: Texts, turn: LiveTurn) -> list[Content]:
         words = texts.turn_degraded.format(detail=safe_line(turn.degraded, 200))
         lines.append(Content.styled(words, "$text-warning"))
     if turn.matches:
-        lines.append(Content.styled(texts.turn_sources, "dim"))
+        title = texts.chat.did_you_mean if turn.choices else texts.turn_sources
+        lines.append(Content.styled(title, "bold" if turn.choices else "dim"))
     for number, match in enumerate(turn.matches, 1):
-        mark = Content.styled(f"  [{number}] {match.score:.2f}  ", "$text-accent")
+        arrow = "→ " if turn.choices else ""
+        mark = Content.styled(f"  {arrow}[{number}] {match.score:.2f}  ", "$text-accent")
         lines.append(Content.assemble(mark, safe_line(match.question)))
     return lines
 
@@ -169,7 +183,7 @@ def _question(texts: Texts, turn: LiveTurn) -> str:
 def _way(turn: LiveTurn) -> tuple[object, ...]:
     """What the lines below the answer show while it is made."""
     waits = (turn.place, turn.eta_s, turn.percent)
-    return (turn.phase, *waits, turn.interrupted, turn.cancelling, turn.suggestions)
+    return (turn.phase, turn.decision, *waits, turn.interrupted, turn.cancelling, turn.suggestions)
 
 
 def _standing(texts: Texts, turn: LiveTurn) -> Content:
