@@ -34,8 +34,3 @@ def lasting_command(environment: Mapping[str, str] = os.environ) -> tuple[str, .
     if is_frozen() or script.is_file():
         return (str(script),)
     return (sys.executable, "-m", "appliance")
-
-
-def unpacked_folder() -> Path | None:
-    """Where the unpacked program lies, with its licences; None in a checkout."""
-    return Path(sys.executable).resolve().parent if is_frozen() else None

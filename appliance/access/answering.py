@@ -18,8 +18,8 @@ from appliance.access.prompt import is_chinese
 from appliance.bus import scripts
 from appliance.bus.client import Bus
 from appliance.bus.notices import Notice, notify
+from appliance.clock import now_ms
 from appliance.knowledge.retrieval import Embedded, Retrieval
-from appliance.people.sessions import now_ms
 from appliance.people.turns import Sent
 from appliance.schema import Delta, Done, Event, Request, Retrieved, Timings, Usage
 from appliance.settings import Settings

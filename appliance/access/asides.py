@@ -14,8 +14,8 @@ from appliance import keys
 from appliance.access.flow import Flow
 from appliance.bus.client import Bus
 from appliance.bus.texts import emitted_text
+from appliance.clock import now_ms
 from appliance.errors import SluiceError
-from appliance.people.sessions import now_ms
 from appliance.schema import ChatMessage, Request, Sampling
 
 DEADLINE_S = 300.0

@@ -18,10 +18,10 @@ from appliance.access.flow import Flow, People
 from appliance.bus.client import Bus, RedisFault
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.script import Script
+from appliance.clock import now_ms
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
-from appliance.people.sessions import now_ms
 from appliance.schema import TERMINAL_STATES, Request, Session, Turn
 from appliance.schema_people import Erased
 

@@ -41,12 +41,13 @@ from appliance.bus import scripts, work
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, arrive, notify
 from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
+from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError, Unavailable
 from appliance.fleet.loader import Loader
 from appliance.fleet.record import Wish
 from appliance.knowledge.questions import Questions
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
-from appliance.people.sessions import Sessions, now_ms
+from appliance.people.sessions import Sessions
 from appliance.people.turns import Asked, Sent, Turns
 from appliance.people.users import Users
 from appliance.schema import (

@@ -10,8 +10,8 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.script import Script
+from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound
-from appliance.people.sessions import now_ms
 from appliance.schema_people import Fragment, FragmentPut
 from appliance.settings_people import People
 

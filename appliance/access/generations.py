@@ -10,10 +10,10 @@ import time
 from appliance.bus import gates
 from appliance.bus.client import Bus
 from appliance.bus.gates import Bucket
+from appliance.clock import now_ms
 from appliance.limiter.tiers import Tier
 from appliance.limiter.verdict import MESSAGES, Reason
 from appliance.limiter.waiters import Waiters
-from appliance.people.sessions import now_ms
 from appliance.schema import Admitted, Refused, Request
 from appliance.settings import Generation, Limiter
 

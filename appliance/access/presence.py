@@ -14,7 +14,7 @@ from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.replies import StreamEvent, parse_id
 from appliance.bus.script import Script
-from appliance.people.sessions import now_ms
+from appliance.clock import now_ms
 from appliance.schema import TERMINAL_STATES, Request
 
 BATCH = 100

@@ -13,8 +13,8 @@ from appliance.access.fragments import Fragments
 from appliance.access.prompt import keep_recent, system_message
 from appliance.bus.client import Bus
 from appliance.bus.script import Script
+from appliance.clock import now_ms
 from appliance.errors import NotFound
-from appliance.people.sessions import now_ms
 from appliance.people.turns import Turns
 from appliance.people.users import Users
 from appliance.schema import ChatMessage, Turn

@@ -6,9 +6,9 @@ from litestar import Router, delete, get, post
 from appliance.access.flow import deadline_at_ms
 from appliance.api.lists import Cursor, IdPath, Limit
 from appliance.api.services import Services
+from appliance.clock import now_ms
 from appliance.keys import new_request_id
 from appliance.people.cursors import decode_offset, encode_offset
-from appliance.people.sessions import now_ms
 from appliance.schema import Accepted, Page
 
 

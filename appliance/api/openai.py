@@ -32,8 +32,8 @@ from appliance.api.problems import error_body
 from appliance.api.requests import KEEP_ALIVE, NO_BUFFERING
 from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
+from appliance.clock import now_ms
 from appliance.errors import Invalid, Overloaded, SluiceError
-from appliance.people.sessions import now_ms
 from appliance.schema import (
     DEFAULT_UID,
     UID_PATTERN,

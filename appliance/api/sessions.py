@@ -10,7 +10,7 @@ from appliance.api.lists import Cursor, IdPath, Limit, UidPath
 from appliance.api.permissions import own_uid
 from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
-from appliance.people.sessions import now_ms
+from appliance.clock import now_ms
 from appliance.schema import (
     DEFAULT_UID,
     TERMINAL_STATES,

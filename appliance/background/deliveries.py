@@ -11,9 +11,9 @@ import time
 from appliance import keys
 from appliance.access.presence import Presence
 from appliance.bus.client import AWAY
+from appliance.clock import now_ms
 from appliance.errors import SluiceError
 from appliance.people.inbox import OURSELVES, Inbox
-from appliance.people.sessions import now_ms
 from appliance.schema import MAX_TITLE_CHARS, Request
 from appliance.schema_inbox import InboxMessage
 

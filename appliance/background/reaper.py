@@ -28,6 +28,7 @@ from appliance.bus.leases import Holder, Released
 from appliance.bus.notices import Notice, notify
 from appliance.bus.texts import emitted_text
 from appliance.bus.workers import live_worker_ids
+from appliance.clock import now_ms
 from appliance.schema import Cancelled, DeadLetter, Event, Failed, Request
 from appliance.settings import Settings
 
@@ -79,7 +80,7 @@ class Reaper:
 
     def lost(self, worker_name: str, *, died: bool, words: str = "") -> None:
         """The process of this worker ended; its ids start with its name and a dot."""
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         self._lost.put_nowait(_Loss(worker_name, at_ms, died, words))
 
     async def run(self) -> None:
@@ -256,7 +257,7 @@ class Reaper:
             id=request_id,
             uid=request.uid,
             session_id=request.session_id,
-            failed_at_ms=time.time_ns() // 1_000_000,
+            failed_at_ms=now_ms(),
             attempts=released.attempt,
             deaths=released.deaths,
             reason=reason,

@@ -12,8 +12,9 @@ from appliance import keys
 from appliance.access.flow import Flow
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.script import Script
+from appliance.clock import now_ms
 from appliance.errors import NotFound
-from appliance.people.sessions import Sessions, now_ms
+from appliance.people.sessions import Sessions
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ import can be repeated, and is, for the FAQ needs a running appliance on either 
 import argparse
 import contextlib
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import msgspec
 from appliance.backup import archive
 from appliance.backup.archive import Source
 from appliance.backup.layout import LAYOUT
+from appliance.clock import now_ms
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, Invalid, NotFound, Unavailable
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
@@ -67,9 +67,7 @@ def export(arguments: argparse.Namespace) -> int:
         if faq:
             sources.append(Source(FAQ, content=faq))
         file = Path(arguments.file).expanduser()
-        archive.write(
-            file, sources, kind="bundle", layout=LAYOUT, now_ms=time.time_ns() // 1_000_000
-        )
+        archive.write(file, sources, kind="bundle", layout=LAYOUT, now_ms=now_ms())
     _say(f"{file}: {len(listing)} models, settings{', FAQ' if faq else ''}")
     return EXIT_OK
 

@@ -9,7 +9,6 @@ another embedding model is never used.
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from appliance import keys
 from appliance.bus.client import AWAY, Bus
+from appliance.clock import now_ms
 from appliance.errors import SluiceError
 from appliance.knowledge.calibration import NOTHING_LEARNED, Sample, learned, sampled
 from appliance.knowledge.entries import Entries
@@ -92,7 +92,7 @@ class Calibrator:
         stamp, written = self._embedder.stamp, self._index.rows_written
         drawn, phrasings = await self._draw()
         samples = [one for one in [await self._ask(each) for each in drawn] if one is not None]
-        made_at_ms = time.time_ns() // 1_000_000
+        made_at_ms = now_ms()
         found = await asyncio.to_thread(
             learned, samples, stamp=stamp, phrasings=phrasings, at_ms=made_at_ms
         )

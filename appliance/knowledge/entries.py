@@ -12,7 +12,6 @@ command resent after a lost connection finds its own record and changes nothing.
 
 import hashlib
 import re
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
+from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound
 from appliance.knowledge import entry_scripts as scripts
 from appliance.knowledge.text import tidied
@@ -91,10 +91,6 @@ def first_version(put: EntryPut, *, at_ms: int, entry_id: str = "", version: int
         created_at_ms=at_ms,
         updated_at_ms=at_ms,
     )
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,9 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
+from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound
-from appliance.knowledge.entries import (
-    REPLACE_ATTEMPTS,
-    Entries,
-    content,
-    first_version,
-    now_ms,
-    valid_id,
-)
+from appliance.knowledge.entries import REPLACE_ATTEMPTS, Entries, content, first_version, valid_id
 from appliance.knowledge.text import tidied
 from appliance.schema import Entry
 from appliance.schema_curation import DeletedEntry, Revision

@@ -12,9 +12,10 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
+from appliance.clock import now_ms
 from appliance.errors import NotFound
 from appliance.knowledge import entry_scripts as scripts
-from appliance.knowledge.entries import Job, now_ms
+from appliance.knowledge.entries import Job
 from appliance.knowledge.index import Index
 from appliance.schema import ImportReport
 from appliance.schema_curation import ImportJob

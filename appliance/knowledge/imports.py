@@ -15,8 +15,9 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from appliance.clock import now_ms
 from appliance.errors import Conflict
-from appliance.knowledge.entries import Entries, content, first_version, now_ms, revised
+from appliance.knowledge.entries import Entries, content, first_version, revised
 from appliance.knowledge.exchange import Format, Parsed, read
 from appliance.knowledge.files.rows import ImportRefused, Row
 from appliance.knowledge.import_jobs import ImportJobs

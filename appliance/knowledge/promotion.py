@@ -8,10 +8,10 @@ steps.
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 
 from appliance.bus.client import AWAY
+from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound, SluiceError
 from appliance.knowledge.entries import Entries, content, first_version
 from appliance.knowledge.misses import Misses
@@ -90,7 +90,7 @@ class Promotion:
                     f"miss {miss.id} became the entry {miss.entry_id}",
                     hint=f"edit that with PUT /api/faq/{miss.entry_id}",
                 )
-        entry = first_version(put, at_ms=time.time_ns() // 1_000_000)
+        entry = first_version(put, at_ms=now_ms())
         await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
         try:
             if not await self._entries.write([entry]):

@@ -7,13 +7,13 @@ task waits for it.
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from appliance.bus.client import AWAY
+from appliance.clock import now_ms
 from appliance.knowledge.misses import Missed, Misses
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
 from appliance.knowledge.stats import Stats
@@ -95,9 +95,9 @@ class Questions:
         return True
 
     async def _take(self, heard: Heard) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         if heard.missed != "thumbs_down":
-            await self._stats.heard(heard.request_id, heard.entry_ids, now_ms)
+            await self._stats.heard(heard.request_id, heard.entry_ids, at_ms)
         if heard.missed is None:
             return
         embedded = heard.embedded
@@ -109,7 +109,7 @@ class Questions:
                 uid=heard.uid,
                 question=heard.question,
                 reason=heard.missed,
-                at_ms=now_ms,
+                at_ms=at_ms,
                 embedded=embedded,
             )
         )

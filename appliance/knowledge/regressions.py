@@ -9,13 +9,13 @@ are kept with their flips, up to a bound.
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Sequence
 
 import msgspec
 
 from appliance import keys
 from appliance.bus.client import AWAY, Bus
+from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound, SluiceError
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
@@ -143,7 +143,7 @@ class Regressions:
         if passed or failed:
             await self._note(
                 RegressionRun(
-                    at_ms=time.time_ns() // 1_000_000,
+                    at_ms=now_ms(),
                     cause=cause[:200],
                     passed=passed,
                     failed=failed,
@@ -178,7 +178,7 @@ class Regressions:
             entry_id=entry_id,
             score=best.score if best else 0.0,
             passed=entry_id == saved.entry_id,
-            at_ms=time.time_ns() // 1_000_000,
+            at_ms=now_ms(),
         )
 
 

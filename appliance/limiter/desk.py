@@ -23,6 +23,7 @@ from appliance.bus.client import Bus
 from appliance.bus.leadership import Claimed
 from appliance.bus.notices import Asked, Notice
 from appliance.bus.workers import live_workers
+from appliance.clock import now_ms
 from appliance.limiter.core import Limiter
 from appliance.limiter.honesty import Honesty
 from appliance.limiter.rule_process import OperatorRule
@@ -157,7 +158,7 @@ class Desk:
         limiter = await self._limiter_of(notice.pool)
         if limiter.holds(notice.request_id):
             return
-        remaining_s = (notice.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
+        remaining_s = (notice.deadline_at_ms - now_ms()) / 1000
         found = await ruled(self._bus, self._rule, limiter, notice, remaining_s)
         if isinstance(found, Refuse):
             await self._perform(limiter, [found])

@@ -17,11 +17,11 @@ from appliance import keys
 from appliance.bus import gates
 from appliance.bus.client import Bus
 from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
+from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded
 from appliance.people import inbox_store
 from appliance.people.inbox_store import Bounds, Item
 from appliance.people.quiet import Plan, QuietHours, Wanted, after_quiet_hours, plan, quiet_hours
-from appliance.people.sessions import now_ms
 from appliance.people.users import Users
 from appliance.schema_inbox import (
     InboxAccepted,

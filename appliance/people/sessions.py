@@ -3,10 +3,9 @@
 A session's id is the hash tag of everything in it, so deleting one is a single script.
 """
 
-import time
-
 from appliance import keys
 from appliance.bus.client import Bus, Fields
+from appliance.clock import now_ms
 from appliance.errors import NotFound, Overloaded
 from appliance.people.cursors import decode_offset, encode_offset
 from appliance.schema import Page, Session
@@ -17,10 +16,6 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
 """
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Sessions:

@@ -11,8 +11,8 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus, Fields
+from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound
-from appliance.people.sessions import now_ms
 from appliance.people.tags import Note, Source, check_attributes, details
 from appliance.schema import MAX_ATTRIBUTES, MAX_TAGS, User, UserPatch, UserPut
 from appliance.settings_people import People

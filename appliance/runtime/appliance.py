@@ -50,6 +50,7 @@ from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
 from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
+from appliance.clock import now_ms
 from appliance.errors import EXIT_OK, CannotBoot, SluiceError
 from appliance.fleet.loader import Hooks, Loader
 from appliance.knowledge.calibrator import Calibrator
@@ -75,7 +76,7 @@ from appliance.log_ring import LogRing
 from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
 from appliance.people.search import Search
-from appliance.people.sessions import Sessions, now_ms
+from appliance.people.sessions import Sessions
 from appliance.people.turns import Turns
 from appliance.people.users import Users
 from appliance.placement.choice import Placements

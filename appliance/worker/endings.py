@@ -1,9 +1,9 @@
 """What the end of a sequence in the engine means for the request: its terminal event."""
 
 import re
-import time
 from collections.abc import Sequence
 
+from appliance.clock import now_ms
 from appliance.schema import (
     Cancelled,
     Citation,
@@ -77,6 +77,6 @@ def _timings(job: Job, ended: jobs.Finished) -> Timings:
     return Timings(
         admitted_ms=work.admitted_at_ms - work.created_at_ms,
         first_token_ms=max(0, job.first_token_at_ms - work.created_at_ms),
-        total_ms=time.time_ns() // 1_000_000 - work.created_at_ms,
+        total_ms=now_ms() - work.created_at_ms,
         tokens_per_s=round(new_tokens / ended.decode_s, 1) if ended.decode_s > 0 else 0.0,
     )

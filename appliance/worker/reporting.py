@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 from typing import Literal
 
 from appliance import keys
@@ -12,6 +11,7 @@ from appliance.bus.notices import Notice, notify
 from appliance.bus.placing import Told
 from appliance.bus.script import run_all
 from appliance.bus.workers import status_fields
+from appliance.clock import now_ms
 from appliance.schema import WorkerStatus
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
@@ -75,7 +75,7 @@ class Reporting:
         pipeline = self._bus.pipeline(transaction=False)
         pipeline.hset(name, mapping=fields)
         pipeline.expire(name, max(1, round(self._config.lost_after_s)))
-        pipeline.zadd(keys.WORKERS, {self._worker_id: time.time_ns() // 1_000_000})
+        pipeline.zadd(keys.WORKERS, {self._worker_id: now_ms()})
         await pipeline.execute()
 
     async def follow_threads(self) -> None:

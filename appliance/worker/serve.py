@@ -28,6 +28,7 @@ from appliance.bus.notices import Notice, notify
 from appliance.bus.script import Call, run_all
 from appliance.bus.texts import emitted_text
 from appliance.bus.work import Entry, WorkReader
+from appliance.clock import now_ms
 from appliance.schema import TERMINAL_STATES, Cancelled, Delta, Event, Usage, Work
 from appliance.worker import jobs
 from appliance.worker.config import WorkerConfig
@@ -198,7 +199,7 @@ class Server:
         job.tokens = len(resumed)
         self._warmup.give_way()
         job.computing, job.since_step = True, self._engine.status.steps
-        remaining_s = (job.work.deadline_at_ms - time.time_ns() // 1_000_000) / 1000
+        remaining_s = (job.work.deadline_at_ms - now_ms()) / 1000
         self._engine.submit(
             jobs.Generation(
                 request_id=job.engine_id,
@@ -298,7 +299,7 @@ class Server:
         )
 
     async def _count(self, pieces: list[jobs.Piece], written: list[int]) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         for piece, outcome in zip(pieces, written, strict=True):
             job = self._job(piece.request_id)
             if job is None:
@@ -309,7 +310,7 @@ class Server:
             job.emitted += 1
             job.tokens += len(piece.tokens) if job.keeps_tokens else 0
             if not job.first_token_at_ms:
-                job.first_token_at_ms = now_ms
+                job.first_token_at_ms = at_ms
                 await self._until_back(partial(self._reporting.began, job))
             if job.deaths and job.proven:
                 self._room.set()

@@ -13,7 +13,8 @@ from appliance.access.warmth import Warmth
 from appliance.bus import warming
 from appliance.bus.client import Bus
 from appliance.bus.workers import status_fields
-from appliance.people.sessions import Sessions, now_ms
+from appliance.clock import now_ms
+from appliance.people.sessions import Sessions
 from appliance.people.turns import Answered, Asked, Sent, Turns
 from appliance.people.users import Users
 from appliance.schema import Session, Warming, WorkerStatus

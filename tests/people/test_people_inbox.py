@@ -10,10 +10,10 @@ import pytest
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.replies import ReplyReader, StreamEvent
+from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded
 from appliance.people.inbox import Inbox
 from appliance.people.inbox_store import Bounds, Item, write
-from appliance.people.sessions import now_ms
 from appliance.people.users import Users
 from appliance.schema import UserPut
 from appliance.schema_inbox import InboxMessage, InboxPost, Related, RelatedQuestion
