@@ -22,7 +22,7 @@ from appliance.clock import now_ms
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
-from appliance.schema import TERMINAL_STATES, Request, Session, Turn
+from appliance.schema import TERMINAL_STATES, Request
 from appliance.schema_people import Erased
 
 BATCH = 200
@@ -86,8 +86,8 @@ class Erasure:
         }
         yield msgspec.json.encode(held)[:-1] + b',"sessions":['
         separator = b""
-        async for session in self._sessions(uid):
-            turns = [turn async for turn in self._turns(session.id)]
+        async for session in self._people.sessions.every(uid, batch=BATCH):
+            turns = [turn async for turn in self._people.turns.every(session.id, batch=BATCH)]
             yield separator + msgspec.json.encode({"session": session, "turns": turns})
             separator = b","
         yield b"]}"
@@ -98,9 +98,10 @@ class Erasure:
         """Removes everything. Raises Unavailable when an answer would not end: try again."""
         outside = [*await self._outside(uid), *await self._outside(aside_uid(uid))]
         requests = [one.id for one in outside]
-        sessions = [session async for session in self._sessions(uid)]
+        sessions = [session async for session in self._people.sessions.every(uid, batch=BATCH)]
         for session in sessions:
-            requests += [turn.id async for turn in self._turns(session.id)]
+            turns = self._people.turns.every(session.id, batch=BATCH)
+            requests += [turn.id async for turn in turns]
         for request_id in requests:
             with contextlib.suppress(Conflict, NotFound):  # it has ended
                 await self._flow.cancel(request_id, "erased")
@@ -110,8 +111,7 @@ class Erasure:
         for request_id in requests:
             await self._remove_request(request_id)
         letters = await self._drop_letters(uid)
-        page = await self._inbox.page(uid, cursor=None, limit=1)
-        messages = len(page.items) and await self._count(uid)
+        messages = await self._count(uid)
         await self._inbox.erase(uid)
         await self._people.users.erase(uid)
         for forget in self._more:
@@ -185,24 +185,3 @@ class Erasure:
             if body:
                 found.append(msgspec.json.decode(body, type=Request))
         return found
-
-    async def _sessions(self, uid: str) -> AsyncIterator[Session]:
-        cursor: str | None = None
-        while True:
-            page = await self._people.sessions.page(uid, cursor=cursor, limit=BATCH)
-            for session in page.items:
-                yield session
-            cursor = page.cursor
-            if cursor is None:
-                return
-
-    async def _turns(self, session_id: str) -> AsyncIterator[Turn]:
-        """The latest first in batches, each batch in its order."""
-        cursor: str | None = None
-        while True:
-            page = await self._people.turns.page(session_id, cursor=cursor, limit=BATCH)
-            for turn in page.items:
-                yield turn
-            cursor = page.cursor
-            if cursor is None:
-                return

@@ -158,6 +158,19 @@ async def ensure_group(bus: Bus, stream: str, group: str) -> None:
             raise
 
 
+async def hear(
+    blocking: Bus, stream: str, group: str, consumer: str, *, count: int, block_ms: int
+) -> list[Row]:
+    """The next entries of a stream that its group has not had, [] when none came in time.
+
+    They count as delivered at once. Whoever has dealt with them deletes them.
+    """
+    found = await blocking.xreadgroup(
+        group, consumer, {stream: ">"}, count=count, block=block_ms, noack=True
+    )
+    return found[0][1] if found else []
+
+
 async def check_layout(bus: Bus) -> None:
     """Claims an empty store for this key layout, or refuses one written by a newer version."""
     await bus.set(keys.LAYOUT_KEY, keys.LAYOUT, nx=True)

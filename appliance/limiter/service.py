@@ -20,7 +20,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus import leadership
-from appliance.bus.client import AWAY, Bus, Row, connect, connect_blocking, ensure_group
+from appliance.bus.client import AWAY, Bus, connect, connect_blocking, ensure_group, hear
 from appliance.bus.leadership import Deposed
 from appliance.bus.notices import Notice
 from appliance.limiter.desk import Desk
@@ -115,15 +115,10 @@ class LimiterService:
             self._reconcile_at_s = now_s + self._settings.limiter.reconcile_interval_s
         await self._tell(desk)
         due_s = min(desk.next_due_s(now_s), self._reconcile_at_s, self._renew_at_s)
-        found = await blocking.xreadgroup(
-            keys.ADMIT_GROUP,
-            CONSUMER,
-            {keys.ADMIT: ">"},
-            count=BATCH,
-            block=max(1, int(1000 * (due_s - time.monotonic()))),
-            noack=True,
+        block_ms = max(1, int(1000 * (due_s - time.monotonic())))
+        rows = await hear(
+            blocking, keys.ADMIT, keys.ADMIT_GROUP, CONSUMER, count=BATCH, block_ms=block_ms
         )
-        rows: list[Row] = found[0][1] if found else []
         for _, fields in rows:
             self._require_lease()  # a notice not taken is found in the records by the successor
             await desk.take(msgspec.json.decode(fields[b"notice"], type=Notice))

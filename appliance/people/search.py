@@ -71,18 +71,14 @@ class Search:
         words = folded(query).split()
         found: list[Hit] = []
         left = self._turns_bound
-        cursor: str | None = None
-        while words:
-            page = await self._sessions.page(uid, cursor=cursor, limit=SESSIONS_BATCH)
-            for session in page.items:
-                if contains(session.title, words):
-                    found.append(_title_hit(session, words))
-                left = await self._look(session, words, found, left)
-                if len(found) >= limit or left <= 0:
-                    return Hits(items=tuple(found[:limit]), complete=False)
-            cursor = page.cursor
-            if cursor is None:
-                break
+        if not words:
+            return Hits(items=(), complete=True)
+        async for session in self._sessions.every(uid, batch=SESSIONS_BATCH):
+            if contains(session.title, words):
+                found.append(_title_hit(session, words))
+            left = await self._look(session, words, found, left)
+            if len(found) >= limit or left <= 0:
+                return Hits(items=tuple(found[:limit]), complete=False)
         return Hits(items=tuple(found), complete=True)
 
     async def _look(

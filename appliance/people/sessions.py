@@ -3,6 +3,8 @@
 A session's id is the hash tag of everything in it, so deleting one is a single script.
 """
 
+from collections.abc import AsyncIterator
+
 from appliance import keys
 from appliance.bus.client import Bus, Fields
 from appliance.clock import now_ms
@@ -77,6 +79,17 @@ class Sessions:
             if fields
         )
         return Page(items=items, cursor=encode_offset(start + limit) if len(ids) > limit else None)
+
+    async def every(self, uid: str, *, batch: int) -> AsyncIterator[Session]:
+        """All of the person's sessions, last active first, read in batches."""
+        cursor: str | None = None
+        while True:
+            page = await self.page(uid, cursor=cursor, limit=batch)
+            for session in page.items:
+                yield session
+            cursor = page.cursor
+            if cursor is None:
+                return
 
     async def touch(self, session: Session, at_ms: int) -> None:
         """Moves the session to the top of its owner's list."""

@@ -5,6 +5,7 @@ A turn's three records are written once each, by whoever knows them: the questio
 with the terminal event (scripts.END). A turn without an answer is as open as its request.
 """
 
+from collections.abc import AsyncIterator
 from typing import Literal, cast
 
 import msgspec
@@ -59,6 +60,17 @@ class Turns:
         turns = await self._read(session_id, [raw.decode() for raw in reversed(ids[:limit])])
         more = len(ids) > limit
         return Page(items=turns, cursor=encode_offset(skip + limit) if more else None)
+
+    async def every(self, session_id: str, *, batch: int) -> AsyncIterator[Turn]:
+        """All turns: the latest batch first, each batch in its order."""
+        cursor: str | None = None
+        while True:
+            page = await self.page(session_id, cursor=cursor, limit=batch)
+            for turn in page.items:
+                yield turn
+            cursor = page.cursor
+            if cursor is None:
+                return
 
     async def latest(self, session_id: str, limit: int) -> tuple[Turn, ...]:
         """The last `limit` turns, oldest first."""

@@ -21,7 +21,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus import leadership, placing, work
-from appliance.bus.client import AWAY, Bus, Row, connect, connect_blocking, ensure_group
+from appliance.bus.client import AWAY, Bus, connect, connect_blocking, ensure_group, hear
 from appliance.bus.notices import Asked
 from appliance.bus.placing import Told
 from appliance.bus.workers import live_workers
@@ -96,15 +96,10 @@ class PlacementService:
             await self._look()
             self._look_at_s = time.monotonic() + LOOK_INTERVAL_S
         due_s = min(self._look_at_s, self._renew_at_s) - time.monotonic()
-        found = await blocking.xreadgroup(
-            keys.PLACE_GROUP,
-            CONSUMER,
-            {keys.PLACE: ">"},
-            count=BATCH,
-            block=max(1, int(1000 * due_s)),
-            noack=True,
+        block_ms = max(1, int(1000 * due_s))
+        rows = await hear(
+            blocking, keys.PLACE, keys.PLACE_GROUP, CONSUMER, count=BATCH, block_ms=block_ms
         )
-        rows: list[Row] = found[0][1] if found else []
         for _, fields in rows:
             await self._hear(msgspec.json.decode(fields[b"told"], type=Told))
         if rows:

@@ -8,7 +8,7 @@ import asyncio
 import msgspec
 
 from appliance import keys
-from appliance.bus.client import Bus, ensure_group
+from appliance.bus.client import Bus, ensure_group, hear
 from appliance.bus.embeddings import EmbedAnswer, EmbedJob, pack
 from appliance.worker import jobs
 from appliance.worker.config import WorkerConfig
@@ -38,15 +38,14 @@ class Embedding:
             while len(self._jobs) >= JOBS_WAITING:
                 self._room.clear()
                 await self._room.wait()
-            found = await blocking.xreadgroup(
+            rows = await hear(
+                blocking,
+                stream,
                 keys.WORKERS_GROUP,
                 self._config.name,
-                {stream: ">"},
                 count=BATCH,
-                block=BLOCK_MS,
-                noack=True,
+                block_ms=BLOCK_MS,
             )
-            rows = found[0][1] if found else []
             for _, fields in rows:
                 job = msgspec.msgpack.decode(fields[b"job"], type=EmbedJob)
                 self._jobs[job.job_id] = job

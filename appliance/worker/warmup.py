@@ -16,7 +16,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus import warming
-from appliance.bus.client import Bus, ensure_group
+from appliance.bus.client import Bus, ensure_group, hear
 from appliance.schema import Sampling, Warming
 from appliance.worker import jobs
 from appliance.worker.config import WorkerConfig
@@ -56,15 +56,10 @@ class Warmup:
             while self._session_id or not self._is_idle():
                 self._news.clear()
                 await self._news.wait()
-            found = await blocking.xreadgroup(
-                keys.WORKERS_GROUP,
-                self._config.name,
-                {stream: ">"},
-                count=1,
-                block=BLOCK_MS,
-                noack=True,
+            rows = await hear(
+                blocking, stream, keys.WORKERS_GROUP, self._config.name, count=1, block_ms=BLOCK_MS
             )
-            for row_id, fields in found[0][1] if found else ():
+            for row_id, fields in rows:
                 await self._bus.xdel(stream, row_id)
                 await self._begin(msgspec.json.decode(fields[b"warming"], type=Warming))
 
