@@ -131,12 +131,15 @@ class _Beside:
         self._xy = PACE_FADE * self._xy + running * ratio
 
     def factor(self, running: float) -> float:
-        """Between no slower beside others, and so much slower that nothing is won by them."""
+        """Between no slower beside others, and so much slower that nothing is won by them.
+
+        Fewer than one (all workers are gone) is as one: the line may reach zero below it.
+        """
         mean_x, mean_y = self._x / self._weight, self._y / self._weight
         spread = self._xx / self._weight - mean_x * mean_x
         slope = (self._xy / self._weight - mean_x * mean_y) / (spread + SPREAD_LEAST)
         slope = min(mean_y / max(1.0, mean_x), max(0.0, slope))
-        return mean_y + slope * (running - mean_x)
+        return mean_y + slope * (max(1.0, running) - mean_x)
 
 
 def _bounded(ratio: float) -> float:

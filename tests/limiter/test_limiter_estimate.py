@@ -89,3 +89,27 @@ def test_predictions_that_are_too_long_in_the_mean_are_corrected() -> None:
     for _ in range(300):
         pace.learn(ask(200), Usage(100, 0, 100), 11.0, 4.0)
     assert pace.at(4).hold_s(ask(200)) == pytest.approx(11.0, rel=0.1)
+
+
+@given(
+    st.lists(st.tuples(st.floats(1, 40), st.floats(0.01, 100)), max_size=60),
+    st.floats(0, 100),
+)
+def test_there_is_a_pace_whatever_was_learned_also_when_all_workers_are_gone(
+    seen: list[tuple[float, float]], running: float
+) -> None:
+    pace, asked = Pace(0.01, 0.05), ask(20)
+    for beside, held_s in seen:
+        pace.learn(asked, Usage(10, 0, 20), held_s, beside)
+    then = pace.at(running)
+    assert then.input_s > 0 < then.output_s
+    assert then.remaining_s(asked, 0.0, 1.0) >= 0
+
+
+def test_no_slot_at_all_is_no_faster_than_one_alone() -> None:
+    """Below one request the line of times by concurrency once reached zero seconds."""
+    pace, asked = Pace(0.01, 0.05), ask(20)
+    for _ in range(20):
+        for running in (1.0, 2.0, 3.0):
+            pace.learn(asked, Usage(10, 0, 20), running, running)
+    assert pace.at(0) == pace.at(1)
