@@ -10,8 +10,6 @@ are one script (`bus.scripts.END`), so a crash before it means that the walk sta
 crash after it that the answer is whole.
 """
 
-import asyncio
-
 import msgspec
 
 from appliance.access.prompt import is_chinese
@@ -36,18 +34,17 @@ class Answering:
         self._retrieval = retrieval
         self._settings = settings
 
-    async def at_once(self, request: Request, question: "asyncio.Task[Embedded] | None") -> bool:
-        """Whether the request was ended with what the FAQ says at once."""
-        if question is None or not _takes_text(request):
-            return False
-        if await self.ended(request, await self._retrieval.exact(request.text)):
-            return True
-        await asyncio.wait([question], timeout=self._settings.limiter.embed_timeout_s)
-        if not question.done() or not question.result().stamp:
-            return False
-        return await self.ended(
-            request, await self._retrieval.closest(request.text, question.result())
+    async def to_the_letter(self, request: Request) -> bool:
+        """Whether the request was ended because it is a phrasing of the FAQ."""
+        return _takes_text(request) and await self.ended(
+            request, await self._retrieval.exact(request.text)
         )
+
+    async def by_meaning(self, request: Request, embedded: Embedded) -> bool:
+        """Whether the request was ended with what its vector finds."""
+        if not embedded.stamp or not _takes_text(request):
+            return False
+        return await self.ended(request, await self._retrieval.closest(request.text, embedded))
 
     async def ended(self, request: Request, found: Retrieved) -> bool:
         """Ends the request when the decision asks for no model; False when it does, or when

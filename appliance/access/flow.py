@@ -185,11 +185,19 @@ class Flow:
 
     async def _answer(self, request: Request) -> None:
         question = self._embedding(request)
-        if await self._answering.at_once(request, question):
+        if question is not None and await self._ended_at_once(request, question):
             return
         async with self._loading(request) as loaded:
             if loaded:
                 await self._answer_with_model(request, question)
+
+    async def _ended_at_once(self, request: Request, question: "asyncio.Task[Embedded]") -> bool:
+        """Whether the FAQ answers alone what is known by now. A busy embedding model holds up
+        neither this nor admission for long."""
+        if await self._answering.to_the_letter(request):
+            return True
+        await asyncio.wait([question], timeout=self._settings.limiter.embed_timeout_s)
+        return question.done() and await self._answering.by_meaning(request, question.result())
 
     @contextlib.asynccontextmanager
     async def _loading(self, request: Request) -> AsyncIterator[bool]:
@@ -252,7 +260,7 @@ class Flow:
         else:
             prompt = stateless_prompt(system, request.messages, found.matches, today=today)
         sent = Sent(text=prompt.sent, matches=found.matches)
-        finished = Work(
+        ready = Work(
             request_id=request.id,
             uid=request.uid,
             session_id=request.session_id,
@@ -266,7 +274,7 @@ class Flow:
             entries=tuple(match.id for match in found.matches),
         )
         if await scripts.retrieved(self._bus, request.id, found, msgspec.json.encode(sent)):
-            await self._placing.hand_over(finished, keys.pool(request.model))  # 6
+            await self._placing.hand_over(ready, keys.pool(request.model))  # 6
 
     def _embedding(self, request: Request) -> "asyncio.Task[Embedded] | None":
         """The question's vector is made once, for the forecast and for retrieval."""
@@ -278,11 +286,8 @@ class Flow:
     async def _ask_limiter(
         self, request: Request, question: "asyncio.Task[Embedded] | None"
     ) -> None:
-        """Tells what the request will need. A busy embedding model does not hold it up."""
-        embedded = NOT_EMBEDDED
-        if question is not None:
-            await asyncio.wait([question], timeout=self._settings.limiter.embed_timeout_s)
-            embedded = question.result() if question.done() else NOT_EMBEDDED
+        """Tells what the request will need, by its vector if that is there."""
+        embedded = question.result() if question is not None and question.done() else NOT_EMBEDDED
         asked = await self._forecasts.asked(request, embedded)
         generation = generation_of(self._settings.limiter, request, asked.tier)
         if generation != "service":

@@ -193,8 +193,10 @@ class Index:
 
     async def worded(self, timeout_s: float) -> bool:
         """Waits until the words of all entries have been read; False when it takes longer."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._words_read.wait(), timeout_s)
+        if not self._words_read.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._words_read.wait()
         return self._words_read.is_set()
 
     async def started(self, timeout_s: float) -> None:
