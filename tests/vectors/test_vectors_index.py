@@ -213,7 +213,6 @@ async def test_unknown_collections_and_other_dimensions_are_told_apart(tmp_path:
             await vectors.drop("faq; x")
 
 
-@pytest.mark.skip(reason="a search soon after a kill may say that the collection is not there")
 async def test_nothing_is_lost_or_doubled_by_kills_of_the_index(tmp_path: Path) -> None:
     async with serving(tmp_path) as (tree, vectors):
         await vectors.ensure_collection("faq", DIMENSION)
