@@ -165,12 +165,7 @@ class Retrieval:
         limit = self._faq.matches if limit is None else limit
         floor = self._faq.floor if floor is None else floor
         await self._index.started(min(START_PATIENCE_S, self._faq.retrieval_timeout_s))
-        try:
-            async with asyncio.timeout(self._faq.retrieval_timeout_s):
-                found = await self._search(text, limit, embedded or NOT_EMBEDDED, only)
-        except TimeoutError:
-            waited_s = self._faq.retrieval_timeout_s
-            return Retrieved(matches=(), degraded=f"the FAQ search took longer than {waited_s:g} s")
+        found = await self._search(text, limit, embedded or NOT_EMBEDDED, only)
         matches = tuple(match for match in found.matches[:limit] if match.similarity >= floor)
         return Retrieved(matches=matches, degraded=found.degraded)
 
@@ -192,14 +187,21 @@ class Retrieval:
         """Rows near in meaning, then rows that share words, with the vectors of all."""
         by_words = [hit.pk for hit in self._index.words.search(text, max(WORD_ROWS, rows // 4))]
         asked = embedded.vector
+        waited_s = self._faq.retrieval_timeout_s
         try:
-            if not embedded.stamp or embedded.stamp != self._embedder.stamp:
-                (asked,) = await self._embedder.embed([text], kind="query")
-            near = await self._index.nominate(
-                asked, rows, category=only.category or None, language=only.language or None
-            )
-            vectors = {nominee.pk: nominee.vector for nominee in near}
-            vectors |= await self._index.vectors_of([pk for pk in by_words if pk not in vectors])
+            async with asyncio.timeout(waited_s):
+                if not embedded.stamp or embedded.stamp != self._embedder.stamp:
+                    (asked,) = await self._embedder.embed([text], kind="query")
+                near = await self._index.nominate(
+                    asked, rows, category=only.category or None, language=only.language or None
+                )
+                vectors = {nominee.pk: nominee.vector for nominee in near}
+                vectors |= await self._index.vectors_of(
+                    [pk for pk in by_words if pk not in vectors]
+                )
+        except TimeoutError:  # nor is it waited for again with more rows
+            fault = f"the FAQ search took longer than {waited_s:g} s"
+            return _Nominated(dict.fromkeys(by_words, ()), (), True, fault)
         except SluiceError as error:
             vectors = dict.fromkeys(by_words, ())
             return _Nominated(vectors, (), len(by_words) < rows // 4, error.message)

@@ -71,12 +71,12 @@ def test_a_stream_gives_exactly_its_first_bytes(tmp_path: Path) -> None:
         assert opened.read("log") == CONTENT[:100]
 
 
-@pytest.mark.skip(reason="may flip a byte outside the member")
 def test_every_flipped_bit_of_a_member_is_seen(tmp_path: Path) -> None:
-    path, source = tmp_path / "x", Source("a", content=os.urandom(200), packed=False)
+    content = os.urandom(200)
+    path, source = tmp_path / "x", Source("a", content=content, packed=False)
     archive.write(path, [source], kind="backup", layout=1, now_ms=5)
     whole = path.read_bytes()
-    start = whole.index(b"a") + 1
+    start = whole.index(content)
     for offset in range(start, start + 200, 7):
         path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1]) + whole[offset + 1 :])
         assert "is damaged" in refusal(path)
