@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 OPEN_ENTRIES = 20_000
 ADOPT_AFTER_MS = 1_000
+WRITTEN_AFTER_MS = 60_000  # whoever lists a request writes its record within this time
 USERS_SHOWN = 20
 
 
@@ -120,7 +121,8 @@ class Desk:
         await self._count_workers()
         held = {known for limiter in self._pools.values() for known in limiter.known()}
         ids = await self._open("-inf")
-        new = set(await self._open(int(1000 * time.time()) - ADOPT_AFTER_MS))
+        new = set(await self._open(now_ms() - ADOPT_AFTER_MS))
+        young = set(await self._open(now_ms() - WRITTEN_AFTER_MS))
         sizes = self._bus.pipeline(transaction=False)
         for request_id in ids:
             sizes.strlen(keys.tokens(request_id))
@@ -129,6 +131,8 @@ class Desk:
         # What runs is counted before anybody who waits is let in: it may be the younger one.
         found.sort(key=lambda one: one[0].state == "waiting")
         for record, size in found:
+            if not record.state and record.request_id in young:
+                continue  # listed a moment before its record is written
             if not record.state or record.state in TERMINAL_STATES:
                 await self._ended_before(record)
             elif record.request_id in held:

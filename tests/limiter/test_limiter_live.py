@@ -4,11 +4,12 @@ import asyncio
 import random
 
 import pytest
-from limiter_rig import Rig, serving, settings
+from limiter_rig import PATIENCE_S, Rig, serving, settings
 
 from appliance import keys
 from appliance.bus import budgets, leadership
 from appliance.bus.leadership import Deposed
+from appliance.clock import now_ms
 from appliance.schema import Waiting
 from appliance.settings import Tier
 
@@ -83,6 +84,22 @@ async def test_counters_are_back_at_their_start_when_clients_vanish(
         assert account.holds == {}
         assert sum(one.amount for one in account.day) == used
         assert (service.status.waiting, service.status.running) == (0, 0)
+
+
+async def test_a_request_is_not_forgotten_between_its_listing_and_its_record(
+    rig: Rig, valkey_url: str
+) -> None:
+    async with serving(valkey_url, settings()):
+        await rig.workers(1)
+        listed = keys.new_request_id()
+        await rig.bus.zadd(keys.OPEN, {listed: now_ms()})
+        other = await rig.ask()
+        await rig.decided([other])
+        await rig.end(other, told=False)  # so only a look at the records can find it
+        async with asyncio.timeout(PATIENCE_S):
+            while await rig.bus.zscore(keys.OPEN, other) is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await rig.bus.zscore(keys.OPEN, listed) is not None
 
 
 async def test_a_standby_takes_over_and_neither_loses_nor_doubles_anybody(
