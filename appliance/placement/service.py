@@ -153,20 +153,25 @@ class PlacementService:
 
     async def _compare(self, name: str, pool: PoolPlacement) -> None:
         """Forgets what has ended, learns of what runs: news may have been lost."""
-        for request_id in pool.known():
-            state = await self._bus.hget(keys.request(request_id), "state")
-            if state is None or state.decode() in TERMINAL_STATES:
+        known = pool.known()
+        for request_id, state in zip(known, await self._read(known, "state"), strict=True):
+            if not state or state in TERMINAL_STATES:
                 pool.ended(request_id, time.monotonic())
-        leased = await self._bus.zrangebyscore(
+        listed = await self._bus.zrangebyscore(
             keys.leases(name), "-inf", "+inf", start=0, num=LEASED_MOST
         )
-        for raw in leased:
-            request_id = raw.decode()
-            if not pool.runs(request_id):
-                lease = await self._bus.hget(keys.request(request_id), "lease")
-                holder = (lease or b"").decode().rpartition(":")[0]
-                if holder:
-                    await self._taken(pool, request_id, holder)
+        leased = [one for one in (raw.decode() for raw in listed) if not pool.runs(one)]
+        for request_id, lease in zip(leased, await self._read(leased, "lease"), strict=True):
+            holder = lease.rpartition(":")[0]
+            if holder:
+                await self._taken(pool, request_id, holder)
+
+    async def _read(self, request_ids: list[str], field: str) -> list[str]:
+        """A field of many records at once, "" where there is none."""
+        asked = self._bus.pipeline(transaction=False)
+        for request_id in request_ids:
+            asked.hget(keys.request(request_id), field)
+        return [(found or b"").decode() for found in await asked.execute()]
 
     async def _hear(self, told: Told) -> None:
         now_s = time.monotonic()
