@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from ui.texts_chat import ChatTexts
+from ui.texts_faq import FaqTexts
 from ui.texts_operate import OperateTexts
 
 LOCALE_VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
@@ -24,6 +25,7 @@ class Texts:
 
     language: str
     chat: ChatTexts
+    faq: FaqTexts
     operate: OperateTexts
 
     # keys: what the footer says, and the tooltip

@@ -24,6 +24,7 @@ from appliance.schema import (
     ErrorDetail,
     Event,
     FaqStatus,
+    FaqTest,
     ImportReport,
     Match,
     MessagePost,
@@ -72,6 +73,7 @@ class StubApi(LoopbackServer):
         self.entries: dict[str, Entry] = {}
         self.demo: tuple[Entry, ...] = ()
         self.matches: tuple[Match, ...] = ()
+        self.outcome: FaqTest | None = None
         self.models: dict[str, ModelStatus] = {}
         self.users: dict[str, User] = {}
         self.quotas: dict[str, Quota] = {}
@@ -333,6 +335,8 @@ class StubApi(LoopbackServer):
                 return Reply(201, self._store(f"e-{next(self._ids)}", put))
             case ("GET", "search"):
                 return Reply(200, Page(items=self.matches))
+            case ("POST", "test") if self.outcome is not None:
+                return Reply(200, self.outcome)
             case ("POST", "demo"):
                 self.entries |= {entry.id: entry for entry in self.demo}
                 report = ImportReport(created=len(self.demo), updated=0, unchanged=0)

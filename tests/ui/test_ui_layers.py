@@ -17,9 +17,19 @@ MODULES = sorted(ROOT.rglob("*.py"))
 PURE = (
     *("turns", "entries", "wording", "safe_text", "answers", "attachments", "citations"),
     *("exporting", "searching", "texts", "texts_en", "texts_zh", "texts_chat"),
-    "texts_operate",
+    *("texts_faq", "texts_operate"),
 )
-HEADLESS = (*PURE, "client", "operating", "conversations", "finding", "inbox", "link", "clock")
+HEADLESS = (
+    *PURE,
+    "client",
+    "operating",
+    "curating",
+    "conversations",
+    "finding",
+    "inbox",
+    "link",
+    "clock",
+)
 
 
 def imports(path: Path) -> set[str]:

@@ -14,11 +14,13 @@ from appliance.errors import SluiceError
 from appliance.schema import Entry
 from ui.answers import UNREACHABLE
 from ui.client import Client
+from ui.curating import Curating
 from ui.entries import Row, row_of_entry, search_rows
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.dialogs import Confirm, Question
 from ui.screens.entry_editor import EntryEditor
+from ui.screens.faq_test import FaqTestScreen
 from ui.screens.frame import SluiceScreen
 from ui.texts import Texts
 from ui.widgets.faq_table import FaqTable
@@ -36,15 +38,17 @@ class FaqScreen(SluiceScreen):
     AUTO_FOCUS = "#faq-table"
     BINDINGS: ClassVar[list[BindingType]] = [
         key("a,ctrl+n", "add_entry", "add_entry"),
+        key("t", "test_question", "test_question"),
         key("slash,ctrl+f", "search", "search"),
         key("escape", "leave_search", "leave_search"),
-        key("l", "load_demo", "load_demo"),
+        key("l", "load_demo", "load_demo", show=False),
         key("ctrl+r", "refresh_list", "refresh"),
     ]
 
     def __init__(self, texts: Texts, address: str, *, client: Client) -> None:
         super().__init__(texts, address)
         self._client = client
+        self._curating = Curating(client)
         self._entries: dict[str, Entry] = {}
         self._cursor: str | None = None
         self._is_loading_more = False
@@ -185,6 +189,13 @@ class FaqScreen(SluiceScreen):
         entries = self._entries.values()
         _offer(self._category, self.texts.faq_all_categories, {e.category for e in entries})
         _offer(self._language, self.texts.faq_all_languages, {e.language for e in entries})
+
+    # --- trying ------------------------------------------------------------------------------
+
+    def action_test_question(self) -> None:
+        """What stands in the search field is the question to begin with."""
+        screen = FaqTestScreen(self.texts, curating=self._curating, question=self._wanted)
+        self.app.push_screen(screen)
 
     # --- editing ----------------------------------------------------------------------------
 

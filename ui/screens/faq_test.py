@@ -1,0 +1,138 @@
+"""What would happen to a question, and why: decision, scores, and the answer or the prompt.
+
+The question stays in its field, so that one can change a word and look again; the result of an
+earlier question never stays beside a newer one.
+"""
+
+from functools import partial
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Footer, Input
+
+from appliance.errors import SluiceError
+from appliance.schema import MAX_QUESTION_CHARS, ChatMessage, FaqTest
+from ui.answers import UNREACHABLE
+from ui.background import start
+from ui.curating import Curating
+from ui.keys import key
+from ui.safe_text import safe_line
+from ui.screens.frame import CallFailed, Dialog
+from ui.texts import Texts
+from ui.widgets.plain import LineField, Plain
+from ui.wording import block, error_words
+
+
+class FaqTestScreen(Dialog[None]):
+    """Enter tries the question; `question` is one to begin with."""
+
+    AUTO_FOCUS = "#faq-test-question"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("enter", "try_question", "test_question"),
+        key("escape", "close", "close"),
+        key("down", "to_outcome", "choose", show=False),
+    ]
+
+    def __init__(self, texts: Texts, *, curating: Curating, question: str = "") -> None:
+        super().__init__(texts)
+        self._curating = curating
+        self._field = LineField(id="faq-test-question", max_length=MAX_QUESTION_CHARS)
+        self._field.set_text(question[:MAX_QUESTION_CHARS])
+        self._field.border_title = texts.faq.test_label
+        self._outcome = Plain(texts.faq.test_hint, id="faq-test-outcome")
+        self._scroll = VerticalScroll(self._outcome, id="faq-test-scroll")
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="form"):
+            yield Plain(self.texts.faq.test_title, classes="dialog-title")
+            yield self._field
+            yield self._scroll
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_try_question()
+
+    def action_try_question(self) -> None:
+        question = self._field.value.strip()
+        self.workers.cancel_group(self, "try")
+        if not question:
+            self._show(Content(self.texts.faq.test_empty))
+            return
+        self._show(Content(self.texts.faq.test_asking))
+        start(self, partial(self._try, question), group="try", exclusive=True)
+
+    async def _try(self, question: str) -> None:
+        try:
+            outcome = await self._curating.try_question(question)
+        except SluiceError as error:
+            self._show(Content.styled(error_words(self.texts, error), "$text-error"))
+            if error.reason == UNREACHABLE:
+                self.post_message(CallFailed(error))
+            return
+        self._show(outcome_words(self.texts, outcome))
+
+    def _show(self, words: Content) -> None:
+        self._outcome.update(words)
+        self._scroll.scroll_home(animate=False)
+
+    def action_to_outcome(self) -> None:
+        self._scroll.focus()
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+def outcome_words(texts: Texts, outcome: FaqTest) -> Content:
+    """All that the server tells of a try, safe to show."""
+    words = texts.faq
+    decision = {
+        "direct": words.test_direct,
+        "did_you_mean": words.test_did_you_mean,
+        "compose": words.test_compose,
+        "no_answer": words.test_no_answer,
+    }.get(outcome.decision, words.test_undecided)
+    parts: list[Content] = [_title(decision)]
+    if outcome.found:
+        bar = outcome.calibration.direct_bar
+        template = words.test_evidence_unknown if bar is None else words.test_evidence
+        said = template.format(evidence=f"{outcome.evidence:.2f}", bar=f"{bar or 0:.2f}")
+        parts.append(Content(said))
+    if outcome.degraded:
+        degraded = texts.turn_degraded.format(detail=safe_line(outcome.degraded, 200))
+        parts.append(Content.styled(degraded, "$text-warning"))
+    parts += [Content(), *_found(texts, outcome), Content()]
+    if outcome.answer:
+        parts += [_title(words.test_answer), Content(block(outcome.answer))]
+    elif outcome.prompt:
+        parts += [_title(words.test_prompt), *(_told(texts, one) for one in outcome.prompt)]
+    return Content("\n").join(parts)
+
+
+def _found(texts: Texts, outcome: FaqTest) -> list[Content]:
+    """The closest entries, those that count for the decision marked."""
+    if not outcome.found:
+        return [Content(texts.faq.test_found_none)]
+    used = {match.id for match in outcome.matches}
+    lines = [_title(texts.faq.test_found)]
+    for match in outcome.found:
+        mark = "→" if match.id in used else " "
+        line = f"{mark} {match.score:.2f}  {match.similarity:.2f}  {safe_line(match.question)}"
+        lines.append(Content.styled(line, "" if match.id in used else "dim"))
+    return lines
+
+
+def _told(texts: Texts, message: ChatMessage) -> Content:
+    role = {
+        "system": texts.faq.role_system,
+        "user": texts.faq.role_user,
+        "assistant": texts.faq.role_assistant,
+    }[message.role]
+    return Content.assemble((f"{role}\n", "$text-accent"), block(message.content))
+
+
+def _title(words: str) -> Content:
+    return Content.styled(words, "bold")

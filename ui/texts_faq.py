@@ -1,0 +1,82 @@
+"""Texts of trying a question on the FAQ: `texts.faq`."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaqTexts:
+    """What would happen to a question, and why."""
+
+    key_test_question: str
+    tip_test_question: str
+
+    test_title: str
+    test_label: str
+    test_hint: str
+    test_asking: str
+    test_empty: str
+    test_direct: str
+    test_did_you_mean: str
+    test_compose: str
+    test_no_answer: str
+    test_undecided: str
+    test_evidence: str
+    test_evidence_unknown: str
+    test_found: str
+    test_found_none: str
+    test_answer: str
+    test_prompt: str
+    role_system: str
+    role_user: str
+    role_assistant: str
+
+
+ENGLISH: Final = FaqTexts(
+    key_test_question="Test",
+    tip_test_question="See what would happen to a question: decision, scores and prompt",
+    test_title="Test a question",
+    test_label="Question",
+    test_hint="Enter shows what would happen to the question. No model is asked, nothing is kept.",
+    test_asking="Trying…",
+    test_empty="Type a question first.",
+    test_direct="Direct: the first entry's answer is given as it is, without the model.",
+    test_did_you_mean="Did you mean: the marked entries are offered to pick from.",
+    test_compose="Compose: the model answers from the marked entries.",
+    test_no_answer="No answer: no entry is close enough to count.",
+    test_undecided="Nothing was decided.",
+    test_evidence="Certainty {evidence}; from {bar} on the FAQ answers by itself.",
+    test_evidence_unknown="Certainty {evidence}; from where on the FAQ could answer by itself is "
+    "not known yet.",
+    test_found="Closest entries: score, closeness in meaning, question",
+    test_found_none="The FAQ has no entry that could be compared.",
+    test_answer="What would be said",
+    test_prompt="What the model would be told",
+    role_system="system",
+    role_user="user",
+    role_assistant="assistant",
+)
+
+CHINESE: Final = FaqTexts(
+    key_test_question="测试",
+    tip_test_question="查看一个问题会得到怎样的处理：判定、分数和提示词",
+    test_title="测试一个问题",
+    test_label="问题",
+    test_hint="按 Enter 查看这个问题会得到怎样的处理。不调用模型，也不保存。",
+    test_asking="正在测试…",
+    test_empty="请先输入一个问题。",
+    test_direct="直接回答：原样给出第一条的回答，不经模型。",
+    test_did_you_mean="请用户选择：列出带标记的问答供选择。",
+    test_compose="组织回答：由模型根据带标记的问答作答。",
+    test_no_answer="没有答案：没有足够接近的问答。",
+    test_undecided="没有作出判定。",
+    test_evidence="把握 {evidence}；达到 {bar} 时由问答库直接回答。",
+    test_evidence_unknown="把握 {evidence}；达到多少可由问答库直接回答，目前还不知道。",
+    test_found="最接近的问答：分数、含义相近程度、问题",
+    test_found_none="问答库里没有可比较的问答。",
+    test_answer="将给出的回答",
+    test_prompt="将交给模型的提示词",
+    role_system="系统",
+    role_user="用户",
+    role_assistant="助手",
+)
