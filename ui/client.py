@@ -45,6 +45,7 @@ from appliance.schema import (
     Status,
     Turn,
 )
+from appliance.schema_curation import FeedbackPost, Thumb
 from ui.answers import BAD_ANSWER, UNREACHABLE, Listing, Readiness, parse, refusal
 
 TERMINAL_EVENTS: Final = (Done, Failed, Refused, Cancelled)
@@ -185,6 +186,11 @@ class Client:
         """Asks for cancellation; raises `Conflict` when the request has ended already."""
         response = await self.send_call("DELETE", f"/api/requests/{request_id}")
         return parse(response.content, RequestStatus)
+
+    async def rate(self, request_id: str, thumb: Thumb) -> None:
+        """Raises `Conflict` when the answer has not ended."""
+        body = FeedbackPost(thumb=thumb)
+        await self.send_call("POST", f"/api/requests/{request_id}/feedback", body=body)
 
     async def follow(self, request_id: str) -> AsyncGenerator[News, None]:
         """The request's events from the first to the terminal one, each once and in order.

@@ -18,6 +18,7 @@ import msgspec
 
 from appliance.errors import Conflict, NotFound, SluiceError
 from appliance.schema import MessagePost, Session
+from appliance.schema_curation import Thumb
 from ui.client import Client, Interrupted, News, Resumed
 from ui.turns import LiveTurn, advance, from_store, merge
 
@@ -83,6 +84,7 @@ class Conversations:
         self._conversations: dict[str, Conversation] = {}  # least recently seen first
         self._followed: set[str] = set()
         self._unseen: set[str] = set()
+        self._thumbs: dict[str, Thumb] = {}  # wanted, for turns whose thumb is being sent
         self._on_screen = ""
 
     # --- what is known ------------------------------------------------------------------
@@ -219,6 +221,30 @@ class Conversations:
     def suggest(self, session_id: str, request_id: str, questions: tuple[str, ...]) -> None:
         """Questions that the person may want to ask after an answer."""
         self._update(session_id, request_id, lambda now: replace(now, suggestions=questions))
+
+    async def rate(self, session_id: str, request_id: str, thumb: Thumb) -> None:
+        """Gives an answer a thumb; the same one once more takes it back.
+
+        It shows at once. Calls for one answer follow each other, so that the last wish is what
+        the server keeps; when one fails, what it kept before is shown again.
+        """
+        turn = self.conversation(session_id).turns.get(request_id)
+        if turn is None:
+            return
+        is_being_sent = request_id in self._thumbs
+        kept = turn.thumb
+        wanted: Thumb = "none" if self._thumbs.get(request_id, kept) == thumb else thumb
+        self._thumbs[request_id] = wanted
+        self._put(session_id, replace(turn, thumb=wanted))
+        if is_being_sent:
+            return
+        try:
+            while (wanted := self._thumbs[request_id]) != kept:
+                await self._client.rate(request_id, wanted)
+                kept = wanted
+        finally:
+            del self._thumbs[request_id]
+            self._update(session_id, request_id, lambda now: replace(now, thumb=kept))
 
     # --- following ----------------------------------------------------------------------
 

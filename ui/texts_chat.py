@@ -44,6 +44,14 @@ class ChatTexts:
     suggestions: str
     no_suggestions: str
     no_sources: str
+    key_thumb_up: str
+    tip_thumb_up: str
+    key_thumb_down: str
+    tip_thumb_down: str
+    thumb_up: str
+    thumb_down: str
+    thumb_failed: str
+    nothing_to_rate: str
     decided_direct: str
     decided_no_answer: str
     did_you_mean: str
@@ -118,6 +126,14 @@ ENGLISH: Final = ChatTexts(
     suggestions="You may also want to ask",
     no_suggestions="No related questions are known for this answer.",
     no_sources="No FAQ entry stands behind this answer.",
+    key_thumb_up="Good",
+    tip_thumb_up="Thumbs up for the answer pointed at; once more takes it back",
+    key_thumb_down="Bad",
+    tip_thumb_down="Thumbs down for the answer pointed at; once more takes it back",
+    thumb_up="you gave thumbs up",
+    thumb_down="you gave thumbs down",
+    thumb_failed="What you think of the answer was not stored.",
+    nothing_to_rate="There is no finished answer here to give a thumb to.",
     decided_direct="the FAQ's own answer, no model",
     decided_no_answer="not covered by the FAQ",
     did_you_mean="Did you mean one of these? Pick it to ask it",
@@ -189,6 +205,14 @@ CHINESE: Final = ChatTexts(
     suggestions="您可能还想问",
     no_suggestions="这个回答没有已知的相关问题。",
     no_sources="这个回答没有依据问答库。",
+    key_thumb_up="点赞",
+    tip_thumb_up="给所选回答点赞，再按一次则取消",
+    key_thumb_down="点踩",
+    tip_thumb_down="给所选回答点踩，再按一次则取消",
+    thumb_up="您已点赞",
+    thumb_down="您已点踩",
+    thumb_failed="您对回答的评价未能保存。",
+    nothing_to_rate="这里没有已完成的回答可供评价。",
     decided_direct="问答库原文，未经模型",
     decided_no_answer="问答库未涵盖此问题",
     did_you_mean="您想问的是其中哪一个？选中即提问",

@@ -27,6 +27,7 @@ from appliance.schema import (
     Usage,
     Waiting,
 )
+from appliance.schema_curation import Thumb
 
 MAX_SHOWN_CHARS: Final = 400_000
 
@@ -77,12 +78,18 @@ class LiveTurn:
     reason: str = ""
     retry_after_s: float | None = None
     suggestions: tuple[str, ...] = ()
+    thumb: Thumb = "none"
     cancelling: bool = False
     interrupted: bool = False
 
     @property
     def is_open(self) -> bool:
         return self.phase not in _ENDS
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is an answer that grows no more."""
+        return bool(self.answer) and not self.is_open
 
     @property
     def choices(self) -> tuple[Match, ...]:
@@ -109,6 +116,7 @@ def from_store(turn: Turn) -> LiveTurn:
         matches=turn.matches,
         decision=turn.decision,
         usage=turn.usage,
+        thumb=turn.thumb,
     )
 
 
@@ -165,7 +173,8 @@ def _finish(turn: LiveTurn, event: Event) -> LiveTurn:
 
 
 def merge(known: tuple[LiveTurn, ...], stored: tuple[Turn, ...]) -> tuple[LiveTurn, ...]:
-    """Known turns, refreshed by the store's latest page: what ended here keeps its details.
+    """Known turns, refreshed by the store's latest page: what ended here keeps its details,
+    but for the thumb, which may have been given elsewhere.
 
     The result is in the store's order; known turns older than the page come first, and turns
     that were sent from here and are not in the page yet come last.
@@ -176,7 +185,11 @@ def merge(known: tuple[LiveTurn, ...], stored: tuple[Turn, ...]) -> tuple[LiveTu
         mine = by_id.pop(record.id, None)
         ended_there = record.state in TERMINAL_STATES
         keep = mine is not None and mine.phase != "lost" and not (mine.is_open and ended_there)
-        fresh.append(mine if mine is not None and keep else from_store(record))
+        if mine is not None and keep:
+            same = mine.thumb == record.thumb
+            fresh.append(mine if same else replace(mine, thumb=record.thumb))
+        else:
+            fresh.append(from_store(record))
     first_ms = stored[0].created_at_ms if stored else 0
     older = [turn for turn in by_id.values() if turn.created_at_ms < first_ms]
     newer = [turn for turn in by_id.values() if turn.created_at_ms >= first_ms]

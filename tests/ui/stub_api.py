@@ -41,6 +41,7 @@ from appliance.schema import (
     User,
     UserPatch,
 )
+from appliance.schema_curation import FeedbackPost
 from appliance.schema_inbox import InboxMessage, InboxPage, Unread
 from appliance.schema_logs import LogLine, LogPage
 
@@ -198,6 +199,8 @@ class StubApi(LoopbackServer):
                 return None if request_id in self.streams else _missing("request")
             case ("DELETE", "api", "requests", request_id):
                 return self._cancel(request_id)
+            case ("POST", "api", "requests", request_id, "feedback"):
+                return self._rate(request_id, asked.body)
             case ("GET", "api", "models"):
                 return Reply(200, Page(items=tuple(self.models.values())))
             case ("POST", "api", "models", name, "load" | "unload" as deed):
@@ -279,6 +282,17 @@ class StubApi(LoopbackServer):
             created_at_ms=NOW_MS,
         )
         return Reply(202, status)
+
+    def _rate(self, request_id: str, body: bytes) -> Reply:
+        thumb = msgspec.json.decode(body, type=FeedbackPost).thumb
+        for turns in self.turns.values():
+            for at, turn in enumerate(turns):
+                if turn.id == request_id and turn.state not in TERMINAL_STATES:
+                    return problem(409, "conflict", "the request has not ended")
+                if turn.id == request_id:
+                    turns[at] = msgspec.structs.replace(turn, thumb=thumb)
+                    return Reply(204)
+        return _missing("answer")
 
     def _logs(self, asked: Asked) -> LogPage:
         levels = ("debug", "info", "warning", "error")

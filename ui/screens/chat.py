@@ -15,6 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
+from appliance.schema_curation import Thumb
 from appliance.schema_inbox import Related
 from ui.attachments import split
 from ui.background import start
@@ -320,6 +321,10 @@ class ChatScreen(SluiceScreen):
                 self._errands.pick_source(turn, self._ask_next)
             case "next":
                 self._errands.pick_next(turn, self._ask_next)
+            case "thumb_up":
+                self._rate(turn, "up")
+            case "thumb_down":
+                self._rate(turn, "down")
 
     def on_turn_view_question_wanted(self, message: TurnView.QuestionWanted) -> None:
         self._ask_next(message.question)
@@ -334,6 +339,14 @@ class ChatScreen(SluiceScreen):
             self.app.copy_to_clipboard(clean)
         said = words.copied.format(count=len(clean)) if clean else words.nothing_to_copy
         self.notify(said, markup=False)
+
+    def _rate(self, turn: LiveTurn, thumb: Thumb) -> None:
+        words = self.texts.chat
+        if turn.has_answer:
+            work = partial(self._conversations.rate, self._shown, turn.id, thumb)
+            self.attempt(work, group="rate", note=words.thumb_failed)
+        else:
+            self.notify(words.nothing_to_rate, severity="warning", markup=False)
 
     def on_turn_view_source_wanted(self, message: TurnView.SourceWanted) -> None:
         self._errands.read_source(message.match)

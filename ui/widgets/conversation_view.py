@@ -21,7 +21,16 @@ from ui.widgets.answer import Answer
 from ui.widgets.plain import Plain
 from ui.widgets.turn_view import TurnView
 
-Deed = Literal["copy_answer", "copy_question", "retry", "edit", "sources", "next"]
+Deed = Literal[
+    "copy_answer",
+    "copy_question",
+    "retry",
+    "edit",
+    "sources",
+    "next",
+    "thumb_up",
+    "thumb_down",
+]
 
 
 class ConversationView(VerticalScroll):
@@ -37,6 +46,8 @@ class ConversationView(VerticalScroll):
         key("r", "do('retry')", "retry"),
         key("e", "do('edit')", "edit_question"),
         key("n", "do('next')", "next_question"),
+        key("plus", "do('thumb_up')", "thumb_up"),
+        key("minus", "do('thumb_down')", "thumb_down"),
         key("q", "do('copy_question')", "copy_question", show=False),
         key("k,shift+up", "point(-1)", "previous_turn"),
         key("j,shift+down", "point(1)", "next_turn"),

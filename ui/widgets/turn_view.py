@@ -183,7 +183,8 @@ def _question(texts: Texts, turn: LiveTurn) -> str:
 def _way(turn: LiveTurn) -> tuple[object, ...]:
     """What the lines below the answer show while it is made."""
     waits = (turn.place, turn.eta_s, turn.percent)
-    return (turn.phase, turn.decision, *waits, turn.interrupted, turn.cancelling, turn.suggestions)
+    marks = (turn.interrupted, turn.cancelling, turn.suggestions, turn.thumb)
+    return (turn.phase, turn.decision, *waits, *marks)
 
 
 def _standing(texts: Texts, turn: LiveTurn) -> Content:
@@ -193,10 +194,17 @@ def _standing(texts: Texts, turn: LiveTurn) -> Content:
         return passed + Content.styled(f"▸ {way.now}", "bold $text-accent")
     problem = trouble(texts, turn)
     if problem is None:
-        return Content.styled(f"✓ {ending(texts, turn)}", "dim")
+        ended = Content.styled(f"✓ {ending(texts, turn)}", "dim")
+        return ended if turn.thumb == "none" else ended + " · " + _thumb(texts, turn)
     said = problem.title
     if problem.reason:
         said = texts.error_with_reason.format(title=problem.title, reason=problem.reason)
-    return Content.assemble(
+    told = Content.assemble(
         (f"✗ {said}", f"bold $text-{problem.severity}"), "\n  ", problem.next_step
     )
+    return told if turn.thumb == "none" else told + "\n  " + _thumb(texts, turn)
+
+
+def _thumb(texts: Texts, turn: LiveTurn) -> Content:
+    words = texts.chat.thumb_up if turn.thumb == "up" else texts.chat.thumb_down
+    return Content.styled(words, "bold")
