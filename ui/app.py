@@ -106,7 +106,7 @@ class SluiceApp(App[int]):
         address, operating, inbox = client.base_url, self._operating, self._inbox
         return {
             "chat": lambda: ChatScreen(texts, address, client=client, clock=clock),
-            "faq": lambda: FaqScreen(texts, address, client=client),
+            "faq": lambda: FaqScreen(texts, address, client=client, clock=clock),
             "status": lambda: StatusScreen(texts, address, client=client),
             "models": lambda: ModelsScreen(texts, address, operating=operating),
             "people": lambda: PeopleScreen(texts, address, client=client, operating=operating),

@@ -300,6 +300,7 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         body: msgspec.Struct | None = None,
+        headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> httpx.Response:
@@ -308,12 +309,13 @@ class Client:
         httpcore 1.0 loses a place in its pool when a call is cancelled under way, and a search as
         one types cancels many: after eight of them no call would ever get a connection again.
         """
+        form = {"Content-Type": "application/json"} if body is not None else {}
         request = self._calls.build_request(
             method,
             path,
             params=query,
             content=msgspec.json.encode(body) if body is not None else None,
-            headers={"Content-Type": "application/json"} if body is not None else None,
+            headers=form | dict(headers or {}),
             timeout=httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S),
         )
         call = asyncio.create_task(self._calls.send(request))

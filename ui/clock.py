@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 
 def _system_ms() -> int:
@@ -16,3 +16,7 @@ class Clock:
 
     now_ms: Callable[[], int] = _system_ms
     zone: tzinfo | None = None
+
+    def minute(self, at_ms: int) -> str:
+        """A point in time with its date, to the minute."""
+        return f"{datetime.fromtimestamp(at_ms / 1000, self.zone):%Y-%m-%d %H:%M}"

@@ -1,11 +1,17 @@
 """The calls that judge and mend the FAQ, over the client's connection."""
 
-from appliance.schema import FaqTest, FaqTestPost
+from typing import Final
+
+from appliance.schema import Entry, FaqTest, FaqTestPost
+from appliance.schema_curation import RestorePost, Revision
+from ui.answers import Listing, parse
 from ui.client import Client
+
+EDITED_SINCE: Final = "edited_since"
 
 
 class Curating:
-    """Questions tried on the FAQ as the client's own person would ask them."""
+    """Questions tried as the client's own person would ask them, and older versions of entries."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -14,3 +20,21 @@ class Curating:
         """What would happen to the question; nothing is asked of a model or kept."""
         body = FaqTestPost(question=question, uid=self._client.uid)
         return await self._client.write("POST", "/api/faq/test", FaqTest, body)
+
+    async def history(self, entry_id: str) -> tuple[Revision, ...]:
+        """The versions that are kept, newest first; of a deleted entry none is the current one."""
+        path = f"/api/faq/{entry_id}/history"
+        return (await self._client.get(path, Listing[Revision])).items
+
+    async def restore(self, entry_id: str, version: int, *, seen: int | None) -> Entry:
+        """Makes the text of `version` the newest one, unless the entry went on since `seen`.
+
+        Raises `Conflict` with the reason `EDITED_SINCE` then.
+        """
+        response = await self._client.send_call(
+            "POST",
+            f"/api/faq/{entry_id}/restore",
+            body=RestorePost(version=version),
+            headers={"If-Match": f'"{seen}"'} if seen is not None else None,
+        )
+        return parse(response.content, Entry)

@@ -1,4 +1,4 @@
-"""Texts of trying a question on the FAQ: `texts.faq`."""
+"""Texts of trying a question on the FAQ, and of its older versions: `texts.faq`."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,10 +6,14 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True)
 class FaqTexts:
-    """What would happen to a question, and why."""
+    """What would happen to a question, and why; how an entry was before."""
 
     key_test_question: str
     tip_test_question: str
+    key_history: str
+    tip_history: str
+    key_restore: str
+    tip_restore: str
 
     test_title: str
     test_label: str
@@ -31,10 +35,23 @@ class FaqTexts:
     role_user: str
     role_assistant: str
 
+    history_title: str
+    history_version: str
+    history_when: str
+    history_current: str
+    history_is_current: str
+    history_deleted: str
+    history_restored: str
+    history_conflict: str
+
 
 ENGLISH: Final = FaqTexts(
     key_test_question="Test",
     tip_test_question="See what would happen to a question: decision, scores and prompt",
+    key_history="History",
+    tip_history="See the older versions of the entry, and bring one back",
+    key_restore="Restore",
+    tip_restore="Make this text the newest version; the others stay in the history",
     test_title="Test a question",
     test_label="Question",
     test_hint="Enter shows what would happen to the question. No model is asked, nothing is kept.",
@@ -55,11 +72,24 @@ ENGLISH: Final = FaqTexts(
     role_system="system",
     role_user="user",
     role_assistant="assistant",
+    history_title="Versions of “{question}”",
+    history_version="Version",
+    history_when="Written",
+    history_current="{version}, in use",
+    history_is_current="This version is in use already.",
+    history_deleted="This entry is deleted. Restoring a version brings it back.",
+    history_restored="Version {old} is back, as version {new}.",
+    history_conflict="Not restored: somebody else edited the entry meanwhile. Their version is in "
+    "the list now; look at it, then restore once more if you still want to.",
 )
 
 CHINESE: Final = FaqTexts(
     key_test_question="测试",
     tip_test_question="查看一个问题会得到怎样的处理：判定、分数和提示词",
+    key_history="历史",
+    tip_history="查看这条问答的旧版本，并可恢复其中之一",
+    key_restore="恢复",
+    tip_restore="以这份文字作为最新版本；其他版本仍留在历史里",
     test_title="测试一个问题",
     test_label="问题",
     test_hint="按 Enter 查看这个问题会得到怎样的处理。不调用模型，也不保存。",
@@ -79,4 +109,12 @@ CHINESE: Final = FaqTexts(
     role_system="系统",
     role_user="用户",
     role_assistant="助手",
+    history_title="“{question}”的各个版本",
+    history_version="版本",
+    history_when="写入时间",
+    history_current="{version}（当前）",
+    history_is_current="这已经是当前版本。",
+    history_deleted="这条问答已被删除，恢复任一版本即可找回。",
+    history_restored="版本 {old} 的文字已恢复，成为版本 {new}。",
+    history_conflict="未恢复：其间有人修改了这条问答。新版本已列出，请先查看，仍要恢复就再按一次。",
 )

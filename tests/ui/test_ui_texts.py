@@ -19,6 +19,7 @@ from ui.screens.dialogs import AskLine, Confirm, PickOne
 from ui.screens.entry_editor import EntryEditor
 from ui.screens.entry_reader import EntryReader
 from ui.screens.faq import FaqScreen
+from ui.screens.faq_history import FaqHistoryScreen
 from ui.screens.faq_test import FaqTestScreen
 from ui.screens.find import FindScreen
 from ui.screens.help import HelpScreen
@@ -61,6 +62,7 @@ BOUND: list[type[DOMNode]] = [
     AskLine,
     PickOne,
     EntryReader,
+    FaqHistoryScreen,
     FaqTestScreen,
     FindScreen,
     ConversationView,

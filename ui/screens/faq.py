@@ -14,12 +14,14 @@ from appliance.errors import SluiceError
 from appliance.schema import Entry
 from ui.answers import UNREACHABLE
 from ui.client import Client
+from ui.clock import Clock
 from ui.curating import Curating
 from ui.entries import Row, row_of_entry, search_rows
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.dialogs import Confirm, Question
 from ui.screens.entry_editor import EntryEditor
+from ui.screens.faq_history import FaqHistoryScreen
 from ui.screens.faq_test import FaqTestScreen
 from ui.screens.frame import SluiceScreen
 from ui.texts import Texts
@@ -45,10 +47,11 @@ class FaqScreen(SluiceScreen):
         key("ctrl+r", "refresh_list", "refresh"),
     ]
 
-    def __init__(self, texts: Texts, address: str, *, client: Client) -> None:
+    def __init__(self, texts: Texts, address: str, *, client: Client, clock: Clock) -> None:
         super().__init__(texts, address)
         self._client = client
         self._curating = Curating(client)
+        self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._cursor: str | None = None
         self._is_loading_more = False
@@ -213,6 +216,18 @@ class FaqScreen(SluiceScreen):
     def _saved(self, entry: Entry | None) -> None:
         if entry is not None:
             self.notify(self.texts.faq_saved, markup=False)
+            self._read_again()
+
+    def on_faq_table_history_wanted(self, message: FaqTable.HistoryWanted) -> None:
+        self.attempt(partial(self._show_history, message.row.id), group="edit", exclusive=True)
+
+    async def _show_history(self, entry_id: str) -> None:
+        revisions = await self._curating.history(entry_id)
+        screen = FaqHistoryScreen(self.texts, revisions, curating=self._curating, clock=self._clock)
+        self.app.push_screen(screen, self._restored)
+
+    def _restored(self, entry: Entry | None) -> None:
+        if entry is not None:
             self._read_again()
 
     def on_faq_table_delete_wanted(self, message: FaqTable.DeleteWanted) -> None:

@@ -27,6 +27,7 @@ class FaqTable(DataTable[Text]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("enter,e", "edit_entry", "edit_entry"),
+        key("h", "show_history", "history"),
         key("delete,d", "delete_entry", "delete_entry"),
     ]
 
@@ -38,6 +39,10 @@ class FaqTable(DataTable[Text]):
 
     @dataclass
     class EditWanted(Message):
+        row: Row
+
+    @dataclass
+    class HistoryWanted(Message):
         row: Row
 
     @dataclass
@@ -112,6 +117,10 @@ class FaqTable(DataTable[Text]):
     def action_edit_entry(self) -> None:
         if self.pointed is not None:
             self.post_message(self.EditWanted(self.pointed))
+
+    def action_show_history(self) -> None:
+        if self.pointed is not None:
+            self.post_message(self.HistoryWanted(self.pointed))
 
     def action_delete_entry(self) -> None:
         if self.pointed is not None:
