@@ -269,8 +269,11 @@ class Client:
     async def create_entry(self, entry: EntryPut) -> Entry:
         return await self.write("POST", "/api/faq", Entry, entry)
 
-    async def update_entry(self, entry_id: str, entry: EntryPut) -> Entry:
-        return await self.write("PUT", f"/api/faq/{entry_id}", Entry, entry)
+    async def update_entry(self, entry_id: str, entry: EntryPut, *, seen: int) -> Entry:
+        """Raises `Conflict` with the reason `edited_since` when it went on since version `seen`."""
+        match = {"If-Match": f'"{seen}"'}
+        response = await self.send_call("PUT", f"/api/faq/{entry_id}", body=entry, headers=match)
+        return parse(response.content, Entry)
 
     async def delete_entry(self, entry_id: str) -> None:
         await self.send_call("DELETE", f"/api/faq/{entry_id}")

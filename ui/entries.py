@@ -87,8 +87,11 @@ def draft_of(entry: Entry) -> EntryDraft:
     )
 
 
-def put_of(draft: EntryDraft) -> EntryPut:
-    """The draft as it is sent: outer white space and empty or repeated phrasings removed."""
+def put_of(draft: EntryDraft, entry: Entry | None = None) -> EntryPut:
+    """The draft as it is sent: outer white space and empty or repeated phrasings removed.
+
+    What the form has no field for stays as it is in `entry`.
+    """
     lines = (line.strip() for line in draft.phrasings.splitlines())
     return EntryPut(
         question=draft.question.strip(),
@@ -97,4 +100,6 @@ def put_of(draft: EntryDraft) -> EntryPut:
         category=draft.category.strip(),
         language=draft.language.strip(),
         state=draft.state,
+        valid_from=entry.valid_from if entry else "",
+        valid_until=entry.valid_until if entry else "",
     )

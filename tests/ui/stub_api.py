@@ -360,16 +360,19 @@ class StubApi(LoopbackServer):
             case ("GET", entry_id):
                 return Reply(200, self.entries[entry_id])
             case ("PUT", entry_id):
+                version = self.entries[entry_id].version
+                if asked.headers.get("if-match", f'"{version}"') != f'"{version}"':
+                    return problem(409, "conflict", "edited since", reason="edited_since")
                 put = msgspec.json.decode(asked.body, type=EntryPut)
-                return Reply(200, self._store(entry_id, put))
+                return Reply(200, self._store(entry_id, put, version + 1))
             case ("DELETE", entry_id):
                 del self.entries[entry_id]
                 return Reply(204)
             case _:
                 return _missing("route")
 
-    def _store(self, entry_id: str, put: EntryPut) -> Entry:
-        fields = msgspec.structs.asdict(put)
+    def _store(self, entry_id: str, put: EntryPut, version: int = 1) -> Entry:
+        fields = msgspec.structs.asdict(put) | {"version": version}
         self.entries[entry_id] = entry_of(entry_id, **fields)
         return self.entries[entry_id]
 

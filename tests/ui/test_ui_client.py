@@ -7,7 +7,15 @@ import pytest
 from conftest import Pauses
 from stub_api import KEY, NOW_MS, StubApi, problem
 
-from appliance.errors import Invalid, NotFound, Overloaded, SluiceError, Unauthorized, Unavailable
+from appliance.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    Overloaded,
+    SluiceError,
+    Unauthorized,
+    Unavailable,
+)
 from appliance.schema import (
     Admitted,
     Cancelled,
@@ -79,7 +87,10 @@ async def test_sessions_are_made_renamed_listed_and_deleted(client: Client) -> N
 
 async def test_entries_are_made_changed_found_and_deleted(client: Client, api: StubApi) -> None:
     made = await client.create_entry(EntryPut(question="Why?", answer="Because."))
-    changed = await client.update_entry(made.id, EntryPut(question="Why?", answer="So."))
+    put = EntryPut(question="Why?", answer="So.")
+    changed = await client.update_entry(made.id, put, seen=made.version)
+    with pytest.raises(Conflict):
+        await client.update_entry(made.id, put, seen=made.version)
     assert changed.answer == "So."
     assert (await client.entry(made.id)) == changed
     await client.delete_entry(made.id)

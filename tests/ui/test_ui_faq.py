@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 from stub_api import StubApi, entry_of, problem
@@ -15,9 +16,9 @@ pytestmark = pytest.mark.ui
 
 
 @asynccontextmanager
-async def at_faq(api: StubApi, *, width: int = 100) -> AsyncIterator[Driven]:
-    async with running(api, width=width) as sluice:
-        await sluice.sees("ready")
+async def at_faq(api: StubApi, *, width: int = 100, language: str = "en") -> AsyncIterator[Driven]:
+    async with running(api, width=width, language=language) as sluice:
+        await sluice.sees(sluice.texts.link_up)
         await sluice.press("f3")
         yield sluice
 
@@ -168,6 +169,33 @@ async def test_a_save_without_server_keeps_the_form_and_can_be_tried_again(
         filled.up()
         await sluice.press("ctrl+s")
         await sluice.sees("Entries: 4")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_somebody_elses_edit_is_shown_before_it_is_replaced(
+    filled: StubApi, language: str
+) -> None:
+    entry = next(iter(filled.entries.values()))
+    filled.entries[entry.id] = msgspec.structs.replace(entry, valid_until="2031-01-01")
+    async with at_faq(filled, language=language) as sluice:
+        conflict = sluice.texts.faq.editor_conflict
+        await sluice.sees(entry.question)
+        await sluice.press("enter")
+        await sluice.until(lambda: isinstance(sluice.app.screen, EntryEditor))
+        theirs = msgspec.structs.replace(
+            filled.entries[entry.id], answer="[b]Theirs[/b]", version=entry.version + 1
+        )
+        filled.entries[entry.id] = theirs
+        await sluice.type("Mine: ")
+        await sluice.press("ctrl+s")
+        await sluice.sees(conflict[:10], "[b]Theirs[/b]", "Mine: ")
+        assert filled.entries[entry.id] == theirs
+        await sluice.press("ctrl+s")
+        await sluice.until(lambda: not isinstance(sluice.app.screen, EntryEditor))
+        saved = filled.entries[entry.id]
+        assert saved.answer == entry.answer
+        assert "Mine: " in f"{saved.question} "
+        assert saved.valid_until == "2031-01-01"
 
 
 async def test_leaving_a_changed_form_asks_first(filled: StubApi) -> None:

@@ -1,7 +1,8 @@
 """The form for one FAQ entry, new or existing.
 
 What was typed stays in the form until the server has taken it: a refusal is shown below the
-fields, and leaving with changes asks first.
+fields, and leaving with changes asks first. When somebody else has edited the entry meanwhile,
+their text is shown there too, and only saving once more replaces it.
 """
 
 import re
@@ -26,6 +27,7 @@ from appliance.schema import (
 from ui.answers import UNREACHABLE
 from ui.background import start
 from ui.client import Client
+from ui.curating import EDITED_SINCE
 from ui.entries import EntryDraft, draft_of, put_of
 from ui.keys import key
 from ui.screens.dialogs import Confirm, Question
@@ -111,7 +113,7 @@ class EntryEditor(Dialog[Entry | None]):
     def action_save(self) -> None:
         if self._is_saving:
             return
-        put = put_of(self._draft())
+        put = put_of(self._draft(), self._entry)
         problem = mistake(self.texts, put)
         if problem:
             self._say(problem)
@@ -128,15 +130,32 @@ class EntryEditor(Dialog[Entry | None]):
             if self._entry is None:
                 saved = await self._client.create_entry(put)
             else:
-                saved = await self._client.update_entry(self._entry.id, put)
+                seen = self._entry.version
+                saved = await self._client.update_entry(self._entry.id, put, seen=seen)
         except SluiceError as error:
-            self._say(error_words(self.texts, error))
-            if error.reason == UNREACHABLE:
-                self.post_message(CallFailed(error))
+            await self._refused(error)
             return
         finally:
             self._is_saving = False
         self.dismiss(saved)
+
+    async def _refused(self, error: SluiceError) -> None:
+        if error.reason == EDITED_SINCE and self._entry is not None:
+            try:
+                theirs = await self._client.entry(self._entry.id)
+            except SluiceError as failed:
+                error = failed
+            else:
+                self._entry = theirs
+                self._say(
+                    self.texts.faq.editor_conflict.format(
+                        question=theirs.question, answer=theirs.answer
+                    )
+                )
+                return
+        self._say(error_words(self.texts, error))
+        if error.reason == UNREACHABLE:
+            self.post_message(CallFailed(error))
 
     def _say(self, words: str) -> None:
         self._trouble.update(words)
