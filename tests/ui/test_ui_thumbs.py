@@ -16,8 +16,8 @@ from ui.turns import from_store, merge
 
 pytestmark = pytest.mark.ui
 
-UP = "you gave thumbs up"
-DOWN = "you gave thumbs down"
+UP = "You gave thumbs up"
+DOWN = "You gave thumbs down"
 DONE = Done(finish_reason="stop", model="m", usage=Usage(), timings=Timings())
 
 
@@ -104,7 +104,8 @@ async def test_what_was_given_is_there_when_the_session_is_opened(api: StubApi) 
     api.add_session("Talk", done("r-1", "down"), done("r-2", "up"))
     async with running(api) as sluice:
         await read(sluice)
-        await sluice.sees(f"✓ finished · {UP}", f"✓ finished · {DOWN}")
+        await sluice.sees(UP, DOWN)
+        assert sluice.text.index(DOWN) < sluice.text.index(UP)
         await sluice.press("+")
         await sluice.sees_no(UP)
         await sluice.until(lambda: kept(api, 1) == "none")

@@ -188,23 +188,22 @@ def _way(turn: LiveTurn) -> tuple[object, ...]:
 
 
 def _standing(texts: Texts, turn: LiveTurn) -> Content:
+    """How the turn stands, and on a line of its own the thumb that was given."""
     if turn.is_open:
         way = stages(texts, turn)
         passed = Content.styled("".join(f"✓ {stage}  " for stage in way.passed), "dim")
         return passed + Content.styled(f"▸ {way.now}", "bold $text-accent")
     problem = trouble(texts, turn)
     if problem is None:
-        ended = Content.styled(f"✓ {ending(texts, turn)}", "dim")
-        return ended if turn.thumb == "none" else ended + " · " + _thumb(texts, turn)
-    said = problem.title
-    if problem.reason:
-        said = texts.error_with_reason.format(title=problem.title, reason=problem.reason)
-    told = Content.assemble(
-        (f"✗ {said}", f"bold $text-{problem.severity}"), "\n  ", problem.next_step
-    )
-    return told if turn.thumb == "none" else told + "\n  " + _thumb(texts, turn)
-
-
-def _thumb(texts: Texts, turn: LiveTurn) -> Content:
-    words = texts.chat.thumb_up if turn.thumb == "up" else texts.chat.thumb_down
-    return Content.styled(words, "bold")
+        told = Content.styled(f"✓ {ending(texts, turn)}", "dim")
+    else:
+        said = problem.title
+        if problem.reason:
+            said = texts.error_with_reason.format(title=problem.title, reason=problem.reason)
+        told = Content.assemble(
+            (f"✗ {said}", f"bold $text-{problem.severity}"), "\n  ", problem.next_step
+        )
+    if turn.thumb == "none":
+        return told
+    thumb = texts.chat.thumb_up if turn.thumb == "up" else texts.chat.thumb_down
+    return Content.assemble(told, "\n  ", (thumb, "bold"))
