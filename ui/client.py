@@ -271,9 +271,7 @@ class Client:
 
     async def update_entry(self, entry_id: str, entry: EntryPut, *, seen: int) -> Entry:
         """Raises `Conflict` with the reason `edited_since` when it went on since version `seen`."""
-        match = {"If-Match": f'"{seen}"'}
-        response = await self.send_call("PUT", f"/api/faq/{entry_id}", body=entry, headers=match)
-        return parse(response.content, Entry)
+        return await self.write("PUT", f"/api/faq/{entry_id}", Entry, entry, seen=seen)
 
     async def delete_entry(self, entry_id: str) -> None:
         await self.send_call("DELETE", f"/api/faq/{entry_id}")
@@ -292,8 +290,18 @@ class Client:
         response = await self.send_call("GET", path, query=query)
         return parse(response.content, kind)
 
-    async def write(self, method: str, path: str, kind: type[T], body: msgspec.Struct) -> T:
-        response = await self.send_call(method, path, body=body)
+    async def write(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: msgspec.Struct,
+        *,
+        seen: int | None = None,
+    ) -> T:
+        """With `seen`, only what is still at this version is written."""
+        match = {"If-Match": f'"{seen}"'} if seen is not None else None
+        response = await self.send_call(method, path, body=body, headers=match)
         return parse(response.content, kind)
 
     async def send_call(

@@ -4,7 +4,7 @@ from typing import Final
 
 from appliance.schema import Entry, FaqTest, FaqTestPost
 from appliance.schema_curation import RestorePost, Revision
-from ui.answers import Listing, parse
+from ui.answers import Listing
 from ui.client import Client
 
 EDITED_SINCE: Final = "edited_since"
@@ -31,10 +31,7 @@ class Curating:
 
         Raises `Conflict` with the reason `EDITED_SINCE` then.
         """
-        response = await self._client.send_call(
-            "POST",
-            f"/api/faq/{entry_id}/restore",
-            body=RestorePost(version=version),
-            headers={"If-Match": f'"{seen}"'} if seen is not None else None,
+        path = f"/api/faq/{entry_id}/restore"
+        return await self._client.write(
+            "POST", path, Entry, RestorePost(version=version), seen=seen
         )
-        return parse(response.content, Entry)

@@ -6,7 +6,7 @@ one command's budget and then told as `Unavailable`.
 """
 
 from collections.abc import Mapping, Set
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Literal, Protocol, TypeAlias, cast, overload
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -59,9 +59,21 @@ class Bus(Protocol):
     async def zscore(self, name: str, value: str) -> float | None: ...
     async def zrange(self, name: str, start: int, end: int) -> list[bytes]: ...
     async def zrevrange(self, name: str, start: int, end: int) -> list[bytes]: ...
+    @overload
     async def zrangebyscore(
         self, name: str, min: str | int, max: str | int, *, start: int, num: int
     ) -> list[bytes]: ...
+    @overload
+    async def zrangebyscore(
+        self,
+        name: str,
+        min: str | int,
+        max: str | int,
+        *,
+        start: int,
+        num: int,
+        withscores: Literal[True],
+    ) -> list[tuple[bytes, float]]: ...
     async def sadd(self, name: str, *members: str) -> int: ...
     async def srem(self, name: str, *members: str) -> int: ...
     async def scard(self, name: str) -> int: ...

@@ -120,9 +120,9 @@ class Desk:
         """Compares what is held with the records: adopts the unknown, drops the ended."""
         await self._count_workers()
         held = {known for limiter in self._pools.values() for known in limiter.known()}
-        ids = await self._open("-inf")
-        new = set(await self._open(now_ms() - ADOPT_AFTER_MS))
-        young = set(await self._open(now_ms() - WRITTEN_AFTER_MS))
+        listed_at_ms = await self._open()
+        ids = list(listed_at_ms)
+        asked_at_ms = now_ms()
         sizes = self._bus.pipeline(transaction=False)
         for request_id in ids:
             sizes.strlen(keys.tokens(request_id))
@@ -131,7 +131,8 @@ class Desk:
         # What runs is counted before anybody who waits is let in: it may be the younger one.
         found.sort(key=lambda one: one[0].state == "waiting")
         for record, size in found:
-            if not record.state and record.request_id in young:
+            age_ms = asked_at_ms - listed_at_ms[record.request_id]
+            if not record.state and age_ms <= WRITTEN_AFTER_MS:
                 continue  # listed a moment before its record is written
             if not record.state or record.state in TERMINAL_STATES:
                 await self._ended_before(record)
@@ -141,7 +142,7 @@ class Desk:
                     limiter.renewed(record.request_id, tokens, time.monotonic())
             elif record.state == "loading":
                 continue  # it comes here when its model is loaded
-            elif not self._has_begun or record.request_id not in new:
+            elif not self._has_begun or age_ms > ADOPT_AFTER_MS:
                 # A successor takes up everything at once; later, a notice may be on its way.
                 await self._take_up(record)
         if len(ids) < OPEN_ENTRIES:
@@ -152,11 +153,12 @@ class Desk:
 
     # Below: helpers in call order.
 
-    async def _open(self, since_ms: int | str) -> list[str]:
+    async def _open(self) -> dict[str, float]:
+        """When each open request was listed, oldest first."""
         found = await self._bus.zrangebyscore(
-            keys.OPEN, since_ms, "+inf", start=0, num=OPEN_ENTRIES
+            keys.OPEN, "-inf", "+inf", start=0, num=OPEN_ENTRIES, withscores=True
         )
-        return [raw.decode() for raw in found]
+        return {raw.decode(): at_ms for raw, at_ms in found}
 
     async def _arrived(self, notice: Notice) -> None:
         limiter = await self._limiter_of(notice.pool)
