@@ -134,6 +134,8 @@ class Desk:
             age_ms = asked_at_ms - listed_at_ms[record.request_id]
             if not record.state and age_ms <= WRITTEN_AFTER_MS:
                 continue  # listed a moment before its record is written
+            if record.state == "waiting" and not record.ask and age_ms <= ADOPT_AFTER_MS:
+                continue  # what it asks for, and by which tier's limits, is on its way
             if not record.state or record.state in TERMINAL_STATES:
                 await self._ended_before(record)
             elif record.request_id in held:
