@@ -23,8 +23,16 @@ run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; else exec $(BIN)/sluice serve --demo-faq; fi
 
+# Tests of processes wait more than they compute and run two files at a time; those with real models
+# compute. What failed runs once more by itself: a machine starved for seconds fails a test once, a
+# defect fails it twice, and the log shows both.
+JOBS ?= 2
 test: check models
-	$(BIN)/pytest -m "(model or not unit) and not gpu"
+	@$(call twice,not unit and not model and not gpu,-n $(JOBS) --dist loadfile)
+	@$(call twice,model and not gpu)
+
+twice = $(BIN)/pytest -m "$(1)" $(2) || { test $$? = 1 && echo "what failed, once more:" && \
+    $(BIN)/pytest -m "$(1)" --last-failed --last-failed-no-failures none; }
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check appliance ui models tests packaging

@@ -19,6 +19,8 @@ from appliance.settings import Settings, Worker
 pytestmark = pytest.mark.integration
 
 TEXT = "Tell me what the handbook says about travel, 请告诉我手册中关于出差的规定, in detail. " * 6
+TEXT += "#tokens=40 #slow=50"  # of an answer that outlasts the asking of its group
+SLOTS = 4  # of two workers
 
 
 @pytest.fixture
@@ -48,13 +50,19 @@ async def reaping(bus: Bus) -> AsyncIterator[Reaper]:
 
 
 async def conversations(cluster: Cluster, count: int) -> dict[str, str]:
-    """The first turns of some sessions, and which worker answered each."""
-    hosts = {}
-    for number in range(count):
-        session = keys.new_session_id()
-        asked = await cluster.ask(f"{number} {TEXT}", session_id=session)
-        hosts[session] = await cluster.host(asked)
-        await cluster.ended(asked)
+    """The first turns of some sessions, and which worker answered each.
+
+    They are asked in groups that fill every slot, so that each worker must get some: a lone
+    question goes to whichever worker has shown itself faster, and may always find the same.
+    """
+    hosts: dict[str, str] = {}
+    for group in range(0, count, SLOTS):
+        asked = {}
+        for number in range(group, min(count, group + SLOTS)):
+            session = keys.new_session_id()
+            asked[session] = await cluster.ask(f"{number} {TEXT}", session_id=session)
+        hosts |= {session: await cluster.host(one) for session, one in asked.items()}
+        await cluster.ended(*asked.values())
     return hosts
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Event, Running, start, text_of
+from conftest import Event, Running, eventually, start, text_of
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +30,7 @@ def busy(appliance: Running) -> dict[str, int]:
 
 def test_two_workers_run_what_one_could_not(appliance: Running) -> None:
     assert sorted(busy(appliance)) == ["worker-0", "worker-1"]
-    assert appliance.status()["queue"]["capacity"] == 4
+    eventually(lambda: appliance.status()["queue"]["capacity"] == 4, "the limiter knows of both")
     following = [
         appliance.follow(appliance.ask(f"#tokens=150 #slow=20 part {n}", faq=False))
         for n in range(4)
