@@ -189,9 +189,10 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             description="While answers run, prompts are computed in portions that make no answer "
-            "wait longer than this for its next token.",
+            "wait longer than this for its next token, or twice this while more prompts are "
+            "waiting than answers run. Shorter ones keep answers flowing and delay first tokens.",
         ),
-    ] = 500
+    ] = 1000
     draft_tokens: Annotated[
         int,
         Meta(

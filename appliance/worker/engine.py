@@ -49,7 +49,7 @@ class Bounds:
     embed_texts: int = 4096  # texts in one embedding job
     embed_step_tokens: int = 128  # embedding tokens per step while answers run
     drafts_per_request: int = 16  # guessed tokens of one request in one step; 0 guesses never
-    gap_s: float = 0.5  # between two tokens of an answer while prompts are computed
+    gap_s: float = 1.0  # between two tokens of an answer while prompts are computed
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,14 @@ log = logging.getLogger(__name__)
 FAILED_STEPS_BOUND = 3  # this many failing steps in a row are a broken model
 PROMPT_AT_LEAST = 32  # tokens of prompts in a step, however long it takes
 WARMING_STEP_TOKENS = 64  # a person who comes meanwhile waits for no more than that
+STRETCH = 2.0  # so much longer may a step be while more wait for a first token than are answered
 
 
 class Stepper:
     """Computes what the scheduler lets run, and tells the gauge how long it took.
 
     `drafts` bounds the guesses of one request in one step. While answers run, a step with prompts
-    takes no longer than `gap_s`.
+    takes no longer than `gap_s`, or up to STRETCH times that while prompts outnumber answers.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Stepper:
         decoding = len(self._scheduler.decoding)
         if not decoding:
             return most
-        fitting = self._gauge.all_steps.fitting(self._gap_s)
+        prompts = self._scheduler.running - decoding
+        gap_s = gap_between(self._gap_s, answers=decoding, prompts=prompts)
+        fitting = self._gauge.all_steps.fitting(gap_s)
         return most if fitting is None else max(fitting, decoding + PROMPT_AT_LEAST)
 
     def _draft(self) -> dict[str, int]:
@@ -179,3 +182,11 @@ class Stepper:
         self._scheduler.sampled(sequence.request_id)
         room = self._scheduler.room(sequence.request_id)
         return sequence.extend(token, self._backend.piece(token), room=room, now_s=now_s)
+
+
+def gap_between(gap_s: float, *, answers: int, prompts: int) -> float:
+    """How long a step may be: longer while more people wait for a first word than read on.
+
+    Short portions of a prompt cost more per token, and those who have no word yet wait for all.
+    """
+    return gap_s * min(max(1.0, prompts / answers), STRETCH)
