@@ -3,15 +3,17 @@
 `budget:UID` holds what each open request has reserved (`h:RID`), and what ended ones have used, in
 parts of a second for the limits per minute (`r:SECOND` requests, `t:SECOND` tokens) and in parts
 of 24 minutes for the day (`d:PART`). A request is settled by taking its reservation away, so doing
-it twice changes nothing; a limiter of an older epoch is not listened to. The limiter decides in
-memory and writes here; its successor reads it, and so does who asks what is left.
+it twice changes nothing. The limiter decides in memory and writes here; its successor claims the
+account as it reads it, and from then on a limiter of an older epoch is told that it is deposed.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance import keys
 from appliance.bus.client import Bus
+from appliance.bus.leadership import Deposed
 from appliance.bus.script import Script
 
 DAY_PART_S = 1_440
@@ -60,6 +62,19 @@ return 1
 # KEYS budget; ARGV epoch rid
 REFUND = Script(_CURRENT + "return redis.call('HDEL', KEYS[1], 'h:' .. ARGV[2])")
 
+# KEYS budget; ARGV epoch rid. Returns 1 when there is a reservation.
+HOLDS = Script(_CURRENT + "return redis.call('HEXISTS', KEYS[1], 'h:' .. ARGV[2])")
+
+# KEYS budget; ARGV epoch kept_s. Returns the whole account, names and values in turn
+CLAIM = Script(
+    _CURRENT
+    + """
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return redis.call('HGETALL', KEYS[1])
+"""
+)
+
 FIELDS_KEPT = 400
 
 
@@ -82,22 +97,46 @@ class Account:
 
 
 async def reserve(bus: Bus, uid: str, request_id: str, tokens: int, *, epoch: int) -> None:
-    await RESERVE.run(bus, (keys.budget(uid),), epoch, request_id, tokens, KEPT_S)
+    """This and all that follow raise Deposed when a newer limiter keeps the account."""
+    _current(await RESERVE.run(bus, (keys.budget(uid),), epoch, request_id, tokens, KEPT_S))
+
+
+async def holds(bus: Bus, uid: str, request_id: str, *, epoch: int) -> bool:
+    """Whether a request has a reservation; one that was settled or refunded has none any more."""
+    return _current(await HOLDS.run(bus, (keys.budget(uid),), epoch, request_id)) == 1
 
 
 async def settle(bus: Bus, uid: str, request_id: str, tokens: int, *, epoch: int) -> bool:
     """False when nothing is reserved for this request: it was settled before."""
     arguments = (epoch, request_id, tokens, KEPT_S, MINUTE_S, DAY_S, DAY_PART_S, FIELDS_KEPT)
-    return int(await SETTLE.run(bus, (keys.budget(uid),), *arguments)) == 1
+    return _current(await SETTLE.run(bus, (keys.budget(uid),), *arguments)) == 1
 
 
 async def refund(bus: Bus, uid: str, request_id: str, *, epoch: int) -> None:
-    await REFUND.run(bus, (keys.budget(uid),), epoch, request_id)
+    _current(await REFUND.run(bus, (keys.budget(uid),), epoch, request_id))
+
+
+async def claim(bus: Bus, uid: str, *, epoch: int) -> Account:
+    """The user's account, from now on kept by this epoch's limiter alone."""
+    found = await CLAIM.run(bus, (keys.budget(uid),), epoch, KEPT_S)
+    if not isinstance(found, list):
+        raise Deposed
+    return _account(dict(zip(found[::2], found[1::2], strict=True)))
 
 
 async def account(bus: Bus, uid: str) -> Account:
     """The user's account now, oldest parts first; an unknown user's is empty."""
-    fields = {name.decode(): value for name, value in (await bus.hgetall(keys.budget(uid))).items()}
+    return _account(await bus.hgetall(keys.budget(uid)))
+
+
+def _current(answer: int) -> int:
+    if answer < 0:
+        raise Deposed
+    return answer
+
+
+def _account(raw: Mapping[bytes, bytes]) -> Account:
+    fields = {name.decode(): value for name, value in raw.items()}
     now_s = time.time()
 
     def spent(kind: str, part_s: int, period_s: int) -> tuple[Spent, ...]:

@@ -8,7 +8,8 @@ the desk compares them with what it holds. A desk is made anew for each epoch an
 of the store, and begins by claiming every open request: it finds the queue in the order of
 acceptance, and budgets as far as they were used.
 
-Whatever is written carries the epoch. `Deposed` leaves the desk when a newer one has taken over.
+Whatever is written carries the epoch. `Deposed` leaves the desk when a newer one has taken over,
+before the request is taken off the list: it is for the newer one to settle.
 """
 
 import logging
@@ -112,7 +113,7 @@ class Desk:
         if notice.kind == "arrived":
             await self._arrived(notice)
         elif notice.kind == "ended":
-            await self._ended(notice.request_id, _used(notice.usage))
+            await self._told_of_end(notice)
         else:
             await self._count_workers()
 
@@ -134,8 +135,8 @@ class Desk:
             age_ms = asked_at_ms - listed_at_ms[record.request_id]
             if not record.state and age_ms <= WRITTEN_AFTER_MS:
                 continue  # listed a moment before its record is written
-            if record.state == "waiting" and not record.ask and age_ms <= ADOPT_AFTER_MS:
-                continue  # what it asks for, and by which tier's limits, is on its way
+            if record.state == "waiting" and not record.ask:
+                continue  # what it asks for is on its way; of window and bucket nothing ever comes
             if not record.state or record.state in TERMINAL_STATES:
                 await self._ended_before(record)
             elif record.request_id in held:
@@ -148,9 +149,7 @@ class Desk:
                 # A successor takes up everything at once; later, a notice may be on its way.
                 await self._take_up(record)
         if len(ids) < OPEN_ENTRIES:
-            for request_id in held.difference(ids):
-                log.warning("request %s: its record is gone, its slot is free", request_id)
-                await self._ended(request_id, None)
+            await self._find(held.difference(ids))
         self._has_begun = True
 
     # Below: helpers in call order.
@@ -161,6 +160,15 @@ class Desk:
             keys.OPEN, "-inf", "+inf", start=0, num=OPEN_ENTRIES, withscores=True
         )
         return {raw.decode(): at_ms for raw, at_ms in found}
+
+    async def _find(self, unlisted: set[str]) -> None:
+        """What is held and not listed any more: mostly ended, by one who was deposed meanwhile."""
+        for record in await leadership.claim(self._bus, sorted(unlisted), self._epoch):
+            log.warning("request %s is not listed any more: %s", record.request_id, record.state)
+            if record.state and record.state not in TERMINAL_STATES:
+                await self._bus.zadd(keys.OPEN, {record.request_id: now_ms()})
+            else:
+                await self._ended_before(record)
 
     async def _arrived(self, notice: Notice) -> None:
         limiter = await self._limiter_of(notice.pool)
@@ -182,7 +190,7 @@ class Desk:
         """Reads what a user has used before this desk, once."""
         if self._ledgers.knows(ask.uid) or not self._ledgers.is_limited(ask.tier):
             return
-        account = await budgets.account(self._bus, ask.uid)
+        account = await budgets.claim(self._bus, ask.uid, epoch=self._epoch)
         used = [
             *(UsedBefore("requests_per_minute", one.amount, one.ago_s) for one in account.requests),
             *(UsedBefore("tokens_per_minute", one.amount, one.ago_s) for one in account.tokens),
@@ -216,8 +224,16 @@ class Desk:
         for limiter in self._pools.values():
             await self._perform(limiter, limiter.ended(request_id, used, time.monotonic()))
 
+    async def _told_of_end(self, notice: Notice) -> None:
+        """The record decides, if it is still there."""
+        (record,) = await leadership.claim(self._bus, [notice.request_id], self._epoch)
+        if not record.state:
+            await self._ended(notice.request_id, _used(notice.usage))
+        elif record.state in TERMINAL_STATES:
+            await self._ended_before(record)
+
     async def _ended_before(self, record: Claimed) -> None:
-        """It ended while nobody listened: what it used stands in its record."""
+        """It has ended, maybe while nobody listened: what it used stands in its record."""
         if record.body and record.request_id not in self._limited:
             ask = ask_of(_arrival(record), 0.0)
             if self._ledgers.is_limited(ask.tier):
@@ -234,8 +250,13 @@ class Desk:
         limiter = await self._limiter_of(notice.pool)
         ask = ask_of(notice, time.monotonic())
         await self._remember(ask)
-        limiter.adopted(ask.request_id, ask.uid, time.monotonic(), ask)
-        await self._reserve(ask)
+        if not self._ledgers.is_limited(ask.tier):
+            limiter.adopted(ask.request_id, ask.uid, time.monotonic(), ask)
+        elif await budgets.holds(self._bus, ask.uid, ask.request_id, epoch=self._epoch):
+            limiter.adopted(ask.request_id, ask.uid, time.monotonic(), ask)
+            self._limited[ask.request_id] = ask
+        else:  # it ended a moment ago and was settled, which its account says
+            limiter.adopted(ask.request_id, ask.uid, time.monotonic())
 
     async def _limiter_of(self, pool: str) -> Limiter:
         if pool not in self._pools:
@@ -292,7 +313,10 @@ class Desk:
         )
         self._honesty.forgot(request_id)
         ttl_s = self._settings.requests.reply_ttl_s
-        await scripts.end(self._bus, request_id, event, ttl_s=ttl_s, epoch=self._epoch)
+        if not await scripts.end(self._bus, request_id, event, ttl_s=ttl_s, epoch=self._epoch):
+            (record,) = await leadership.claim(self._bus, [request_id], self._epoch)
+            if record.state and record.state not in TERMINAL_STATES:
+                raise leadership.Deposed
         await self._settle(request_id, None)
         await self._bus.zrem(keys.OPEN, request_id)
 

@@ -194,7 +194,10 @@ async def test_a_request_is_settled_once(rig: Rig) -> None:
     account = await budgets.account(rig.bus, "u")
     assert (account.holds, [one.amount for one in account.tokens]) == ({}, [30])
     await budgets.reserve(rig.bus, "u", "r2", 50, epoch=3)
-    await budgets.refund(rig.bus, "u", "r2", epoch=2)
+    with pytest.raises(Deposed):
+        await budgets.refund(rig.bus, "u", "r2", epoch=2)
+    assert not await budgets.holds(rig.bus, "u", "r", epoch=3)
+    assert await budgets.holds(rig.bus, "u", "r2", epoch=3)
     assert (await budgets.account(rig.bus, "u")).holds == {"r2": 50}
 
 
