@@ -11,6 +11,7 @@ lets in no more than there are slots, hence little ever stands there.
 Pure: reports, news and a clock in; workers out, and whose own stream has to be given back.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ SIZE_AT_FIRST = 4
 CPU = Speed(step_s=0.0145, input_s=0.00526, output_s=0.00885, chunk=128)
 GPU = Speed(step_s=0.012, input_s=0.0001, output_s=0.00035, chunk=2048)
 NO_DEVICE = ("cpu", "none", "")
+PACE_KEPT_S = 60.0
+PACE_ALIKE = 1.1
 
 
 @dataclass
@@ -36,7 +39,8 @@ class _Seat:
     number: int
     held: Held
     is_draining: bool = False
-    has_pace: bool = False
+    measured_s: float | None = None
+    faded_s: float = 0.0
 
 
 class PoolPlacement:
@@ -83,6 +87,7 @@ class PoolPlacement:
                     self.board.draining(seat.number)
                 seat.is_draining = True
                 emptied.add(worker_id)
+        self._paced(now_s)
         return emptied
 
     def stalled(self, now_s: float) -> set[str]:
@@ -127,7 +132,7 @@ class PoolPlacement:
             job = self._jobs[request_id]
             number = self.board.holder(job.id)
             self.board.first_token(job, now_s)
-            self._paced(number)
+            self._paced(now_s, number)
 
     def ended(self, request_id: str, now_s: float) -> None:
         """It ended, wherever it was."""
@@ -177,21 +182,31 @@ class PoolPlacement:
         self._seats[status.id] = _Seat(number, Held(most))
         self._ids[number] = status.id
         self._fleet.joined(number, status.slots, now_s)
-        self._paced(None)
 
-    def _paced(self, number: int | None) -> None:
+    def _paced(self, now_s: float, measured: int | None = None) -> None:
         """Workers nobody has measured yet are taken to be like those that were.
 
         The constants may be far off; whoever is measured first would look fast, and get it all.
+        What was measured long ago fades, or one that was slow in a busy moment would never be
+        asked again while others are idle, and so never be known to be fast.
         """
-        for seat in self._live():
-            seat.has_pace |= seat.number == number
-        known = [seat.number for seat in self._live() if seat.has_pace]
-        if known:
-            mean = float(self._fleet.pace[known].mean())
-            for seat in self._live():
-                if not seat.has_pace:
-                    self._fleet.pace[seat.number] = mean
+        seats = self._live()
+        for seat in seats:
+            if seat.number == measured:
+                seat.measured_s = seat.faded_s = now_s
+        known = [one for one in seats if one.measured_s is not None]
+        fresh = [one for one in known if now_s - (one.measured_s or 0.0) < PACE_KEPT_S]
+        pace = self._fleet.pace
+        numbers = [one.number for one in fresh or known]
+        mean = float(pace[numbers].mean()) if numbers else 1.0
+        for seat in seats:
+            if seat.measured_s is None:
+                pace[seat.number] = mean
+            elif fresh and now_s - seat.faded_s >= PACE_KEPT_S:
+                seat.faded_s = now_s
+                half = math.sqrt(float(pace[seat.number]) * mean)
+                alike = 1 / PACE_ALIKE < half / mean < PACE_ALIKE
+                pace[seat.number] = mean if alike else half
 
     def _holds(self, seat: _Seat, blocks: tuple[int, ...]) -> None:
         self._fleet.stored(blocks, seat.number)

@@ -141,6 +141,43 @@ def test_there_is_room_for_more_workers_than_at_first() -> None:
     assert placed == set(names)
 
 
+def test_a_worker_that_was_slow_in_a_busy_moment_is_tried_again() -> None:
+    """One question at a time, so the one that looks faster is always free."""
+    made, now_s, asked = pool(), 0.0, 0
+
+    def ask(*, takes_s: float) -> str:
+        nonlocal now_s, asked
+        asked += 1
+        made.reported([report("w0"), report("w1")], now_s)
+        worker = made.wanted(wanted(f"r{asked}", f"{asked}"), 50.0, {}, now_s)
+        made.taken(f"r{asked}", worker, 50.0, now_s)
+        made.first(f"r{asked}", now_s + takes_s)
+        made.ended(f"r{asked}", now_s + takes_s + 1.0)
+        now_s += 5.0
+        return worker
+
+    assert {ask(takes_s=0.2) for _ in range(20)} == {"w0", "w1"}
+    unlucky = ask(takes_s=4.0)
+    assert {ask(takes_s=0.2) for _ in range(10)} == {"w0", "w1"} - {unlucky}
+    later = [ask(takes_s=0.2) for _ in range(60)]
+    assert later.count(unlucky) > 10
+    paces = {one.id: one.pace for one in made.status()}
+    assert paces[unlucky] < 1.3 * paces[({"w0", "w1"} - {unlucky}).pop()]
+
+
+def test_a_slow_worker_is_tried_seldom() -> None:
+    made, now_s, slow = pool(), 0.0, 0
+    for number in range(400):
+        made.reported([report("w0"), report("w1")], now_s)
+        worker = made.wanted(wanted(f"r{number}", f"{number}"), 50.0, {}, now_s)
+        made.taken(f"r{number}", worker, 50.0, now_s)
+        made.first(f"r{number}", now_s + (0.8 if worker == "w1" else 0.2))
+        made.ended(f"r{number}", now_s + 2.0)
+        slow += worker == "w1"
+        now_s += 5.0
+    assert slow < 40
+
+
 def test_what_a_worker_holds_is_bounded_and_the_oldest_goes_first() -> None:
     held = Held(most=4)
     assert held.used((1, 2, 3)) == []
