@@ -17,7 +17,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from appliance.limiter.estimate import Pace, starts_s
+from appliance.limiter.estimate import Pace, Starts
 from appliance.limiter.fairness import FairShare, cost
 from appliance.limiter.line import Line, Ticket
 from appliance.limiter.tiers import Denied, Hold, Ledgers, Quota, Tier
@@ -82,11 +82,20 @@ class Expected(NamedTuple):
 class Limiter:
     """Owns who waits and who runs. Every method returns the actions it calls for."""
 
-    def __init__(self, rules: Rules, now_s: float, ledgers: Ledgers | None = None) -> None:
-        """`ledgers` may be shared by several limiters, so that a user's budgets span them all."""
+    def __init__(
+        self,
+        rules: Rules,
+        now_s: float,
+        ledgers: Ledgers | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        """`ledgers` may be shared by several limiters, so that a user's budgets span them all.
+
+        `pace` is what an earlier limiter of the same workers has learned.
+        """
         self.rules = rules
         self.capacity = 0
-        self.pace = Pace(rules.input_s, rules.output_s)
+        self.pace = pace or Pace(rules.input_s, rules.output_s)
         self.fair = FairShare(rules.half_life_s, now_s)
         self._line = Line(self.fair, rules.age_s, rules.patience_s, rules.shortest_first)
         self._ledgers = ledgers or Ledgers(rules.tiers)
@@ -96,6 +105,7 @@ class Limiter:
         self._numbers = 0
         self._now_s = now_s
         self._alone_since_s = now_s
+        self._news_at_s = float("inf")
 
     @property
     def waiting(self) -> int:
@@ -204,10 +214,9 @@ class Limiter:
         """When `tick` has something to do, if nothing else happens; infinity when never."""
         now_s = self._at(now_s)
         due_s = min((held.lease_until_s for held in self._running.values()), default=float("inf"))
-        for place, ticket in enumerate(self._line.order(now_s), start=1):
+        for ticket in self._line.tickets():
             due_s = min(due_s, ticket.ask.deadline_s)
-            if ticket.told_place != place:
-                due_s = min(due_s, ticket.told_s + self.rules.news_interval_s)
+        due_s = min(due_s, self._news_at_s)
         if self._line and self.capacity == 0:
             due_s = min(due_s, self._alone_since_s + self.rules.no_worker_after_s)
         return max(due_s, now_s)
@@ -235,8 +244,8 @@ class Limiter:
         """When the first of those who wait is expected to have gone in, at least a second."""
         if reason == "no_worker":
             return self.rules.no_worker_after_s
-        first = starts_s(self.capacity, self._remaining_s(now_s), [1.0])
-        return max(1.0, first[0] if first else self.rules.no_worker_after_s)
+        slots = Starts(self.capacity, self._remaining_s(now_s))
+        return max(1.0, slots.next_s() if slots else self.rules.no_worker_after_s)
 
     def _turn_away(self, ticket: Ticket, reason: Reason, now_s: float) -> Action:
         self._line.drop(ticket.ask.request_id)
@@ -257,24 +266,28 @@ class Limiter:
         actions = self._fill(now_s)
         if ask.request_id not in self._line:
             return actions
-        for place, (ticket, eta_s) in enumerate(self._expected(now_s), start=1):
+        expected = self._expected(now_s)
+        for place, (ticket, eta_s) in enumerate(expected, start=1):
             if ticket.ask.request_id != ask.request_id:
                 continue
             if eta_s is not None and now_s + eta_s > ask.deadline_s:
                 return [*actions, self._turn_away(ticket, "deadline", now_s)]
             ticket.promised_s, ticket.told_place, ticket.told_s = eta_s, place, now_s
+            if place < len(expected):  # those behind have a new place to hear of
+                self._news_at_s = min(self._news_at_s, now_s + self.rules.news_interval_s)
             return [*actions, Wait(ask.request_id, place, eta_s)]
         raise AssertionError("a waiting request is in the line")
 
     def _expected(self, now_s: float) -> list[Expected]:
         """The line in order, with the time until each gets a slot."""
-        line = list(self._line.order(now_s))
         pace = self.pace.at(self.capacity)  # while somebody waits, the slots are taken
-        holds = [pace.hold_s(ticket.ask) for ticket in line]
-        times = starts_s(self._usable(), self._remaining_s(now_s), holds)
-        if not times:
-            return [Expected(ticket, None) for ticket in line]
-        return [Expected(ticket, time_s) for ticket, time_s in zip(line, times, strict=True)]
+        slots = Starts(self._usable(), self._remaining_s(now_s))
+        if not slots:
+            return [Expected(ticket, None) for ticket in self._line.order(now_s)]
+        return [
+            Expected(ticket, slots.give(pace.hold_s(ticket.ask)))
+            for ticket in self._line.order(now_s, slots.next_s)
+        ]
 
     def _usable(self) -> int:
         """Slots that the line will fill: one user alone leaves the kept ones to those about."""
@@ -367,12 +380,17 @@ class Limiter:
 
     def _news(self, now_s: float) -> list[Action]:
         """Whoever's place changed, unless he heard of one just now."""
+        self._news_at_s = float("inf")
         if self.rules.news_interval_s == float("inf"):
             return []
         actions: list[Action] = []
         for place, (ticket, eta_s) in enumerate(self._expected(now_s), start=1):
-            due = now_s - ticket.told_s >= self.rules.news_interval_s
-            if due and ticket.told_place != place:
+            if ticket.told_place == place:
+                continue
+            at_s = ticket.told_s + self.rules.news_interval_s
+            if at_s <= now_s:
                 ticket.told_place, ticket.told_s = place, now_s
                 actions.append(Wait(ticket.ask.request_id, place, eta_s))
+            else:
+                self._news_at_s = min(self._news_at_s, at_s)
         return actions

@@ -26,6 +26,7 @@ from appliance.bus.notices import Asked, Notice
 from appliance.bus.workers import live_workers
 from appliance.clock import now_ms
 from appliance.limiter.core import Limiter
+from appliance.limiter.estimate import Pace
 from appliance.limiter.honesty import Honesty
 from appliance.limiter.rule_process import OperatorRule
 from appliance.limiter.rules import ask_of, rules_of
@@ -64,12 +65,15 @@ class Desk:
         epoch: int,
         honesty: Honesty,
         rule: OperatorRule | None = None,
+        paces: dict[str, Pace] | None = None,
     ) -> None:
+        """`honesty` and `paces` (by pool) outlive the desk, and go on with what is in them."""
         self._bus = bus
         self._rule = rule
         self._settings = settings
         self._epoch = epoch
         self._honesty = honesty
+        self._paces = {} if paces is None else paces
         self._rules = rules_of(settings)
         self._ledgers = Ledgers(self._rules.tiers)
         self._pools: dict[str, Limiter] = {}
@@ -260,17 +264,19 @@ class Desk:
 
     async def _limiter_of(self, pool: str) -> Limiter:
         if pool not in self._pools:
-            self._pools[pool] = self._empty()
+            self._pools[pool] = self._empty(pool)
             await self._count_workers()
         return self._pools[pool]
 
-    def _empty(self) -> Limiter:
-        return Limiter(self._rules, time.monotonic(), self._ledgers)
+    def _empty(self, pool: str) -> Limiter:
+        made = Limiter(self._rules, time.monotonic(), self._ledgers, self._paces.get(pool))
+        self._paces[pool] = made.pace
+        return made
 
     async def _count_workers(self) -> None:
         live = await live_workers(self._bus, self._settings.worker.lost_after_s)
         for pool in {worker.pool for worker in live} - self._pools.keys():
-            self._pools[pool] = self._empty()
+            self._pools[pool] = self._empty(pool)
         for pool, limiter in self._pools.items():
             capacity = sum(worker.slots for worker in live if worker.pool == pool)
             await self._perform(limiter, limiter.workers_changed(capacity, time.monotonic()))

@@ -146,32 +146,43 @@ def _bounded(ratio: float) -> float:
     return min(PACE_MOST, max(1 / PACE_MOST, ratio))
 
 
-def starts_s(capacity: int, remaining_s: Iterable[float], line_s: Iterable[float]) -> list[float]:
-    """When each request of the line is expected to get a slot, in seconds from now.
+class Starts:
+    """Gives slots to a line one after the other, each at the time it is expected to fall free.
 
-    `remaining_s`: expected, of each running request; `line_s`: how long each waiting one will
-    hold its slot, in order. The first of many slots falls free long before the least of the
-    expected times, because each may end early: so ends are drawn around what is expected, evenly
-    over the distribution, and the mean of a few such draws is the answer. Beyond 256 slots every
-    n-th slot and every n-th request stand for n of them.
+    `remaining_s`: expected, of each running request. The first of many slots falls free long
+    before the least of the expected times, because each may end early: so ends are drawn around
+    what is expected, evenly over the distribution, and the mean of a few such draws is the answer.
+    Beyond 256 slots every n-th slot and every n-th request stand for n of them.
     """
-    running = sorted(remaining_s)
-    # Slots above the capacity (a worker was lost) end without being given again.
-    running = running[max(0, len(running) - capacity) :]
-    slots = running + [0.0] * max(0, capacity - len(running))
-    if not slots:
-        return []
-    stride = -(-len(slots) // SLOTS_SAMPLED)
-    sample = slots[stride // 2 :: stride] or slots[:1]
-    line = list(line_s)
-    sums = [0.0] * len(line)
-    for draw in range(DRAWS):
-        free = [time_s * FACTORS[slot % 32][draw] for slot, time_s in enumerate(sample)]
-        heapq.heapify(free)
-        start_s = 0.0
-        for place, hold_s in enumerate(line):
-            if place % stride == 0:  # one of the sample stands for those after it
-                start_s = free[0]
-                heapq.heapreplace(free, start_s + hold_s)
-            sums[place] += start_s
-    return [total / DRAWS for total in sums]
+
+    def __init__(self, capacity: int, remaining_s: Iterable[float]) -> None:
+        running = sorted(remaining_s)
+        # Slots above the capacity (a worker was lost) end without being given again.
+        running = running[max(0, len(running) - capacity) :]
+        slots = running + [0.0] * max(0, capacity - len(running))
+        self._stride = max(1, -(-len(slots) // SLOTS_SAMPLED))
+        sample = slots[self._stride // 2 :: self._stride] or slots[:1]
+        self._draws = [
+            [time_s * FACTORS[slot % 32][draw] for slot, time_s in enumerate(sample)]
+            for draw in range(DRAWS)
+        ]
+        for free in self._draws:
+            heapq.heapify(free)
+        self._given = 0
+
+    def __bool__(self) -> bool:
+        """Whether there are any slots."""
+        return bool(self._draws[0])
+
+    def next_s(self) -> float:
+        """Seconds from now until the next slot; 0 when there are none at all."""
+        return sum(free[0] for free in self._draws) / DRAWS if self else 0.0
+
+    def give(self, hold_s: float) -> float:
+        """The next slot goes to a request that will hold it for so long; returns when."""
+        start_s = self.next_s()
+        if self and self._given % self._stride == 0:  # one of the sample stands for others too
+            for free in self._draws:
+                heapq.heapreplace(free, free[0] + hold_s)
+        self._given += 1
+        return start_s

@@ -55,6 +55,15 @@ class _Turn(NamedTuple):
     number: int
 
 
+class _Place(NamedTuple):
+    """The head of a queue in an order to come: by level, or by when its promise is due."""
+
+    rank: int
+    turn: float
+    number: int
+    key: tuple[str, int]
+
+
 @dataclass
 class Line:
     """Owns the order of waiting requests; counts nothing that runs."""
@@ -116,35 +125,53 @@ class Line:
                 best, least = ticket, turn
         return best
 
-    def order(self, now_s: float) -> Iterator[Ticket]:
+    def order(self, now_s: float, next_s: Callable[[], float] = lambda: 0.0) -> Iterator[Ticket]:
         """The whole line as it would be served, each predicted cost charged in turn.
 
+        `next_s`: in how many seconds the next slot falls free, asked before each is given. What
+        is due by then goes first, as it will when the time has come.
         Users' limits of concurrency are not looked at: a place may come later than its turn.
         """
         levels = {uid: self.fair.level(uid) for uid in self._waiting}
         scale = self.fair.scale(now_s)
         queues = {key: self._own_order(queue, now_s) for key, queue in self._queues.items()}
         heads = dict.fromkeys(queues, 0)
+        promised: list[_Place] = []
+        free: list[_Place] = []
 
-        def turn(key: tuple[str, int]) -> _Turn:
+        def enter(key: tuple[str, int]) -> None:
             head = queues[key][heads[key]]
-            return self._turn(head, levels[key[0]], now_s)
+            rank = self._rank(head, now_s)
+            heapq.heappush(free, _Place(rank, levels[key[0]], head.number, key))
+            due_s = _due_s(head)
+            if due_s < float("inf"):
+                heapq.heappush(promised, _Place(rank, due_s, head.number, key))
 
-        heap = [(turn(key), key) for key in queues]
-        heapq.heapify(heap)
-        while heap:
-            found, key = heap[0]
-            now = turn(key)
-            if now != found:  # its user was served from another queue: levels only rise
-                heapq.heapreplace(heap, (now, key))
-                continue
-            ticket = queues[key][heads[key]]
-            heads[key] += 1
+        def first(places: list[_Place]) -> _Place | None:
+            while places:
+                place = places[0]
+                at = heads[place.key]
+                gone = at == len(queues[place.key]) or queues[place.key][at].number != place.number
+                if not gone and (places is promised or levels[place.key[0]] == place.turn):
+                    return place
+                heapq.heappop(places)
+                if not gone:  # its user was served from another queue: levels only rise
+                    heapq.heappush(free, place._replace(turn=levels[place.key[0]]))
+            return None
+
+        for key in queues:
+            enter(key)
+        while True:
+            place, due = first(free), first(promised)
+            if place is None:
+                return
+            if due and due.rank <= place.rank and due.turn <= now_s + next_s():
+                place = due
+            ticket = queues[place.key][heads[place.key]]
+            heads[place.key] += 1
             levels[ticket.ask.uid] += ticket.cost / ticket.weight * scale
-            if heads[key] == len(queues[key]):
-                heapq.heappop(heap)
-            else:
-                heapq.heapreplace(heap, (turn(key), key))
+            if heads[place.key] < len(queues[place.key]):
+                enter(place.key)
             yield ticket
 
     def lowest(self, above: int) -> Ticket | None:

@@ -24,6 +24,7 @@ from appliance.bus.client import AWAY, Bus, connect, connect_blocking, ensure_gr
 from appliance.bus.leadership import Deposed
 from appliance.bus.notices import Notice
 from appliance.limiter.desk import Desk
+from appliance.limiter.estimate import Pace
 from appliance.limiter.honesty import Honesty
 from appliance.limiter.rule_process import rule_of
 from appliance.schema import QueueStatus
@@ -49,6 +50,7 @@ class LimiterService:
         self._lease_s = settings.limiter.lease_s
         self._name = secrets.token_hex(8)
         self._honesty = Honesty()
+        self._paces: dict[str, Pace] = {}
         self.rule = rule_of(settings.limiter)
         self._desk: Desk | None = None
         self._epoch = 0
@@ -140,7 +142,9 @@ class LimiterService:
         if self._desk is None or epoch != self._epoch:
             log.info("limiter: deciding, epoch %d", epoch)
             self._epoch, self._reconcile_at_s = epoch, 0.0
-            self._desk = Desk(self._bus, self._settings, epoch, self._honesty, self.rule)
+            self._desk = Desk(
+                self._bus, self._settings, epoch, self._honesty, self.rule, self._paces
+            )
         return True
 
     def _step_down(self) -> None:

@@ -6,10 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.limiter.estimate import SLOTS_SAMPLED, Pace, mean_output, starts_s
+from appliance.limiter.estimate import SLOTS_SAMPLED, Pace, Starts, mean_output
 from appliance.limiter.verdict import Ask, Forecast, Usage
 
 pytestmark = pytest.mark.unit
+
+
+def starts_s(capacity: int, remaining_s: list[float], line_s: list[float]) -> list[float]:
+    slots = Starts(capacity, remaining_s)
+    return [slots.give(hold_s) for hold_s in line_s] if slots else []
 
 
 @pytest.mark.parametrize("done", [0, 50, 100, 300])

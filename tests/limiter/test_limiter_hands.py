@@ -9,6 +9,7 @@ from appliance.bus import budgets, leadership
 from appliance.bus.leadership import Deposed
 from appliance.bus.notices import Asked, Notice
 from appliance.limiter.desk import Desk
+from appliance.limiter.estimate import Pace
 from appliance.limiter.honesty import Honesty
 from appliance.schema import Usage
 from appliance.settings import Settings, Tier
@@ -100,6 +101,21 @@ async def test_what_fell_off_the_list_is_listed_again(rig: Rig) -> None:
     await rig.end(running)
     await made.take(ended(running, 100))
     assert await rig.state(waiting) == "queued"
+
+
+async def test_what_was_learned_of_the_pace_outlives_a_change_of_hands(rig: Rig) -> None:
+    await rig.workers(4)
+    paces: dict[str, Pace] = {}
+    one = await rig.ask()
+    first = Desk(rig.bus, settings(), 1, Honesty(), paces=paces)
+    await first.reconcile()
+    await rig.end(one)
+    await first.take(ended(one, 100))
+    learned = paces[keys.MAIN]
+    assert learned.at(1).output_s != Pace(learned.input_s, learned.output_s).output_s
+    second = Desk(rig.bus, settings(), 2, Honesty(), paces=paces)
+    await second.reconcile()
+    assert paces == {keys.MAIN: learned}
 
 
 async def test_nobody_is_let_in_who_asks_a_window_or_a_bucket(rig: Rig) -> None:

@@ -68,7 +68,7 @@ class Machine:
                 assert len(self.left) <= self.slots
 
 
-def bursts(machine: Machine, seed: int, requests: int, users: int) -> None:
+def bursts(machine: Machine, seed: int, requests: int, users: int, pause: float = 1.0) -> None:
     chance = random.Random(seed)
     asked, next_s = 0, 0.0
     while asked < requests or machine.left:
@@ -79,7 +79,7 @@ def bursts(machine: Machine, seed: int, requests: int, users: int) -> None:
                 uid = f"u{chance.randrange(users)}"
                 machine.arrives(f"r{asked}", uid, tokens, predicted)
                 asked += 1
-            next_s = machine.now_s + chance.uniform(1.0, 8.0)
+            next_s = machine.now_s + pause * chance.uniform(1.0, 8.0)
         if machine.left:
             machine.step()
         else:
@@ -98,6 +98,19 @@ def test_four_promises_in_five_are_kept(slots: int, users: int, output_s: float)
         told += machine.honesty.told
         kept += machine.honesty.kept
     assert told > 200
+    assert kept / told >= 0.8
+
+
+@pytest.mark.parametrize("users", [6, 20])
+def test_promises_are_kept_while_more_come_than_can_be_served(users: int) -> None:
+    told = kept = 0
+    for pause in (0.8, 0.6, 0.4):
+        for seed in range(3):
+            machine = Machine(4, 0.0015, 0.003)
+            bursts(machine, seed, 200, users, pause)
+            told += machine.honesty.told
+            kept += machine.honesty.kept
+    assert told > 1000
     assert kept / told >= 0.8
 
 
