@@ -1,6 +1,9 @@
 """What a user may still use: read from Valkey, told to people and in response headers."""
 
-from appliance.bus import budgets
+import msgspec
+
+from appliance.access.generations import buckets_of
+from appliance.bus import budgets, gates
 from appliance.bus.budgets import DAY_S, MINUTE_S, Spent
 from appliance.bus.client import Bus
 from appliance.limiter.rules import priority_of, tier_name, tiers_of
@@ -17,6 +20,7 @@ class Quotas:
         self._users = users
         self._settings = settings
         self._tiers = tiers_of(settings)
+        self._buckets = buckets_of(self._tiers)
 
     async def read(self, uid: str) -> Quota:
         """Of any user, known or not."""
@@ -25,14 +29,15 @@ class Quotas:
         tier = self._tiers[name]
         account = await budgets.account(self._bus, uid)
         held = sum(account.holds.values())
+        requests = _limit(
+            "requests_per_minute",
+            tier.requests_per_minute,
+            account.requests,
+            MINUTE_S,
+            len(account.holds),
+        )
         limits = (
-            _limit(
-                "requests_per_minute",
-                tier.requests_per_minute,
-                account.requests,
-                MINUTE_S,
-                len(account.holds),
-            ),
+            await self._at_the_gate(uid, name, requests),
             _limit("tokens_per_minute", tier.tokens_per_minute, account.tokens, MINUTE_S, held),
             _limit("tokens_per_day", tier.tokens_per_day, account.day, DAY_S, held),
         )
@@ -44,6 +49,23 @@ class Quotas:
             concurrency=tier.concurrency,
             limits=tuple(limit for limit in limits if limit.limit),
         )
+
+    async def _at_the_gate(self, uid: str, tier: str, requests: Limit) -> Limit:
+        """The same where a window or a bucket counts the requests instead of the limiter."""
+        limits = self._settings.limiter
+        asked = {limits.generation_sessions, limits.generation_v1}
+        if "tier" in asked:
+            asked |= {one.generation for one in limits.tiers if one.name == tier}
+        if not requests.limit or not asked & {"window", "bucket"}:
+            return requests
+        if "window" in asked:
+            window = await gates.taken(self._bus, uid)
+            used, reset_s = window.count, window.left_s
+        else:  # of a bucket, which all users of the tier share
+            left = await gates.left(self._bus, self._buckets[tier])
+            used, reset_s = requests.limit - left, MINUTE_S / requests.limit
+        left = max(0, requests.limit - used)
+        return msgspec.structs.replace(requests, used=used, left=left, reset_s=round(reset_s, 1))
 
     async def headers(self, uid: str) -> dict[str, str]:
         """As OpenAI names them; none for what is not limited."""

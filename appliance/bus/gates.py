@@ -20,6 +20,9 @@ if redis.call('INCR', KEYS[1]) == 1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) 
 return {1, redis.call('TTL', KEYS[1])}
 """)
 
+# KEYS window. Returns {taken, seconds left}
+TAKEN = Script("return {redis.call('GET', KEYS[1]) or 0, redis.call('TTL', KEYS[1])}")
+
 # KEYS grants filled; ARGV size per_minute kept_s. Returns milliseconds to the next grant
 REFILL = Script("""
 local time = redis.call('TIME')
@@ -56,10 +59,30 @@ class Bucket:
     per_minute: int
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Of a window that is over in `left_s` seconds."""
+
+    count: int
+    left_s: float
+
+
 async def take(bus: Bus, name: str, limit: int) -> float:
     """0 when there was room in this minute's window, else the seconds until the next."""
     taken, left_s = await WINDOW.run(bus, (keys.window(name),), limit, WINDOW_S)
     return 0.0 if taken else max(1.0, float(left_s))
+
+
+async def taken(bus: Bus, name: str) -> Taken:
+    """How far this minute's window is used up."""
+    count, left_s = await TAKEN.run(bus, (keys.window(name),))
+    return Taken(int(count), max(0.0, float(left_s)))
+
+
+async def left(bus: Bus, bucket: Bucket) -> int:
+    """Grants that lie ready for anybody."""
+    await refill(bus, bucket)
+    return await bus.llen(keys.grants(bucket.name))
 
 
 async def refill(bus: Bus, bucket: Bucket) -> float:
