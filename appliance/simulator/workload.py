@@ -98,8 +98,9 @@ class Workload:
         usual_s = self.trace[-1].at_s / max(1, size - 1)
         gaps = [later.at_s - earlier.at_s for earlier, later in pairwise(picked)]
         gaps = [gap if gap >= 0 else usual_s for gap in gaps]  # where the trace begins anew
-        # Each copy brings its share of the rate.
-        scale = count * copies / self.rate / (sum(gaps) + usual_s)
+        # Each copy brings its share of the rate; what has no times comes all at once.
+        lasts_s = sum(gaps) + usual_s
+        scale = count * copies / self.rate / lasts_s if lasts_s else 0.0
         at_s = 0.0
         for request, gap_s in zip(picked, [*gaps, 0.0], strict=True):
             wrong = math.exp(choices.gauss(0.0, self.disturbance.noise))

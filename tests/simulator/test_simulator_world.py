@@ -288,6 +288,17 @@ def test_the_command_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "refused" in out
 
 
+@pytest.mark.parametrize("text", [MOONCAKE, AZURE])
+def test_a_trace_of_one_moment_comes_all_at_once(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trace"
+    path.write_text(text)
+    for more in ([], ["--load", "0.8"], ["--requests", "5"]):
+        assert main(["simulate", "--trace", str(path), *more]) == EXIT_OK
+        assert "refused" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "line",
     [
