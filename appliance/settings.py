@@ -372,6 +372,13 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answer_timeout_s: Annotated[
         Positive, Meta(description="A request without an answer by then goes to any idle worker.")
     ] = 0.1
+    hold_s: Annotated[
+        Positive,
+        Meta(
+            description="While every worker has prompts enough to compute, up to 16 requests are "
+            "held for the first with room, at most this long."
+        ),
+    ] = 30.0
     stall_s: Annotated[
         Positive,
         Meta(description="A worker with work that says nothing for this long gets nothing new."),

@@ -2,6 +2,7 @@
 
 The loop is asked only while it says that it is there and the pool has a choice to make; an
 answer that does not come in time costs `placement.answer_timeout_s` and the affinity, nothing else.
+While no worker has room the loop holds a few requests, `placement.hold_s` at most.
 """
 
 import msgspec
@@ -22,6 +23,7 @@ class Placing:
         self._bus = bus
         self._placements = Placements(bus, settings.policy)
         self._timeout_s = settings.answer_timeout_s
+        self._hold_s = settings.hold_s
 
     async def hand_over(self, finished: Work, pool: str) -> None:
         worker_id = await self._worker_for(finished, pool)
@@ -42,4 +44,4 @@ class Placing:
             blocks=prefix.blocks,
             history=prefix.history,
         )
-        return await placing.asked(self._bus, wanted, self._timeout_s)
+        return await placing.asked(self._bus, wanted, self._timeout_s, self._hold_s)

@@ -2,9 +2,11 @@
 
 All of it is advice. A request whose question nobody answers goes to the shared stream, news that is
 lost is found in the records a second later, and an answer that comes too late is of no use to
-anybody and expires.
+anybody and expires. The loop may say that it holds a request until a worker has room; whoever is
+so held asks again each second, so a loop that died holds nobody.
 """
 
+import time
 from typing import Literal
 
 import msgspec
@@ -14,6 +16,8 @@ from appliance.bus.client import Bus
 
 PLACE_ENTRIES = 20_000
 ANSWER_TTL_S = 10
+HELD = "?"
+ASKED_AGAIN_S = 1.0
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,11 +45,22 @@ async def tell(bus: Bus, *told: Told) -> None:
     await pipeline.execute()
 
 
-async def asked(bus: Bus, wanted: Told, timeout_s: float) -> str:
-    """The worker a request is placed on; "" for any, and when no answer came in time."""
-    await tell(bus, wanted)
-    found = await bus.blpop([keys.placed(wanted.request_id)], timeout_s)
-    return found[1].decode() if found else ""
+async def asked(bus: Bus, wanted: Told, timeout_s: float, hold_s: float) -> str:
+    """The worker a request is placed on; "" for any, and when no answer came in time.
+
+    One that is held waits for at most `hold_s`.
+    """
+    until_s = time.monotonic() + hold_s
+    answers = [keys.placed(wanted.request_id)]
+    while True:
+        await tell(bus, wanted)
+        found = await bus.blpop(answers, timeout_s)
+        while found and found[1].decode() == HELD:
+            found = await bus.blpop(answers, ASKED_AGAIN_S)
+            if found is None and time.monotonic() < until_s:
+                break
+        else:
+            return found[1].decode() if found else ""
 
 
 async def answer(bus: Bus, request_id: str, worker_id: str) -> None:

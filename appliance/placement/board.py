@@ -7,7 +7,7 @@ board makes none: `take` looks at a worker's own line first, then lets the polic
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -54,6 +54,21 @@ class Board:
             self._lines.setdefault(worker, deque()).append(job)
             self.fleet.placed(job, worker, now_s)
         return worker
+
+    def wanted_by(self, worker: int, now_s: float, held: Container[int | str]) -> Job | None:
+        """Which of the `held` jobs of the shared line this worker has room for now."""
+        if not (self.fleet.live[worker] and self.policy.ready(worker, self.fleet)):
+            return None
+        waiting = (job for job in self._shared.values() if job.id in held)
+        head = list(islice(waiting, self.policy.window))
+        index = self.policy.pull(worker, head, self.fleet, now_s)
+        return None if index is None else head[index]
+
+    def bind(self, job: Job, worker: int, now_s: float) -> None:
+        """From the shared line into this worker's own."""
+        del self._shared[job.id]
+        self._lines.setdefault(worker, deque()).append(job)
+        self.fleet.placed(job, worker, now_s)
 
     def take(self, worker: int, now_s: float, fits: Callable[[Job], bool]) -> Job | None:
         """What this worker starts now, if it has a slot and `fits` says it has the memory."""

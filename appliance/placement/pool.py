@@ -4,9 +4,9 @@ Workers come and go under ids of their own; here each has a number while it live
 holds in its cache is believed, not known: the prompts placed on it, the last used ones, as many
 as it has room for, and the conversations it names itself in its reports.
 
-Live, work that is bound to nobody stands in the shared stream, from which an idle worker takes
-the oldest by itself; so of a policy `place` is asked, and `pull` only in the simulator. Admission
-lets in no more than there are slots, hence little ever stands there.
+Live, work that stands in the shared stream is taken at once by whoever has a slot. So while no
+worker has room, up to a policy's `window` of requests are held before they are written anywhere,
+and whoever has room first is given one of them as the policy would `pull` it.
 
 Pure: reports, news and a clock in; workers out, and whose own stream has to be given back.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from appliance.bus.placing import Told
+from appliance.bus.placing import HELD, Told
 from appliance.placement.board import Board
 from appliance.placement.fleet import Fleet, Job, Speed
 from appliance.placement.policies import Policy
@@ -56,6 +56,8 @@ class PoolPlacement:
         self._ids: dict[int, str] = {}
         self._jobs: dict[str, Job] = {}
         self._has_first: set[str] = set()
+        self._held: set[int | str] = set()
+        self._let_go: list[str] = []
 
     @property
     def workers(self) -> int:
@@ -95,7 +97,12 @@ class PoolPlacement:
         return {self._ids[number] for number in self.board.stalled(now_s)}
 
     def wanted(self, told: Told, output_tokens: float, warm: dict[str, str], now_s: float) -> str:
-        """The worker a request is bound to, or "" for any. `warm` names a session's worker."""
+        """The worker a request is bound to, "" for any, HELD for the first with room.
+
+        `warm` names a session's worker.
+        """
+        if told.request_id in self._held:
+            return HELD
         if told.request_id in self._jobs:  # asked again, its first answer was lost
             return ""
         job = Job(
@@ -108,19 +115,38 @@ class PoolPlacement:
         self._jobs[told.request_id] = job
         number = self.board.arrived(job, now_s)
         self.prompt_tokens += job.input_tokens
-        if number is None:
-            self.shared += 1
-            return ""
-        self.placed += 1
-        self.matched_tokens += before.get(number, 0)
-        self._holds(self._seats[self._ids[number]], job.blocks)
-        return self._ids[number]
+        if number is not None:
+            return self._placed(job, number, before.get(number, 0))
+        if self.workers > 1 and len(self._held) < self.board.policy.window:
+            self._held.add(job.id)
+            return HELD
+        self.shared += 1
+        return ""
+
+    def released(self, now_s: float) -> dict[str, str]:
+        """Held requests that have a worker now, "" for any; to be asked after all news."""
+        found = dict.fromkeys(self._let_go, "")
+        self._let_go = []
+        while self._held:
+            waits_s = self._fleet.waits_s()
+            for seat in sorted(self._live(), key=lambda one: float(waits_s[one.number])):
+                job = self.board.wanted_by(seat.number, now_s, self._held)
+                if job is not None:
+                    break
+            else:
+                break
+            matched = self._fleet.matched(job, seat.number)
+            self._held.discard(job.id)
+            self.board.bind(job, seat.number, now_s)
+            found[str(job.id)] = self._placed(job, seat.number, matched)
+        return found
 
     def taken(self, request_id: str, worker_id: str, output_tokens: float, now_s: float) -> None:
         """A worker has taken it, the one it was meant for or another."""
         seat = self._seats.get(worker_id)
         if seat is None:
             return
+        self._held.discard(request_id)
         job = self._jobs.setdefault(request_id, Job(request_id, 1, output_tokens, (), now_s))
         self.board.started(job, seat.number, now_s)
         self._holds(seat, job.blocks)
@@ -140,6 +166,9 @@ class PoolPlacement:
         if job is None:
             return
         self._has_first.discard(request_id)
+        if request_id in self._held:
+            self._held.discard(request_id)
+            self._let_go.append(request_id)
         if self.board.holder(job.id) is None:
             self.board.cancelled(job.id)
         else:
@@ -161,6 +190,12 @@ class PoolPlacement:
         )
 
     # Below: helpers.
+
+    def _placed(self, job: Job, number: int, matched: int) -> str:
+        self.placed += 1
+        self.matched_tokens += matched
+        self._holds(self._seats[self._ids[number]], job.blocks)
+        return self._ids[number]
 
     @property
     def _fleet(self) -> Fleet:

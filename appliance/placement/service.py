@@ -102,6 +102,9 @@ class PlacementService:
         )
         for _, fields in rows:
             await self._hear(msgspec.json.decode(fields[b"told"], type=Told))
+        for pool in self._pools.values():
+            for request_id, worker_id in pool.released(time.monotonic()).items():
+                await placing.answer(self._bus, request_id, worker_id)
         if rows:
             await self._bus.xdel(keys.PLACE, *(row_id for row_id, _ in rows))
 

@@ -155,6 +155,47 @@ async def test_a_worker_that_drains_gives_back_what_waits_and_ends_what_runs(
     assert cluster.processes[host].wait(60) == 0
 
 
+async def test_what_nobody_has_room_for_is_held_and_a_dead_loop_holds_nobody(
+    cluster: Cluster,
+) -> None:
+    await cluster.workers("wa", "wb")
+    await cluster.loop()
+
+    async def all_busy() -> list[str]:
+        """Requests that fill every slot, and that the loop knows to run."""
+        asked = [await cluster.ask(f"{n} {TEXT} #tokens=120 #slow=40") for n in range(SLOTS)]
+
+        async def run() -> bool:
+            return sum(one.running for one in (await cluster.status()).workers) == SLOTS
+
+        await cluster.until(run)
+        return asked
+
+    async def listed(count: int) -> bool:
+        return await cluster.bus.zcard(keys.OPEN) == count
+
+    asked = await all_busy()
+    asking = [asyncio.create_task(cluster.ask(f"held {n} {TEXT}")) for n in range(3)]
+    held = await asyncio.gather(*asking)
+    assert {await cluster.host(one) for one in held} <= {"wa", "wb"}  # once one had room
+    await cluster.ended(*asked, *held)
+
+    asked += await all_busy()
+    await cluster.until(lambda: listed(SLOTS))
+    asking = [asyncio.create_task(cluster.ask(f"held {n} {TEXT}")) for n in range(3)]
+
+    await cluster.until(lambda: listed(SLOTS + 3))
+    cluster.kill("loop")
+    cluster.settings = Settings().placement
+    left = await asyncio.gather(*asking)
+    async with reaping(cluster.bus) as reaper:
+        cluster.kill("wa")
+        reaper.lost("wa", died=True)
+        await cluster.ended(*asked, *left)
+    for one in (*asked, *held, *left):
+        assert (await cluster.events(one)).count("done") == 1
+
+
 async def test_without_a_loop_workers_pull_and_a_new_loop_takes_up_what_runs(
     cluster: Cluster,
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.bus.placing import Told
+from appliance.bus.placing import HELD, Told
 from appliance.placement.policies import make_policy
 from appliance.placement.pool import SIZE_AT_FIRST, PoolPlacement
 from appliance.placement.prefixes import BLOCKS_MOST, Held, prefix_of
@@ -128,7 +128,11 @@ def test_a_worker_that_says_nothing_is_given_nothing_new_until_it_speaks() -> No
     while made.wanted(wanted(f"x{len(made.known())}", "x"), 50.0, {}, 0.0) != first:
         pass
     assert first in made.stalled(100.0)
-    assert {made.wanted(wanted(f"y{n}", "y"), 50.0, {}, 100.0) for n in range(3)} <= {other, ""}
+    assert {made.wanted(wanted(f"y{n}", "y"), 50.0, {}, 100.0) for n in range(3)} <= {
+        other,
+        "",
+        HELD,
+    }
     made.first("a", 101.0)
     assert next(one for one in made.status() if one.id == first).takes_new
 
@@ -139,6 +143,45 @@ def test_there_is_room_for_more_workers_than_at_first() -> None:
     made.reported([report(name) for name in names], 0.0)
     placed = {made.wanted(wanted(f"r{n}", f"{n}"), 50.0, {}, 0.0) for n in range(len(names))}
     assert placed == set(names)
+
+
+def test_while_nobody_has_room_a_few_are_held_for_the_first_who_has() -> None:
+    made = pool()
+    made.reported([report("w0", slots=1), report("w1", slots=1)], 0.0)
+    first = [made.wanted(wanted(f"a{n}", f"{n} {LONG}"), 50.0, {}, 0.0) for n in range(2)]
+    assert set(first) == {"w0", "w1"}
+    for number, worker in enumerate(first):
+        made.taken(f"a{number}", worker, 50.0, 0.0)
+    window = made.board.policy.window
+    names = [f"b{n}" for n in range(window + 1)]
+    told = [made.wanted(wanted(name, f"{name} {LONG}"), 50.0, {}, 1.0) for name in names]
+    assert told == [HELD] * window + [""]
+    assert made.wanted(wanted("b0", LONG), 50.0, {}, 1.0) == HELD  # asked again
+    assert made.released(1.0) == {}
+    made.first("a0", 2.0)
+    assert made.released(2.0) == {}  # its slot is not free yet
+    made.ended("a0", 3.0)
+    (bound,) = made.released(3.0).items()
+    assert bound[0] in names
+    assert bound[1] == first[0]
+    assert made.released(3.0) == {}
+
+
+def test_a_held_one_that_is_given_up_is_let_go_and_one_taken_by_anybody_is_not_placed() -> None:
+    made = pool()
+    made.reported([report("w0", slots=1), report("w1", slots=1)], 0.0)
+    for number in range(2):
+        worker = made.wanted(wanted(f"a{number}", f"{number} {LONG}"), 50.0, {}, 0.0)
+        made.taken(f"a{number}", worker, 50.0, 0.0)
+    for name in ("gone", "taken", "left"):
+        assert made.wanted(wanted(name, f"{name} {LONG}"), 50.0, {}, 0.0) == HELD
+    made.ended("gone", 1.0)
+    assert made.released(1.0) == {"gone": ""}
+    made.ended("a0", 2.0)
+    made.taken("taken", "w0", 50.0, 2.0)  # its caller had lost patience
+    assert made.released(2.0) == {}
+    made.ended("taken", 3.0)
+    assert made.released(3.0).keys() == {"left"}
 
 
 def test_a_worker_that_was_slow_in_a_busy_moment_is_tried_again() -> None:
@@ -207,7 +250,7 @@ def test_any_news_in_any_order_leaves_loads_that_add_up(
         now_s += 10.0
         name = f"r{number}"
         if kind == "wanted":
-            assert made.wanted(wanted(name, LONG), 50.0, {}, now_s) in alive | {""}
+            assert made.wanted(wanted(name, LONG), 50.0, {}, now_s) in alive | {"", HELD}
         elif kind == "taken":
             made.taken(name, f"w{worker}", 50.0, now_s)
         elif kind == "first":
@@ -219,6 +262,7 @@ def test_any_news_in_any_order_leaves_loads_that_add_up(
         else:
             alive ^= {f"w{worker}"}
             made.reported([report(one) for one in sorted(alive)], now_s)
+        assert set(made.released(now_s).values()) <= alive | {""}
         fleet = made.board.fleet
         assert (fleet.running >= 0).all()
         assert (fleet.bound >= 0).all()
