@@ -6,6 +6,7 @@
 # make bench-lengths FILES="a.json"  predicted answer lengths beside simpler predictors
 # make bench-retrieval DATA=FOLDER   what the FAQ finds on public data sets, beside published figures
 # make bench-admission [QUICK=1]   fairness and honesty of admission, live with the fake engine
+# make bench-simulator   how well the simulator predicts a live run on this machine; five minutes
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
 # make dist [FLAVOUR=full]   build the one executable file; make test-dist tests it, bench-dist measures it
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
+.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-simulator bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -98,6 +99,11 @@ bench-dist: models
 
 bench-admission: $(VENV)/.ready
 	@PYTHONPATH=tests/bench $(BIN)/python -m admission_bench $(if $(QUICK),--quick)
+
+# make bench-simulator [LOADS=0.5,0.8] [SECONDS=90] [OUTPUT=FOLDER]
+bench-simulator: models
+	@PYTHONPATH=tests/bench $(BIN)/python -m calibration_bench $(if $(LOADS),--loads $(LOADS)) \
+	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(OUTPUT),--output "$(OUTPUT)")
 
 # Goes on where it was stopped; the page and its charts are made again from all runs so far.
 bench-scheduling: $(VENV)/.ready
