@@ -3,7 +3,6 @@
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
 from appliance import __version__
 from appliance.api import (
@@ -27,6 +26,8 @@ from appliance.api import (
     users,
 )
 from appliance.api.callers import Caller, caller_of
+from appliance.api.document import DocumentPlugin
+from appliance.api.document_page import PagePlugin
 from appliance.api.gate import Gate
 from appliance.api.problems import EXCEPTION_HANDLERS
 from appliance.api.services import Services
@@ -65,7 +66,7 @@ def build(services: Services) -> Gate:
             title="Sluice",
             version=__version__,
             path="/schema",
-            render_plugins=[JsonRenderPlugin()],
+            render_plugins=[DocumentPlugin(), PagePlugin()],
         ),
         request_max_body_size=None,  # the gate bounds bodies, per route
         debug=False,
