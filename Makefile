@@ -8,6 +8,7 @@
 # make bench-admission [QUICK=1]   fairness and honesty of admission, live with the fake engine
 # make bench-simulator   how well the simulator predicts a live run on this machine; five minutes
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
+# make bench-switch  what showing another session in the terminal UI costs, beside one answer
 # make dist [FLAVOUR=full]   build the one executable file; make test-dist tests it, bench-dist measures it
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-simulator bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
+.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -104,6 +105,9 @@ bench-admission: $(VENV)/.ready
 bench-simulator: models
 	@PYTHONPATH=tests/bench $(BIN)/python -m calibration_bench $(if $(LOADS),--loads $(LOADS)) \
 	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(OUTPUT),--output "$(OUTPUT)")
+
+bench-switch: $(VENV)/.ready
+	@PYTHONPATH=tests/ui $(BIN)/python tests/ui/switch_bench.py
 
 # Goes on where it was stopped; the page and its charts are made again from all runs so far.
 bench-scheduling: $(VENV)/.ready

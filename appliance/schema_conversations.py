@@ -1,8 +1,15 @@
-"""The records of searching conversations. See `schema`."""
+"""The records of searching conversations and of branching them. See `schema`."""
 
 from typing import Literal
 
-from appliance.schema import Record
+from appliance.schema import Body, Identifier, Record, Title
+
+
+class BranchPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The new session gets the turns up to this one; "" as title is the title of the old one."""
+
+    turn_id: Identifier
+    title: Title = ""
 
 
 class Hit(Record, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ from appliance.schema import (
     Status,
     Turn,
 )
+from appliance.schema_conversations import BranchPost
 from appliance.schema_curation import FeedbackPost, Thumb
 from ui.answers import BAD_ANSWER, UNREACHABLE, Listing, Readiness, parse, refusal
 
@@ -161,6 +162,10 @@ class Client:
         return await self.write(
             "PATCH", f"/api/sessions/{session_id}", Session, SessionPatch(title=title)
         )
+
+    async def branch_session(self, session_id: str, post: BranchPost) -> Session:
+        """Raises `Conflict` when the turn has not ended."""
+        return await self.write("POST", f"/api/sessions/{session_id}/branch", Session, post)
 
     async def delete_session(self, session_id: str) -> None:
         await self.send_call("DELETE", f"/api/sessions/{session_id}")

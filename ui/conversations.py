@@ -18,6 +18,7 @@ import msgspec
 
 from appliance.errors import Conflict, NotFound, SluiceError
 from appliance.schema import MessagePost, Session
+from appliance.schema_conversations import BranchPost
 from appliance.schema_curation import Thumb
 from ui.client import Client, Interrupted, News, Resumed
 from ui.turns import LiveTurn, advance, from_store, merge
@@ -136,6 +137,14 @@ class Conversations:
         session = await self._client.create_session(title)
         self._sessions = {session.id: session, **self._sessions}
         self._keep(session.id).loaded = True
+        self._tell(SessionsChanged())
+        return session.id
+
+    async def branch(self, session_id: str, turn_id: str, title: str) -> str:
+        """A new session with the turns up to this one; returns its id."""
+        post = BranchPost(turn_id=turn_id, title=title)
+        session = await self._client.branch_session(session_id, post)
+        self._sessions = {session.id: session, **self._sessions}
         self._tell(SessionsChanged())
         return session.id
 

@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True)
 class ChatTexts:
-    """Reading, copying, files, search and export."""
+    """Reading, copying, rating, branching, files, search and export."""
 
     key_read: str
     tip_read: str
@@ -34,6 +34,8 @@ class ChatTexts:
     tip_find: str
     key_export: str
     tip_export: str
+    key_branch: str
+    tip_branch: str
 
     copied: str
     nothing_to_copy: str
@@ -52,6 +54,10 @@ class ChatTexts:
     thumb_down: str
     thumb_failed: str
     nothing_to_rate: str
+    branch_title: str
+    branched: str
+    branch_too_soon: str
+    branch_failed: str
     decided_direct: str
     decided_no_answer: str
     did_you_mean: str
@@ -117,6 +123,8 @@ ENGLISH: Final = ChatTexts(
     tip_find="Find words in this and all other conversations",
     key_export="Export",
     tip_export="Write the conversation to a file, as Markdown or JSON",
+    key_branch="Branch",
+    tip_branch="Start a new session that goes on from the turn pointed at, or the last",
     copied="Copied: {count} characters.",
     nothing_to_copy="There is nothing to copy yet.",
     asked_with_files="with {name}, {lines} lines",
@@ -134,6 +142,10 @@ ENGLISH: Final = ChatTexts(
     thumb_down="You gave thumbs down",
     thumb_failed="What you think of the answer was not stored.",
     nothing_to_rate="There is no finished answer here to give a thumb to.",
+    branch_title="{title} (branch)",
+    branched="This is a new session with the turns so far; the old one stays as it is.",
+    branch_too_soon="This answer is not finished. Branch from it when it is.",
+    branch_failed="The conversation was not branched.",
     decided_direct="the FAQ's own answer, no model",
     decided_no_answer="not covered by the FAQ",
     did_you_mean="Did you mean one of these? Pick it to ask it",
@@ -196,6 +208,8 @@ CHINESE: Final = ChatTexts(
     tip_find="在当前和所有会话中查找文字",
     key_export="导出",
     tip_export="把会话写入文件，Markdown 或 JSON 格式",
+    key_branch="分支",
+    tip_branch="从所选（或最后）一轮问答起另开一个会话",
     copied="已复制 {count} 个字符。",
     nothing_to_copy="还没有可复制的内容。",
     asked_with_files="附 {name}，{lines} 行",
@@ -213,6 +227,10 @@ CHINESE: Final = ChatTexts(
     thumb_down="您已点踩",
     thumb_failed="您对回答的评价未能保存。",
     nothing_to_rate="这里没有已完成的回答可供评价。",
+    branch_title="{title}（分支）",
+    branched="这是包含以上问答的新会话，原会话保持不变。",
+    branch_too_soon="这个回答尚未完成，完成后才能从此处分支。",
+    branch_failed="会话未能分支。",
     decided_direct="问答库原文，未经模型",
     decided_no_answer="问答库未涵盖此问题",
     did_you_mean="您想问的是其中哪一个？选中即提问",

@@ -51,7 +51,7 @@ _RULES = (
     _rule("GET", "/api/search", "person service"),
     _rule("GET PATCH DELETE", _SESSION, "person service", "session"),
     _rule("GET", rf"{_SESSION}/(turns|export)", "person service", "session"),
-    _rule("POST", rf"{_SESSION}/(messages|warm|refresh)", "person service", "session"),
+    _rule("POST", rf"{_SESSION}/(messages|warm|refresh|branch)", "person service", "session"),
     _rule("GET DELETE", _REQUEST, "person service", "request"),
     _rule("GET", rf"{_REQUEST}/(events|related)", "person service", "request"),
     _rule("POST PUT", rf"{_REQUEST}/feedback", "person service", "request"),

@@ -29,6 +29,7 @@ from appliance.knowledge.retrieval import Retrieval
 from appliance.knowledge.stats import Stats
 from appliance.log_ring import LogRing
 from appliance.people.api_keys import ApiKeys
+from appliance.people.branches import Branches
 from appliance.people.inbox import Inbox
 from appliance.people.search import Search
 from appliance.placement.choice import Placements
@@ -59,6 +60,7 @@ class Services:
     feedback: FeedbackDesk
     warmth: Warmth
     people: People
+    branches: Branches
     inbox: Inbox
     profiles: Profiles
     api_keys: ApiKeys

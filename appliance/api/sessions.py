@@ -22,6 +22,7 @@ from appliance.schema import (
     SessionPatch,
     SessionPost,
 )
+from appliance.schema_conversations import BranchPost
 
 
 @post("/")
@@ -81,6 +82,13 @@ async def warm_session(services: Services, session_id: IdPath) -> None:
     await services.warmth.ask(await services.people.sessions.read(session_id))
 
 
+@post("/{session_id:str}/branch")
+async def branch_session(services: Services, session_id: IdPath, data: BranchPost) -> Session:
+    """A new session with the turns up to one that has ended; the old one stays as it is."""
+    origin = await services.people.sessions.read(session_id)
+    return await services.branches.branch(origin, data.turn_id, data.title)
+
+
 @get("/{session_id:str}/turns")
 async def list_turns(
     services: Services, session_id: IdPath, cursor: Cursor = None, limit: Limit = 50
@@ -137,6 +145,7 @@ router = Router(
         delete_session,
         refresh_session,
         warm_session,
+        branch_session,
         list_turns,
         post_message,
     ],

@@ -29,12 +29,7 @@ class Sessions:
 
     async def create(self, uid: str, title: str, model: str = "") -> Session:
         """A new, empty session. Raises Overloaded at the bound of sessions per user."""
-        if await self._bus.zcard(keys.sessions(uid)) >= self._sessions_kept:
-            raise Overloaded(
-                f"user {uid} has {self._sessions_kept} sessions, which is the bound",
-                hint="delete some, or raise sessions.sessions_kept in the settings",
-                reason="too_many_sessions",
-            )
+        await self.require_room(uid)
         session_id, now = keys.new_session_id(), now_ms()
         session = Session(
             id=session_id,
@@ -56,6 +51,15 @@ class Sessions:
         )
         await self._bus.zadd(keys.sessions(uid), {session_id: now})
         return session
+
+    async def require_room(self, uid: str) -> None:
+        """Raises Overloaded at the bound of sessions per user."""
+        if await self._bus.zcard(keys.sessions(uid)) >= self._sessions_kept:
+            raise Overloaded(
+                f"user {uid} has {self._sessions_kept} sessions, which is the bound",
+                hint="delete some, or raise sessions.sessions_kept in the settings",
+                reason="too_many_sessions",
+            )
 
     async def read(self, session_id: str) -> Session:
         fields = await self._bus.hgetall(keys.session(session_id))

@@ -74,6 +74,7 @@ from appliance.limiter.service import LimiterService
 from appliance.limiter.waiters import Waiters
 from appliance.log_ring import LogRing
 from appliance.people.api_keys import ApiKeys
+from appliance.people.branches import Branches
 from appliance.people.inbox import Inbox
 from appliance.people.search import Search
 from appliance.people.sessions import Sessions
@@ -334,6 +335,7 @@ class Appliance:
             flow=flow,
             warmth=warmth,
             people=people,
+            branches=Branches(bus, people.sessions),
             inbox=inbox,
             profiles=profiles,
             api_keys=api_keys,

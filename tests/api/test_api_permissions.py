@@ -24,6 +24,7 @@ CRM = Caller("service", "crm")
         ("GET", "/api/users/mei/export", "uid", "mei"),
         ("GET", "/api/sessions/s1", "session", "s1"),
         ("POST", "/api/sessions/s1/messages", "session", "s1"),
+        ("POST", "/api/sessions/s1/branch", "session", "s1"),
         ("GET", "/api/requests/s1-2/events", "request", "s1-2"),
         ("DELETE", "/api/requests/s1-2", "request", "s1-2"),
     ],

@@ -41,6 +41,7 @@ from appliance.schema import (
     User,
     UserPatch,
 )
+from appliance.schema_conversations import BranchPost
 from appliance.schema_curation import FeedbackPost
 from appliance.schema_inbox import InboxMessage, InboxPage, Unread
 from appliance.schema_logs import LogLine, LogPage
@@ -240,10 +241,21 @@ class StubApi(LoopbackServer):
             case ("POST", session_id, "warm"):
                 self.warmed.append(session_id)
                 return Reply(202)
+            case ("POST", session_id, "branch"):
+                return self._branch(session_id, asked.body)
             case ("POST", session_id, "messages"):
                 return self._message(session_id, asked.body)
             case _:
                 return _missing("route")
+
+    def _branch(self, session_id: str, body: bytes) -> Reply:
+        post = msgspec.json.decode(body, type=BranchPost)
+        turns = self.turns[session_id]
+        at = next((n for n, turn in enumerate(turns) if turn.id == post.turn_id), None)
+        if at is None:
+            return _missing("turn")
+        copies = [msgspec.structs.replace(one, id=f"{one.id}-b") for one in turns[: at + 1]]
+        return Reply(201, self.add_session(post.title, *copies))
 
     def _turns(self, asked: Asked, turns: list[Turn]) -> Page:
         limit = min(int(asked.query.get("limit", "50")), self.page_limit)

@@ -15,9 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
-from appliance.schema_curation import Thumb
 from appliance.schema_inbox import Related
-from ui.attachments import split
 from ui.background import start
 from ui.client import Client
 from ui.clock import Clock
@@ -30,7 +28,8 @@ from ui.conversations import (
     TurnChanged,
 )
 from ui.keys import key
-from ui.safe_text import safe_line, safe_text
+from ui.safe_text import safe_line
+from ui.screens.chat_deeds import Hands, TurnDeeds
 from ui.screens.chat_errands import ChatErrands
 from ui.screens.frame import LinkDoubted, SluiceScreen
 from ui.searching import Hit
@@ -40,11 +39,21 @@ from ui.widgets.composer import Composer, Draft
 from ui.widgets.conversation_view import ConversationView
 from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList, SessionRow
+from ui.widgets.turn_column import WINDOW_TURNS, TurnColumn
 from ui.widgets.turn_view import TurnView
 from ui.wording import moment, session_title
 
 TITLE_CHARS: Final = 60  # a new session is called by its first question
-WINDOW_TURNS: Final = 6  # what is laid out at once; each repaint costs time for every turn
+
+PASSING_ACTIONS: Final = (
+    "stop_answer",
+    "back_to_prompt",
+    "ask_again",
+    "rename_session",
+    "export",
+    "branch",
+    "detach",
+)
 
 
 @dataclass
@@ -76,6 +85,7 @@ class ChatScreen(SluiceScreen):
         key("ctrl+o", "attach", "attach"),
         key("ctrl+d", "detach", "detach", show=False, priority=True),
         key("ctrl+s", "export", "export", show=False),
+        key("ctrl+t", "branch", "branch", show=False, priority=True),
         key("ctrl+l", "session_list", "session_list", show=False),
         key("ctrl+up,alt+up", "step(-1)", "previous_session", show=False),
         key("ctrl+down,alt+down", "step(1)", "next_session", show=False),
@@ -91,16 +101,21 @@ class ChatScreen(SluiceScreen):
             tell=lambda change: self.post_message(Changed(change)),
         )
         self._shown = ""
-        self._window = WINDOW_TURNS
         self._drafts: dict[str, Draft] = {}
         self._is_sending = False
-        self._was_open = False
+        self._works: tuple[bool, ...] = ()
         self._demo_was_offered = False
         self._list = SessionList(texts)
         self._view = ConversationView(texts)
         self._composer = Composer(texts)
         self._errands = ChatErrands(
             self, client=client, conversations=self._conversations, clock=clock
+        )
+        self._deeds = TurnDeeds(
+            self,
+            self._conversations,
+            self._errands,
+            Hands(ask=self._ask, put_back=self._composer.put_back, go=self._switch),
         )
 
     def compose_body(self) -> ComposeResult:
@@ -136,9 +151,13 @@ class ChatScreen(SluiceScreen):
                 await self._show_conversation()
             case LineBroken():
                 self.post_message(LinkDoubted())
-        is_open = self._conversations.has_open_answer(self._shown)
-        if is_open != self._was_open:
-            self._was_open = is_open
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        """Tells the footer only when a key comes or goes: it is made anew each time."""
+        works = tuple(bool(self.check_action(action, ())) for action in PASSING_ACTIONS)
+        if works != self._works:
+            self._works = works
             self.refresh_bindings()
 
     def _show_sessions(self) -> None:
@@ -160,19 +179,20 @@ class ChatScreen(SluiceScreen):
     async def _show_turn(self, turn: LiveTurn) -> None:
         """A turn that is new at the end takes the window back to the latest turns."""
         if not self._view.show_turn(turn) and turn.phase == "sent":
-            self._window = WINDOW_TURNS
+            self._view.column.window = WINDOW_TURNS
             await self._show_conversation()
 
     async def _show_conversation(self) -> None:
         conversation = self._conversations.conversation(self._shown)
         turns = list(conversation.turns.values())
+        window = self._view.window(self._shown)
         await self._view.show(
             self._shown,
-            turns[-self._window :],
-            has_older=len(turns) > self._window or conversation.older is not None,
+            turns[-window:],
+            has_older=len(turns) > window or conversation.older is not None,
             is_loading=bool(self._shown) and not conversation.loaded,
         )
-        self.refresh_bindings()
+        self._show_keys()
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -202,7 +222,6 @@ class ChatScreen(SluiceScreen):
         if session_id != self._shown:
             self._keep_draft()
             self._shown = session_id
-            self._window = WINDOW_TURNS
             self._conversations.show(session_id)
             self._composer.load(self._drafts.get(session_id, Draft()))
             await self._show_conversation()
@@ -247,6 +266,7 @@ class ChatScreen(SluiceScreen):
         if self._shown == session_id:
             self._composer.load(Draft())
             await self._switch("")
+        await self._view.forget(session_id)
 
     def on_session_list_more_wanted(self, message: SessionList.MoreWanted) -> None:
         self.attempt(self._conversations.load_more_sessions, group="read", exclusive=True)
@@ -306,47 +326,18 @@ class ChatScreen(SluiceScreen):
         self._view.focus()
 
     def on_conversation_view_deed_wanted(self, message: ConversationView.DeedWanted) -> None:
-        turn = message.turn
-        match message.deed:
-            case "copy_answer":
-                self._copy(turn.answer)
-            case "copy_question":
-                self._copy(turn.question)
-            case "retry":
-                asked = split(turn.question)
-                self._ask(Draft(asked.question, asked.attachments))
-            case "edit":
-                self._composer.put_back(turn.question)
-            case "sources":
-                self._errands.pick_source(turn, self._ask_next)
-            case "next":
-                self._errands.pick_next(turn, self._ask_next)
-            case "thumb_up":
-                self._rate(turn, "up")
-            case "thumb_down":
-                self._rate(turn, "down")
+        self._deeds.do(message.deed, self._shown, message.turn)
+
+    def action_branch(self) -> None:
+        pointed = self._view.pointed
+        if pointed is not None:
+            self._deeds.do("branch", self._shown, pointed.turn)
 
     def on_turn_view_question_wanted(self, message: TurnView.QuestionWanted) -> None:
         self._ask_next(message.question)
 
     def _ask_next(self, question: str) -> None:
         self._ask(Draft(question))
-
-    def _copy(self, text: str) -> None:
-        words = self.texts.chat
-        clean = safe_text(text)
-        if clean:
-            self.app.copy_to_clipboard(clean)
-        said = words.copied.format(count=len(clean)) if clean else words.nothing_to_copy
-        self.notify(said, markup=False)
-
-    def _rate(self, turn: LiveTurn, thumb: Thumb) -> None:
-        words = self.texts.chat
-        if turn.has_answer:
-            work = partial(self._conversations.rate, self._shown, turn.id, thumb)
-            self.attempt(work, group="rate", note=words.thumb_failed)
-        else:
-            self.notify(words.nothing_to_rate, severity="warning", markup=False)
 
     def on_turn_view_source_wanted(self, message: TurnView.SourceWanted) -> None:
         self._errands.read_source(message.match)
@@ -365,7 +356,7 @@ class ChatScreen(SluiceScreen):
             await self._conversations.load_older(hit.session_id)
         ids = list(conversation.turns)
         if hit.turn_id in ids:
-            self._window = max(WINDOW_TURNS, len(ids) - ids.index(hit.turn_id))
+            self._view.column.window = max(WINDOW_TURNS, len(ids) - ids.index(hit.turn_id))
             await self._show_conversation()
             self._view.focus()
             self._view.point_at(hit.turn_id)
@@ -386,6 +377,8 @@ class ChatScreen(SluiceScreen):
                 return not has_open and bool(self._conversations.conversation(self._shown).turns)
             case "rename_session" | "export":
                 return bool(self._shown)
+            case "branch":
+                return self._view.pointed is not None
             case "detach":
                 return self._composer.can_detach
             case "read":
@@ -398,11 +391,9 @@ class ChatScreen(SluiceScreen):
     def on_prompt_paged(self, message: Prompt.Paged) -> None:
         self._view.page(message.direction)
 
-    async def on_conversation_view_older_wanted(
-        self, message: ConversationView.OlderWanted
-    ) -> None:
-        self._window += WINDOW_TURNS
-        if self._window <= len(self._conversations.conversation(self._shown).turns):
+    async def on_turn_column_older_wanted(self, message: TurnColumn.OlderWanted) -> None:
+        self._view.column.window += WINDOW_TURNS
+        if self._view.column.window <= len(self._conversations.conversation(self._shown).turns):
             await self._show_conversation()
         else:
             load = partial(self._conversations.load_older, self._shown)

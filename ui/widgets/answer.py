@@ -11,6 +11,10 @@ no more than `DRAWING_SHARE_MAX` of one core: laying out a screen costs 20 to 10
 that makes the tokens may need the same processor. Textual's own `Markdown.get_stream` is not
 used: it redraws as fast as it can, and its `stop` starts a second append while the first still
 runs, which can show a block twice.
+
+Every block of Markdown is a widget, some 50 for an answer of one screen, and each costs 2 to 4 ms
+from mounting to painting. So an answer that is finished may start as a sketch, its text in one
+widget, until `draw` is called.
 """
 
 import asyncio
@@ -25,6 +29,7 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
+from textual.app import ComposeResult
 from textual.events import Mount
 from textual.message import Message
 from textual.widgets import Markdown, Static
@@ -93,7 +98,7 @@ class Answer(Markdown):
     class Drawn(Message):
         """All that was given stands on the screen, for now."""
 
-    def __init__(self, text: str = "", *, sources: int = 0) -> None:
+    def __init__(self, text: str = "", *, sources: int = 0, is_sketch: bool = False) -> None:
         super().__init__(parser_factory=self._parser, open_links=False)
         self._source_count = sources
         self._wanted = text
@@ -101,8 +106,12 @@ class Answer(Markdown):
         self._safe = ""
         self._stream = SafeStream()
         self._plain: Plain | None = None
+        self._sketch = Plain(safe_text(text)) if is_sketch else None
+        self._is_sketch = is_sketch
         self._is_final = False
         self._ended = asyncio.Event()
+        if is_sketch:
+            self._ended.set()
         self._appends = 0
         self._is_writing = False
         self._is_ready = False
@@ -117,9 +126,14 @@ class Answer(Markdown):
         if number:
             self.post_message(self.Cited(number))
 
+    def compose(self) -> ComposeResult:
+        if self._sketch is not None:
+            yield self._sketch
+
     async def _on_mount(self, event: Mount) -> None:  # type: ignore[override]  # as Markdown has it
         event.prevent_default()  # else Textual runs the inherited handler a second time
-        await super()._on_mount(event)
+        if not self._is_sketch:
+            await super()._on_mount(event)
         self._is_ready = True
         self._write_soon()
 
@@ -127,6 +141,21 @@ class Answer(Markdown):
     def is_drawn(self) -> bool:
         """Whether everything that was given stands on the screen."""
         return self._is_ready and not self._is_writing and not self._has_work
+
+    @property
+    def is_sketch(self) -> bool:
+        """Whether the text stands there without its Markdown, until `draw` is called."""
+        return self._is_sketch
+
+    @property
+    def is_being_drawn(self) -> bool:
+        return self._is_writing
+
+    def draw(self) -> None:
+        """Puts Markdown in the place of a sketch; `Drawn` tells when it is there."""
+        if self._is_sketch:
+            self._is_sketch = False
+            self._write_soon()
 
     @property
     def _has_work(self) -> bool:
@@ -145,10 +174,12 @@ class Answer(Markdown):
             self._ended.set()
         else:
             self._ended.clear()
+        if self._is_sketch and self._sketch is not None:
+            self._sketch.update(safe_text(text))
         self._write_soon()
 
     def _write_soon(self) -> None:
-        if self._is_ready and not self._is_writing and self._has_work:
+        if self._is_ready and not self._is_sketch and not self._is_writing and self._has_work:
             self._is_writing = True
             start(self, self._write, group="write")
 
@@ -177,7 +208,7 @@ class Answer(Markdown):
         wanted = self._wanted
         if not wanted.startswith(self._taken):
             self._taken, self._safe, self._stream = "", "", SafeStream()
-            self._appends, self._plain = 0, None
+            self._appends, self._plain, self._sketch = 0, None, None
             await self.query("*").remove()
             await self._redraw()
         elif wanted == self._taken:
@@ -195,6 +226,9 @@ class Answer(Markdown):
         if self._plain is not None or _weight(self._safe) > MARKDOWN_WEIGHT_MAX:
             await self._show_plain()
             return
+        if self._sketch is not None:
+            await self._redraw()
+            return
         try:
             await self.append(piece)
         except Exception:
@@ -205,14 +239,18 @@ class Answer(Markdown):
         if self._plain is not None:
             return
         try:
-            await self.update(self._safe)
+            with self.app.batch_update():
+                await self.update(self._safe)
+                if self._sketch is not None:
+                    await self._sketch.remove()
+                    self._sketch = None
         except Exception:
             logger.warning("an answer could not be drawn as Markdown", exc_info=True)
             await self._show_plain()
 
     async def _show_plain(self) -> None:
         if self._plain is None:
-            self._plain = Plain()
+            self._plain, self._sketch = Plain(), None
             await self.query("*").remove()
             await self.mount(self._plain)
         self._plain.update(self._safe)

@@ -48,7 +48,9 @@ class TurnView(Vertical):
         self._texts = texts
         self._turn = turn
         self._question = Plain(_question(texts, turn), classes="question")
-        self.answer = Answer(turn.answer, sources=len(turn.matches))
+        self.answer = Answer(
+            turn.answer, sources=len(turn.matches), is_sketch=bool(turn.answer) and not turn.is_open
+        )
         self._sources = PickableLines(classes="sources")
         self._standing = Plain(classes="standing")
         self._next = PickableLines(classes="suggestions")
