@@ -17,7 +17,14 @@ from admission_bench.load import Answered, Client, backlog, flood, polite
 SLOTS = 4
 APART = {"polite": "polite", "flooder": "flooder"}
 TOGETHER = {"polite": "everybody", "flooder": "everybody"}
-SETTINGS = f"[worker]\nslots = {SLOTS}\n[limiter]\nqueue_bound_per_user = 400\n"
+SETTINGS = f"""
+[worker]
+slots = {SLOTS}
+draft_tokens = 0
+[limiter]
+queue_bound_per_user = 400
+"""
+"""Guessed tokens would make a made-up answer far quicker than its steps say."""
 READY_TIMEOUT_S = 180.0
 
 
