@@ -24,17 +24,15 @@ from appliance.schema import (
     Entry,
     EntryPut,
 )
-from ui.answers import UNREACHABLE
 from ui.background import start
 from ui.client import Client
 from ui.curating import EDITED_SINCE
 from ui.entries import EntryDraft, draft_of, put_of
 from ui.keys import key
 from ui.screens.dialogs import Confirm, Question
-from ui.screens.frame import CallFailed, Dialog
+from ui.screens.frame import Dialog, explained
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain, TextField
-from ui.wording import error_words
 
 MAX_CATEGORY_CHARS: Final = 100
 _LANGUAGE: Final = re.compile(r"([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?")
@@ -153,9 +151,7 @@ class EntryEditor(Dialog[Entry | None]):
                     )
                 )
                 return
-        self._say(error_words(self.texts, error))
-        if error.reason == UNREACHABLE:
-            self.post_message(CallFailed(error))
+        self._say(explained(self, error))
 
     def _say(self, words: str) -> None:
         self._trouble.update(words)

@@ -19,17 +19,16 @@ from textual.widgets import Footer
 from appliance.errors import Conflict, SluiceError
 from appliance.schema import Entry
 from appliance.schema_curation import Revision
-from ui.answers import UNREACHABLE
 from ui.background import start
 from ui.clock import Clock
 from ui.curating import EDITED_SINCE, Curating
 from ui.keys import key
 from ui.safe_text import safe_line
-from ui.screens.frame import CallFailed, Dialog
+from ui.screens.frame import Dialog, explained
 from ui.texts import Texts
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable, cell
-from ui.wording import block, error_words
+from ui.wording import block
 
 
 class FaqHistoryScreen(Dialog[Entry | None]):
@@ -120,9 +119,7 @@ class FaqHistoryScreen(Dialog[Entry | None]):
             await self._look_again(revision.id, error)
             return
         except SluiceError as error:
-            self._say(error_words(self.texts, error))
-            if error.reason == UNREACHABLE:
-                self.post_message(CallFailed(error))
+            self._say(explained(self, error))
             return
         finally:
             self._is_restoring = False
@@ -132,11 +129,11 @@ class FaqHistoryScreen(Dialog[Entry | None]):
 
     async def _look_again(self, entry_id: str, error: Conflict) -> None:
         is_edited = error.reason == EDITED_SINCE
-        said = self.texts.faq.history_conflict if is_edited else error_words(self.texts, error)
+        said = self.texts.faq.history_conflict if is_edited else explained(self, error)
         try:
             self._revisions = await self._curating.history(entry_id)
         except SluiceError as failed:
-            said = error_words(self.texts, failed)
+            said = explained(self, failed)
         self._show()
         self._say(said)
 

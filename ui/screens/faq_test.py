@@ -15,15 +15,14 @@ from textual.widgets import Footer, Input
 
 from appliance.errors import SluiceError
 from appliance.schema import MAX_QUESTION_CHARS, ChatMessage, FaqTest
-from ui.answers import UNREACHABLE
 from ui.background import start
 from ui.curating import Curating
 from ui.keys import key
 from ui.safe_text import safe_line
-from ui.screens.frame import CallFailed, Dialog
+from ui.screens.frame import Dialog, explained
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain
-from ui.wording import block, error_words
+from ui.wording import block
 
 
 class FaqTestScreen(Dialog[None]):
@@ -69,9 +68,7 @@ class FaqTestScreen(Dialog[None]):
         try:
             outcome = await self._curating.try_question(question)
         except SluiceError as error:
-            self._show(Content.styled(error_words(self.texts, error), "$text-error"))
-            if error.reason == UNREACHABLE:
-                self.post_message(CallFailed(error))
+            self._show(Content.styled(explained(self, error), "$text-error"))
             return
         self._show(outcome_words(self.texts, outcome))
 

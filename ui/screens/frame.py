@@ -2,7 +2,8 @@
 way to make calls that can fail.
 
 `attempt` runs a call in a worker and turns a `SluiceError` into a `CallFailed` message, which the
-app shows and acts upon; so no screen needs a handler for errors it can do nothing about.
+app shows and acts upon; so no screen needs a handler for errors it can do nothing about. One that
+shows an error beside what it is about takes its words from `explained`.
 """
 
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer
 
 from appliance.errors import SluiceError
+from ui.answers import UNREACHABLE
 from ui.background import Work, start
 from ui.keys import in_words
 from ui.link import LinkState
 from ui.texts import Texts
 from ui.widgets.top_bar import Banner, Place, TopBar
+from ui.wording import error_words
 
 T = TypeVar("T")
 
@@ -118,3 +121,10 @@ class Dialog(ModalScreen[T]):
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
         return _worded(self.texts, super().active_bindings)
+
+
+def explained(screen: SluiceScreen | Dialog[T], error: SluiceError) -> str:
+    """Words of an error that the screen shows itself; that the server is away, the app hears."""
+    if error.reason == UNREACHABLE:
+        screen.post_message(CallFailed(error))
+    return error_words(screen.texts, error)

@@ -5,10 +5,8 @@ from typing import Final
 from textual.timer import Timer
 
 from appliance.errors import SluiceError
-from ui.answers import UNREACHABLE
 from ui.background import start
-from ui.screens.frame import CallFailed, SluiceScreen
-from ui.wording import error_words
+from ui.screens.frame import SluiceScreen, explained
 
 REFRESH_S: Final = 1.0
 
@@ -57,9 +55,7 @@ class PolledScreen(SluiceScreen):
         try:
             await self.read()
         except SluiceError as error:
-            reason = error_words(self.texts, error).replace("\n", " ")
+            reason = explained(self, error).replace("\n", " ")
             self.say_stale(self.texts.status_stale.format(reason=reason))
-            if error.reason == UNREACHABLE:
-                self.post_message(CallFailed(error))
         finally:
             self._is_reading = False
