@@ -51,6 +51,7 @@
 | `faq`                  | zset              | entry ids by creation time (ms)                     |
 | `faq:ID`               | hash              | FAQ truth: `body` and `version`                     |
 | `calibration`          | string            | what the FAQ's scores mean, for one embedding model |
+| `faq-revision`         | string            | grows with every write to the FAQ                   |
 | `faq:unindexed`        | set               | entries whose index rows are not known to be current |
 | `faq-history:ID`       | hash              | older versions of an entry by number; `deleted` is the last one of a deleted entry |
 | `faq-deleted`          | zset              | deleted entries that can come back, by time (ms), bounded |
@@ -98,6 +99,7 @@ API_KEYS = "api-keys"
 API_KEY_HASHES = "api-key-hashes"
 AWAITED = "awaited"
 FAQ_UNINDEXED = "faq:unindexed"
+FAQ_REVISION = "faq-revision"
 FAQ_DELETED = "faq-deleted"
 IMPORTS = "imports"
 MISSES = "misses"

@@ -3,12 +3,16 @@
 It is tried twice with one rule. Before the queue, with what is known at once: a question that is a
 phrasing to the letter, or one whose vector comes within the time that admission waits for it. So a
 direct answer takes milliseconds while others wait for the model. And again in the walk's place for
-retrieval, for then the FAQ may have changed, and the vector is there.
+retrieval, for then the FAQ may have changed, and the vector is there. If it has not, what the first
+search found is not searched for again.
 
 Nothing is written before the end: what was retrieved, the text, the turn and the terminal event
 are one script (`bus.scripts.END`), so a crash before it means that the walk starts again, and a
 crash after it that the answer is whole.
 """
+
+import asyncio
+from dataclasses import dataclass
 
 import msgspec
 
@@ -17,13 +21,26 @@ from appliance.bus import scripts
 from appliance.bus.client import Bus
 from appliance.bus.notices import Notice, notify
 from appliance.clock import now_ms
-from appliance.knowledge.retrieval import Embedded, Retrieval
+from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval, Searched
 from appliance.people.turns import Sent
 from appliance.schema import Delta, Done, Event, Request, Retrieved, Timings, Usage
 from appliance.settings import Settings
 
 MODEL = "faq"
 """What `done.model` names."""
+
+
+@dataclass
+class Question:
+    """The question of one walk: its vector, made once, and what it found the last time."""
+
+    embedding: "asyncio.Task[Embedded]"
+    searched: Searched | None = None
+
+    @property
+    def embedded(self) -> Embedded:
+        """Its vector, if that is there."""
+        return self.embedding.result() if self.embedding.done() else NOT_EMBEDDED
 
 
 class Answering:
@@ -40,11 +57,21 @@ class Answering:
             request, await self._retrieval.exact(request.text)
         )
 
-    async def by_meaning(self, request: Request, embedded: Embedded) -> bool:
-        """Whether the request was ended with what its vector finds."""
-        if not embedded.stamp or not _takes_text(request):
+    async def by_meaning(self, request: Request, question: Question) -> bool:
+        """Whether the request was ended with what its vector finds, if that is there."""
+        if not question.embedded.stamp or not _takes_text(request):
             return False
-        return await self.ended(request, await self._retrieval.closest(request.text, embedded))
+        return await self.ended(request, await self.found(request, question))
+
+    async def found(self, request: Request, question: Question | None) -> Retrieved:
+        """What the FAQ has for the request as it is now; nothing for one that does not ask it."""
+        if question is None:
+            return Retrieved(matches=())
+        embedded = await question.embedding
+        question.searched = await self._retrieval.searched(
+            request.text, embedded, before=question.searched
+        )
+        return question.searched.found
 
     async def ended(self, request: Request, found: Retrieved) -> bool:
         """Ends the request when the decision asks for no model; False when it does, or when

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import msgspec
 
 from appliance import keys
-from appliance.access.answering import Answering
+from appliance.access.answering import Answering, Question
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, generation_of
 from appliance.access.placing import Placing
@@ -46,7 +46,7 @@ from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceErro
 from appliance.fleet.loader import Loader
 from appliance.fleet.record import Wish
 from appliance.knowledge.questions import Questions
-from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
+from appliance.knowledge.retrieval import NOT_EMBEDDED, Retrieval
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Asked, Sent, Turns
 from appliance.people.users import Users
@@ -60,7 +60,6 @@ from appliance.schema import (
     Refused,
     Request,
     RequestStatus,
-    Retrieved,
     Session,
     Work,
 )
@@ -184,20 +183,20 @@ class Flow:
     # -- steps 2 to 6
 
     async def _answer(self, request: Request) -> None:
-        question = self._embedding(request)
+        question = self._question(request)
         if question is not None and await self._ended_at_once(request, question):
             return
         async with self._loading(request) as loaded:
             if loaded:
                 await self._answer_with_model(request, question)
 
-    async def _ended_at_once(self, request: Request, question: "asyncio.Task[Embedded]") -> bool:
+    async def _ended_at_once(self, request: Request, question: Question) -> bool:
         """Whether the FAQ answers alone what is known by now. A busy embedding model holds up
         neither this nor admission for long."""
         if await self._answering.to_the_letter(request):
             return True
-        await asyncio.wait([question], timeout=self._settings.limiter.embed_timeout_s)
-        return question.done() and await self._answering.by_meaning(request, question.result())
+        await asyncio.wait([question.embedding], timeout=self._settings.limiter.embed_timeout_s)
+        return await self._answering.by_meaning(request, question)
 
     @contextlib.asynccontextmanager
     async def _loading(self, request: Request) -> AsyncIterator[bool]:
@@ -231,9 +230,7 @@ class Flow:
             ):
                 return
 
-    async def _answer_with_model(
-        self, request: Request, question: "asyncio.Task[Embedded] | None"
-    ) -> None:
+    async def _answer_with_model(self, request: Request, question: Question | None) -> None:
         await self._ask_limiter(request, question)  # 2
         if not await self._admitted(request):  # 3
             return
@@ -244,7 +241,7 @@ class Flow:
             if request.session_id
             else ()
         )
-        found = await self._retrieve(request, question)  # 5
+        found = await self._answering.found(request, question)  # 5
         if await self._answering.ended(request, found):
             return
         today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
@@ -276,18 +273,16 @@ class Flow:
         if await scripts.retrieved(self._bus, request.id, found, msgspec.json.encode(sent)):
             await self._placing.hand_over(ready, keys.pool(request.model))  # 6
 
-    def _embedding(self, request: Request) -> "asyncio.Task[Embedded] | None":
-        """The question's vector is made once, for the forecast and for retrieval."""
+    def _question(self, request: Request) -> Question | None:
+        """Its vector is made once, for the forecast and for retrieval."""
         if not request.faq or self._tasks is None:
             return None
         embedding = self._retrieval.embedded(request.text)
-        return self._tasks.create_task(embedding, name=f"embed {request.id}")
+        return Question(self._tasks.create_task(embedding, name=f"embed {request.id}"))
 
-    async def _ask_limiter(
-        self, request: Request, question: "asyncio.Task[Embedded] | None"
-    ) -> None:
+    async def _ask_limiter(self, request: Request, question: Question | None) -> None:
         """Tells what the request will need, by its vector if that is there."""
-        embedded = question.result() if question is not None and question.done() else NOT_EMBEDDED
+        embedded = NOT_EMBEDDED if question is None else question.embedded
         asked = await self._forecasts.asked(request, embedded)
         generation = generation_of(self._settings.limiter, request, asked.tier)
         if generation != "service":
@@ -323,13 +318,6 @@ class Flow:
                 if event.event == "admitted":
                     return True
         return False
-
-    async def _retrieve(
-        self, request: Request, question: "asyncio.Task[Embedded] | None"
-    ) -> Retrieved:
-        if question is None:
-            return Retrieved(matches=())
-        return await self._retrieval.closest(request.text, await question)
 
     # -- steps 9 and 10
 

@@ -193,6 +193,7 @@ class Entries:
                 keys.FAQ_DELETED,
                 keys.entry(entry_id),
                 keys.history(entry_id),
+                keys.FAQ_REVISION,
             ),
             entry_id,
             "" if expected is None else expected,
@@ -221,7 +222,7 @@ class Entries:
         jobs = (keys.IMPORTS, keys.import_job(job_id), keys.import_entries(job_id))
         outcome = await scripts.WRITE.run(
             self._bus,
-            (keys.FAQ, keys.FAQ_UNINDEXED, keys.FAQ_DELETED, *jobs, *touched),
+            (keys.FAQ, keys.FAQ_UNINDEXED, keys.FAQ_DELETED, *jobs, keys.FAQ_REVISION, *touched),
             self._bound,
             self._history_kept,
             *arguments,
@@ -234,6 +235,10 @@ class Entries:
         if outcome == 1:
             self._tell([entry.id for entry in entries])
         return bool(outcome)
+
+    async def revision(self) -> int:
+        """Grows with every write, of whatever process."""
+        return int(await self._bus.get(keys.FAQ_REVISION) or 0)
 
     async def count(self) -> int:
         return await self._bus.zcard(keys.FAQ)

@@ -4,26 +4,29 @@ Each version but the newest lies in the entry's history, under its number: it go
 script that replaces or deletes it. A deleted entry leaves its last version there with the field
 `deleted`, the number from which it goes on when it comes back: so a version names one text as
 long as the entry is remembered, and an ETag made from it never lies.
+
+Every write makes the revision grow: while it stands, what was found in the FAQ still holds.
 """
 
 from appliance.bus.script import Script
 
-# KEYS faq unindexed deleted imports job job_entries, then entry and history of each
+# KEYS faq unindexed deleted imports job job_entries revision, then entry and history of each
 # ARGV bound history_kept, job_id job_json now_ms jobs_kept job_ttl_s (all '' without a job),
 # then of each: id created_ms version body
 # 1 when all were stored, 0 when another writer was faster, -1 past the bound. All or none.
 WRITE = Script("""
 local created = 0
-for i = 7, #KEYS, 2 do
-  local at = 2 * i - 6
+for i = 8, #KEYS, 2 do
+  local at = 2 * i - 8
   local held = redis.call('HMGET', KEYS[i], 'version', 'body')
   local version = tonumber(held[1] or redis.call('HGET', KEYS[i + 1], 'deleted') or 0)
   if held[2] ~= ARGV[at + 3] and version ~= tonumber(ARGV[at + 2]) - 1 then return 0 end
   if not held[1] then created = created + 1 end
 end
 if created > 0 and redis.call('ZCARD', KEYS[1]) + created > tonumber(ARGV[1]) then return -1 end
-for i = 7, #KEYS, 2 do
-  local at = 2 * i - 6
+redis.call('INCR', KEYS[7])
+for i = 8, #KEYS, 2 do
+  local at = 2 * i - 8
   local held = redis.call('HMGET', KEYS[i], 'version', 'body')
   if held[2] ~= ARGV[at + 3] then
     if held[1] then
@@ -47,12 +50,14 @@ end
 return 1
 """)
 
-# KEYS faq unindexed deleted entry history; ARGV id version ('' for any) now_ms history_kept
+# KEYS faq unindexed deleted entry history revision
+# ARGV id version ('' for any) now_ms history_kept
 # 1 when it is gone now, 0 when there was none, -1 when it is at another version.
 DELETE = Script("""
 local held = redis.call('HMGET', KEYS[4], 'version', 'body')
 if not held[1] then return 0 end
 if ARGV[2] ~= '' and held[1] ~= ARGV[2] then return -1 end
+redis.call('INCR', KEYS[6])
 redis.call('HSET', KEYS[5], held[1], held[2], 'deleted', held[1])
 redis.call('HDEL', KEYS[5], string.format('%d', held[1] - ARGV[4]))
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])

@@ -212,6 +212,11 @@ class Index:
         await self._progress.wait()
 
     @property
+    def state(self) -> str:
+        """Another one when other rows can be found than before."""
+        return f"{self._in_use.name} {self.rows_written}"
+
+    @property
     def phrasings(self) -> int:
         """Of all published entries, questions included."""
         return len(self._words) - len(self._worded)

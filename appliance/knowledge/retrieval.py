@@ -6,6 +6,9 @@ made from; question and answer are taken from the record. So whatever the index 
 deleted, drafted, expired or reworded is ever returned. A phrasing that equals the question
 scores 1.
 
+A search is good for a second use (`searched`) while nothing has changed that it rests on: the FAQ,
+by its revision in the store, the rows of the index, the model, and what scores mean.
+
 Retrieval never fails an answer: when the vectors or the embedding model are away, slow or behind,
 words alone find what they can, and the result says so in `degraded`.
 """
@@ -13,7 +16,7 @@ words alone find what they can, and the result says so in `degraded`.
 import asyncio
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,6 +76,34 @@ ANY = Only()
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What a search has found. `rests_on` is None when it may not be used a second time: part of
+    retrieval was away, or an entry begins or ceases to be valid some day."""
+
+    found: Retrieved
+    rests_on: "_State | None"
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a search rests on."""
+
+    revision: int
+    index: str
+    stamp: str
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class _Found:
+    """`timed` when a record that was looked at has a period of validity."""
+
+    matches: tuple[Match, ...]
+    degraded: str = ""
+    timed: bool = False
+
+
+@dataclass(frozen=True)
 class _Nominated:
     """Vectors by row key (empty for a row that only words found); `fault` names what is missing."""
 
@@ -127,9 +158,25 @@ class Retrieval:
 
         `embedded` spares embedding the question again.
         """
+        return (await self.searched(question, embedded)).found
+
+    async def searched(
+        self, question: str, embedded: Embedded | None = None, *, before: Searched | None = None
+    ) -> Searched:
+        """Likewise; what was found `before` for this question stands while it may."""
+        now = await self._state()
+        if before is not None and before.rests_on == now:
+            return before
         wanted = max(self._faq.matches, CHOICES)
-        found = await self.search(question, limit=wanted, floor=-1.0, embedded=embedded)
-        return self.decided(question, found)
+        found = await self._found(
+            question, limit=wanted, floor=-1.0, embedded=embedded or NOT_EMBEDDED, only=ANY
+        )
+        decided = self.decided(question, Retrieved(matches=found.matches, degraded=found.degraded))
+        return Searched(decided, None if found.degraded or found.timed else now)
+
+    async def _state(self) -> _State:
+        revision = await self._entries.revision()
+        return _State(revision, self._index.state, self._embedder.stamp, self.calibration)
 
     def decided(self, question: str, found: Retrieved) -> Retrieved:
         """The decision on what a search without a floor has found."""
@@ -159,17 +206,27 @@ class Retrieval:
         only: Only = ANY,
     ) -> Retrieved:
         """At most `limit` entries as similar as `floor` or more, best first; settings fill both."""
+        found = await self._found(
+            question,
+            limit=self._faq.matches if limit is None else limit,
+            floor=self._faq.floor if floor is None else floor,
+            embedded=embedded or NOT_EMBEDDED,
+            only=only,
+        )
+        return Retrieved(matches=found.matches, degraded=found.degraded)
+
+    async def _found(
+        self, question: str, *, limit: int, floor: float, embedded: Embedded, only: Only
+    ) -> _Found:
         text = tidied_line(question[:MAX_QUESTION_CHARS])
         if not text:
-            return Retrieved(matches=())
-        limit = self._faq.matches if limit is None else limit
-        floor = self._faq.floor if floor is None else floor
+            return _Found(())
         await self._index.started(min(START_PATIENCE_S, self._faq.retrieval_timeout_s))
-        found = await self._search(text, limit, embedded or NOT_EMBEDDED, only)
+        found = await self._search(text, limit, embedded, only)
         matches = tuple(match for match in found.matches[:limit] if match.similarity >= floor)
-        return Retrieved(matches=matches, degraded=found.degraded)
+        return replace(found, matches=matches)
 
-    async def _search(self, text: str, limit: int, embedded: Embedded, only: Only) -> Retrieved:
+    async def _search(self, text: str, limit: int, embedded: Embedded, only: Only) -> _Found:
         """Asks for more rows until enough entries are found or there are no more rows."""
         rows = min(max(limit * ROWS_PER_ENTRY, ROWS_MIN), ROWS_MAX)
         while True:
@@ -179,7 +236,8 @@ class Retrieval:
             matches = self._weighed(text, nominated, records, only)
             if len(matches) >= limit or nominated.complete or rows >= ROWS_MAX:
                 degraded = nominated.fault or self._index.degraded
-                return Retrieved(matches=tuple(matches), degraded=degraded)
+                timed = any(record.valid_from or record.valid_until for record in records)
+                return _Found(tuple(matches), degraded, timed)
             embedded = Embedded(self._embedder.stamp, nominated.asked)
             rows = min(rows * 4, ROWS_MAX)
 

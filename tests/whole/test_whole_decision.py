@@ -63,6 +63,34 @@ def test_a_direct_answer_does_not_wait_for_those_before_it(appliance: Running) -
             client.delete(f"/api/faq/{entry_id}")
 
 
+@pytest.mark.parametrize("change", ["reworded", "deleted"])
+def test_an_edit_while_a_question_waits_for_the_model_is_in_its_answer(
+    appliance: Running, change: str
+) -> None:
+    old = {"question": "Who has the loft key?", "answer": "The caretaker keeps it."}
+    (entry_id,) = add(appliance, old)
+    endless = "#tokens=4000 #slow=20 x"
+    running = [appliance.ask(endless, faq=False, max_tokens=4000) for _ in range(13)]
+    request_id = appliance.ask("Who is having the key of the loft?")
+    follower = appliance.follow(request_id)
+    heard = [next(follower)]
+    while heard[-1].event != "waiting":
+        heard.append(next(follower))
+    with appliance.client() as client:
+        path = f"/api/faq/{entry_id}"
+        if change == "deleted":
+            assert client.delete(path).status_code == 204
+        else:
+            new = old | {"answer": "The night porter keeps it."}
+            assert client.put(path, json=new).status_code == 200
+        for one in running:
+            client.delete(f"/api/requests/{one}")
+        heard += follower
+        client.delete(path)
+    assert "caretaker" not in text_of(heard)
+    assert ("night porter" in text_of(heard)) is (change == "reworded")
+
+
 def test_whoever_wants_the_model_gets_it(appliance: Running) -> None:
     (entry_id,) = add(appliance, ENTRY)
     raw = events(appliance, "Sauna hours?", faq=False)
