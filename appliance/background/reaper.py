@@ -105,21 +105,23 @@ class Reaper:
                 contact.broken()
                 await asyncio.sleep(RETRY_S)
 
-    async def reap_everybody(self) -> None:
-        """At start with an embedded store every known worker is one of an earlier life."""
+    async def reap_earlier(self, since_ms: int) -> None:
+        """At start with an embedded store: whoever has not reported since is of an earlier life."""
         await ensure_group(self._bus, self._stream, keys.WORKERS_GROUP)
         for worker_id in await self._consumers():
-            await self._reap(worker_id, IN_ORDER, "")
-        await self._bus.delete(keys.WORKERS)
+            if await self._seen_ms(worker_id) < since_ms:
+                await self._reap(worker_id, IN_ORDER, "")
+        await self._bus.zremrangebyscore(keys.WORKERS, "-inf", f"({since_ms}")
 
     # -- who is gone
 
     async def _reap_named(self, loss: _Loss) -> None:
         try:
             for worker_id in await self._consumers():
-                seen_ms = await self._bus.zscore(keys.WORKERS, worker_id) or 0
+                if worker_id.partition(".")[0] != loss.worker_name:
+                    continue
                 # What reported since is the process started in its place.
-                if worker_id.partition(".")[0] == loss.worker_name and seen_ms <= loss.at_ms:
+                if await self._seen_ms(worker_id) <= loss.at_ms:
                     await self._reap(worker_id, Holder(gone=True, died=loss.died), loss.words)
         except AWAY:
             self._lost.put_nowait(loss)
@@ -136,6 +138,10 @@ class Reaper:
                 if name not in names:
                     self._on_silent(name)
                 await self._reap(worker_id, Holder(gone=False, died=True), "it stopped reporting")
+
+    async def _seen_ms(self, worker_id: str) -> float:
+        """When it last reported, in Unix milliseconds; 0 for one that is no longer listed."""
+        return await self._bus.zscore(keys.WORKERS, worker_id) or 0.0
 
     async def _consumers(self) -> list[str]:
         """Who may hold work: whoever read the shared stream, and who has a stream of its own."""

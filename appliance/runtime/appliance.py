@@ -151,6 +151,7 @@ class Appliance:
         self._bus: Bus | None = None
         self._vectors: Vectors | None = None
         self._index: Index | None = None
+        self._began_ms = now_ms()
         self._tree = Tree(children.specs, on_change=self._child_changed)
 
     async def run(self, lock: DataLock, key: str, on_ready: Callable[[str], None]) -> int:
@@ -386,7 +387,7 @@ class Appliance:
         if settings.sessions.kept_days:
             loops.append(group.create_task(retention.run(), name="retention"))
         if self._children.embedded_store:
-            await reapers.reap_everybody()
+            await reapers.reap_earlier(self._began_ms)
             await leadership.vacate(bus)
         loops.extend(
             group.create_task(loop(), name=loop.__qualname__)
@@ -451,10 +452,7 @@ class Appliance:
         log.log(level, "%s is %s %s", status.name, status.state, status.detail)
         pool = self._loader.pool_of(status.name) if self._loader is not None else ""
         if pool and self._reapers is not None:
-            if status.state in ("backing_off", "failed"):
-                self._reapers.lost(status.name, pool, died=True, words=status.detail)
-            elif status.state in ("stopped", "starting"):
-                self._reapers.lost(status.name, pool, died=False)
+            self._reapers.child_changed(status, pool)
         if self._loader is not None:
             self._loader.child_changed(status)
         if status.name == MILVUS and status.state == "ready" and self._index is not None:

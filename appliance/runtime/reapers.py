@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 from appliance.background.reaper import Reaper
+from appliance.schema import ChildStatus
+
+DEAD = ("backing_off", "failed")
+GONE = (*DEAD, "stopped", "starting")  # the last: what had this name before is no more
 
 
 class Reapers:
@@ -13,6 +17,7 @@ class Reapers:
         self._make = make
         self._reapers: dict[str, Reaper] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._states: dict[str, str] = {}
 
     def watch(self, pool: str) -> None:
         """Looks after this pool from now on; doing it twice changes nothing."""
@@ -21,15 +26,24 @@ class Reapers:
             if self._group is not None:
                 self._group.create_task(reaper.run(), name=f"reaper {pool}")
 
-    def lost(self, worker_name: str, pool: str, *, died: bool, words: str = "") -> None:
-        """The process of this worker ended."""
-        if pool in self._reapers:
-            self._reapers[pool].lost(worker_name, died=died, words=words)
+    def child_changed(self, status: ChildStatus, pool: str) -> None:
+        """Hears of every change of every worker: in some of them its process has ended.
 
-    async def reap_everybody(self) -> None:
-        """At start with an embedded store every known worker is one of an earlier life."""
+        Only what begins counts. A child that starts tells how far it is, and the last of that may
+        be heard when its worker reports and works already.
+        """
+        if self._states.get(status.name) == status.state:
+            return
+        self._states[status.name] = status.state
+        if pool in self._reapers and status.state in GONE:
+            died = status.state in DEAD
+            words = status.detail if died else ""
+            self._reapers[pool].lost(status.name, died=died, words=words)
+
+    async def reap_earlier(self, since_ms: int) -> None:
+        """At start with an embedded store: whoever has not reported since is of an earlier life."""
         for reaper in self._reapers.values():
-            await reaper.reap_everybody()
+            await reaper.reap_earlier(since_ms)
 
     async def run(self) -> None:
         """Runs all of them until cancelled."""

@@ -141,11 +141,23 @@ class Server:
             if entry.name in held or not entry.fields:
                 continue
             job = Job(msgspec.json.decode(entry.fields[b"work"], type=Work), entry.name)
-            # A request may stand in the stream twice after a crash; one entry is enough.
-            if self._jobs.setdefault(job.request_id, job) is job:
-                await self._start(job)
-            else:
+            holding = self._jobs.get(job.request_id)
+            if holding is not None and await self._until_back(partial(self._is_ours, holding)):
+                # A request may stand in the stream twice after a crash; one entry is enough.
                 await self._until_back(partial(self._acknowledge, job))
+                continue
+            if holding is not None:  # it was given back, and comes round before we have noticed
+                await self._until_back(partial(self._lose, holding))
+            self._jobs[job.request_id] = job
+            await self._start(job)
+
+    async def _is_ours(self, job: Job) -> bool:
+        """Whether this worker still holds the request, or has ended it."""
+        request = keys.request(job.request_id)
+        state = await self._bus.hget(request, "state")
+        if state == b"running":
+            return await self._bus.hget(request, "lease") == job.held.encode()
+        return state is None or state.decode() in TERMINAL_STATES
 
     async def _start(self, job: Job) -> None:
         """Begins a job once it may run beside the others."""

@@ -220,3 +220,41 @@ async def test_without_a_loop_workers_pull_and_a_new_loop_takes_up_what_runs(
         return not any(one.running or one.bound for one in workers)
 
     await cluster.until(knows_of_none)
+
+
+async def test_a_living_worker_whose_work_was_given_back_takes_it_again(cluster: Cluster) -> None:
+    await cluster.workers("wa")
+    asked = await cluster.ask("Hello. #tokens=60 #slow=50")
+
+    async def it_writes() -> bool:
+        return "delta" in await cluster.events(asked)
+
+    await cluster.until(it_writes)
+    async with reaping(cluster.bus) as reaper:
+        for _ in range(5):
+            reaper.lost("wa", died=False)  # it is not, and reads at once what comes back
+            await asyncio.sleep(0.3)
+        await cluster.ended(asked)
+    assert (await cluster.events(asked)).count("done") == 1
+
+    async def nothing_lies_there() -> bool:
+        return await cluster.bus.xlen(keys.work(keys.MAIN)) == 0
+
+    await cluster.until(nothing_lies_there)
+
+
+async def test_at_the_start_only_workers_of_an_earlier_life_are_reaped(cluster: Cluster) -> None:
+    await cluster.workers("wa")
+    (worker,) = await cluster.live()
+    async with reaping(cluster.bus) as reaper:
+        await reaper.reap_earlier(worker_seen_ms := int(await seen_ms(cluster, worker.id)))
+        assert await seen_ms(cluster, worker.id) >= worker_seen_ms
+        cluster.kill("wa")
+        await reaper.reap_earlier(1 + int(await seen_ms(cluster, worker.id)))
+        assert await cluster.bus.zscore(keys.WORKERS, worker.id) is None
+
+
+async def seen_ms(cluster: Cluster, worker_id: str) -> float:
+    found = await cluster.bus.zscore(keys.WORKERS, worker_id)
+    assert found is not None, f"{worker_id} is not listed"
+    return float(found)
