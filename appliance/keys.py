@@ -62,6 +62,7 @@
 | `regression-runs`      | list              | when they were asked and what flipped, newest first, bounded |
 | `imports`              | zset              | imports of files by time (ms), bounded              |
 | `import:ID` `import-entries:ID` | string, set, with TTL | an import, and the entries it wrote    |
+| `setup`                | string            | whether the first start's questions were answered: 1 or 0 |
 | `layout`               | string            | version of this table                               |
 
 `{T}` is a literal Valkey hash tag, so the keys one script touches share a slot in a cluster:
@@ -105,6 +106,7 @@ IMPORTS = "imports"
 MISSES = "misses"
 REGRESSIONS = "regressions"
 REGRESSION_RUNS = "regression-runs"
+SETUP = "setup"
 LAYOUT_KEY = "layout"
 
 

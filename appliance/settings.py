@@ -547,6 +547,14 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 2_000
 
 
+class Ui(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The terminal UI that is opened on this machine."""
+
+    language: Annotated[
+        Literal["", "en", "zh"], Meta(description='Its language; "" is that of the locale.')
+    ] = ""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of one appliance."""
 
@@ -566,6 +574,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     external: External = External()
     supervision: Supervision = Supervision()
     log: Log = Log()
+    ui: Ui = Ui()
 
 
 def default_data_directory() -> Path:

@@ -53,7 +53,11 @@ class FromHttps(
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One weight file. `context_tokens` is what it was trained for."""
+    """One weight file. `context_tokens` is what it was trained for.
+
+    `cache_token_bytes` of KV cache (float16) are kept for each token; 0 for an embedding model.
+    `read_share` of the weights is read for each token: below 1 for a mixture of experts.
+    """
 
     name: str
     kind: Kind
@@ -65,6 +69,9 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     template: Template
     note: str
     sources: tuple[FromPackages | FromHttps, ...]
+    note_zh: str = ""
+    cache_token_bytes: int = 0
+    read_share: float = 1.0
 
 
 class Roles(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
@@ -145,6 +152,8 @@ def _fault(entry: Entry) -> str:
         return "does not end in .gguf"
     if not _pinned(entry) or entry.context_tokens <= 0:
         return "lacks a size, a checksum or a context length"
+    if entry.cache_token_bytes < 0 or not 0 < entry.read_share <= 1:
+        return "has a cache or a share of the weights that cannot be"
     if not entry.sources:
         return "has no source"
     for source in entry.sources:

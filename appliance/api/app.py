@@ -22,6 +22,7 @@ from appliance.api import (
     regressions,
     requests,
     sessions,
+    setup,
     status,
     users,
 )
@@ -53,6 +54,7 @@ def build(services: Services) -> Gate:
             regressions.router,
             models.router,
             placement.router,
+            setup.router,
             logs.router,
             openai.router,
         ],

@@ -13,6 +13,7 @@ from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
 from appliance.access.rehearsal import Rehearsal
+from appliance.access.setting_up import SetUp
 from appliance.access.warmth import Warmth
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
@@ -76,6 +77,7 @@ class Services:
     dead_letters: DeadLetters
     quotas: Quotas
     placements: Placements
+    setup: SetUp
     logs: LogRing
     status: Callable[[], Awaitable[Status]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]

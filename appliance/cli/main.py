@@ -161,7 +161,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from appliance.cli.starters import take_carried
-    from appliance.runtime.appliance import print_ready, serve
+    from appliance.runtime.serving import print_ready, serve
     from appliance.supervisor.directory import prepare_data_directory
     from appliance.supervisor.guard import die_with_parent
 

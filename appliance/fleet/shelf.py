@@ -126,8 +126,7 @@ class _StoreSource:
         return [chat, *others, *(one for one in more if Path(one.path).resolve() != self._chat)]
 
     def needed_bytes(self, weights: Weights) -> int:
-        path = Path(weights.path)
-        return _needed_bytes(path, path.stat().st_mtime_ns, self._cache_tokens)
+        return worker_bytes(Path(weights.path), self._cache_tokens)
 
 
 class _FakeSource:
@@ -145,6 +144,11 @@ class _FakeSource:
 
     def needed_bytes(self, weights: Weights) -> int:
         return parse(weights.path).memory_bytes
+
+
+def worker_bytes(path: Path, cache_tokens: int) -> int:
+    """Memory that one worker with the weights at `path` takes. Raises CannotBoot, OSError."""
+    return _needed_bytes(path, path.stat().st_mtime_ns, cache_tokens)
 
 
 def _of_file(path: Path) -> Weights:

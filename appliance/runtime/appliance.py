@@ -8,7 +8,7 @@
 
 A stop drains: new requests are refused, running answers get `drain_timeout_s`, then
 everything ends in order under one deadline. What was not finished is in the store and goes on
-at the next start. A second signal stops at once.
+at the next start. A second signal stops at once. `serving` starts it, and starts another after it.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -37,13 +36,13 @@ from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
 from appliance.access.rehearsal import Rehearsal
+from appliance.access.setting_up import SetUp, Situation
 from appliance.access.warmth import Warmth
 from appliance.api.app import build
 from appliance.api.services import Knowledge, Services
 from appliance.background.deliveries import Deliveries
 from appliance.background.reaper import Reaper
 from appliance.background.retention import Retention
-from appliance.backup.upgrade import settle_layout
 from appliance.bus import leadership
 from appliance.bus.client import AWAY, Bus, check_layout, connect
 from appliance.bus.dead_letters import DeadLetters
@@ -68,7 +67,6 @@ from appliance.knowledge.questions import Questions
 from appliance.knowledge.regressions import Regressions
 from appliance.knowledge.retrieval import Retrieval
 from appliance.knowledge.stats import Stats
-from appliance.limiter.rule_process import check_rule
 from appliance.limiter.rules import tiers_of
 from appliance.limiter.service import LimiterService
 from appliance.limiter.waiters import Waiters
@@ -83,16 +81,13 @@ from appliance.people.users import Users
 from appliance.placement.choice import Placements
 from appliance.placement.service import PlacementService
 from appliance.prediction.lengths import Lengths
-from appliance.runtime import logs
-from appliance.runtime.children import MILVUS, VALKEY, Family, family
-from appliance.runtime.http import HttpServer, address, bind
-from appliance.runtime.keyfile import admin_key
+from appliance.runtime.children import MILVUS, VALKEY, Family
+from appliance.runtime.http import HttpServer, address
 from appliance.runtime.options import Options
 from appliance.runtime.reapers import Reapers
 from appliance.runtime.report import Report
 from appliance.schema import ChildStatus
-from appliance.settings import Settings, load
-from appliance.supervisor.directory import prepare_data_directory
+from appliance.settings import Settings
 from appliance.supervisor.lock import DataLock, Running
 from appliance.supervisor.tree import Tree
 from appliance.vectors.client import Vectors
@@ -106,28 +101,12 @@ INDEX_START_TIMEOUT_S = 30.0
 DRAIN_BEAT_S = 0.1
 
 
-def serve(options: Options, on_ready: Callable[[str], None]) -> int:
-    """Runs an appliance until it is told to stop; returns the exit status.
-
-    `on_ready` gets the address once questions can be answered. Raises SluiceError for whatever
-    keeps it from starting.
-    """
-    data = prepare_data_directory(options.data_directory)
-    settings = options.applied(load(data))
-    check_rule(settings.limiter)
-    lock = DataLock.take(data)
-    try:
-        ring = logs.set_up(data, settings.log)
-        settle_layout(data)
-        with bind(settings.server) as bound:
-            appliance = Appliance(settings, options, family(settings, data), bound, ring)
-            return asyncio.run(appliance.run(lock, admin_key(data), on_ready))
-    finally:
-        lock.release()
-
-
 class Appliance:
-    """Owns the parts of one run."""
+    """Owns the parts of one run.
+
+    Afterwards `replaced` is the chat model's name in the settings before another one was chosen,
+    None when the run ended for good; `was_ready` tells whether questions could be answered.
+    """
 
     def __init__(
         self,
@@ -136,12 +115,16 @@ class Appliance:
         children: Family,
         bound: socket.socket,
         ring: LogRing,
+        situation: Situation,
     ) -> None:
         self._settings = settings
         self._options = options
         self._children = children
         self._bound = bound
         self._ring = ring
+        self._situation = situation
+        self.was_ready = False
+        self.replaced: str | None = None
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
         self._reapers: Reapers | None = None
@@ -184,6 +167,8 @@ class Appliance:
                 await self._or_stop(self._start(group, loops, lock, key, on_ready))
                 await self._stop.wait()
                 await self._drain()
+                if self.replaced is None:
+                    self._bound.close()  # else callers wait for the next life
             finally:
                 if self._server is not None:
                     self._server.should_exit = True
@@ -380,6 +365,15 @@ class Appliance:
             dead_letters=dead_letters,
             quotas=Quotas(bus, people.users, settings),
             placements=placements,
+            setup=SetUp(
+                bus,
+                entries,
+                self._children.shelf,
+                self._situation,
+                settings=settings,
+                chat=self._children.chat,
+                restart=self._replace,
+            ),
             logs=self._ring,
             status=report.status,
             readiness=report.readiness,
@@ -411,13 +405,15 @@ class Appliance:
         )
         self._bus, self._flow, self._vectors, self._index = bus, flow, vectors, index
         self._server = HttpServer(build(services), settings.server)
-        group.create_task(self._server.serve(sockets=[self._bound]), name="http")
+        # A copy: serving closes what it is given, and another life may need the socket.
+        group.create_task(self._server.serve(sockets=[self._bound.dup()]), name="http")
         where = address(self._bound)
         lock.announce(Running(pid=os.getpid(), url=where, started_at_ms=now_ms()))
         await self._questions_answered(bus, embedder, index)
         if self._options.demo_faq and await entries.count() == 0:
             await self._load_demo(entries, index)
         log.info("ready at %s", where)
+        self.was_ready = True
         on_ready(where)
 
     async def _questions_answered(self, bus: Bus, embedder: Embedder, index: Index) -> None:
@@ -474,8 +470,15 @@ class Appliance:
             loop.add_signal_handler(number, self._asked_to_stop)
 
     def _asked_to_stop(self) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() and self.replaced is None:
             self._at_once.set()
+        self.replaced = None  # whatever was to come after this life
+        self._stop.set()
+
+    def _replace(self, before: str) -> None:
+        """Another chat model was chosen: this life ends in order and the next one has it."""
+        log.info("another chat model was chosen: starting anew")
+        self.replaced = before
         self._stop.set()
 
     async def _drain(self) -> None:
@@ -514,9 +517,3 @@ def _first(group: BaseExceptionGroup[SluiceError]) -> SluiceError:
     for error in group.exceptions:
         return _first(error) if isinstance(error, BaseExceptionGroup) else error
     raise AssertionError("an exception group holds at least one")
-
-
-def print_ready(where: str) -> None:
-    """The one line that `serve` prints on standard output."""
-    sys.stdout.write(f"ready {where}\n")
-    sys.stdout.flush()

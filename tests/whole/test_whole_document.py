@@ -28,6 +28,7 @@ def test_the_api_keeps_to_its_document(appliance: Running, tmp_path: Path) -> No
             *("--header", f"Authorization: Bearer {appliance.key}"),
             *("--phases", "coverage,fuzzing", "--max-examples", "2", "--max-time", "40"),
             *("--exclude-path-regex", "/events"),  # these never end by themselves
+            *("--exclude-operation-id", "ApiSetupChangeSetup"),  # takes any made-up model into use
             *("--exclude-checks", NOT_ASKED, "--request-timeout", "60", "--warnings", "off"),
             *("--no-color", "--seed", "1"),
         ],

@@ -1,0 +1,127 @@
+"""A process's lives: one appliance after another, each with the settings as they are by then.
+
+Mostly there is one. Another begins when the operator chooses another chat model: the first life
+drains and ends as at any stop, the socket stays open, so that whoever calls meanwhile waits instead
+of being refused, and the next life reads the settings again. A life that does not become ready with
+the new model is followed by one with the model before, which can say what was wrong.
+"""
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance.access.setting_up import Situation
+from appliance.backup.upgrade import settle_layout
+from appliance.errors import SluiceError
+from appliance.fleet.downloads import Downloads
+from appliance.frozen import executable_file
+from appliance.limiter.rule_process import check_rule
+from appliance.log_ring import LogRing
+from appliance.runtime import keyfile, logs
+from appliance.runtime.appliance import Appliance
+from appliance.runtime.children import family
+from appliance.runtime.http import bind
+from appliance.runtime.options import Options
+from appliance.settings import Settings, load, models_directory
+from appliance.settings_file import change
+from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.lock import DataLock
+from models.pull import Ways
+from models.store import Store
+
+log = logging.getLogger("sluice")
+
+GIVEN = "the chat model was given on the command line"
+
+
+def serve(options: Options, on_ready: Callable[[str], None]) -> int:
+    """Runs an appliance until it is told to stop; returns the exit status.
+
+    `on_ready` gets the address once questions can be answered. Raises SluiceError for whatever
+    keeps it from starting.
+    """
+    data = prepare_data_directory(options.data_directory)
+    settings = options.applied(load(data))
+    check_rule(settings.limiter)
+    lock = DataLock.take(data)
+    try:
+        ring = logs.set_up(data, settings.log)
+        settle_layout(data)
+        with bind(settings.server) as bound:
+            return _Lives(options, data, lock, bound, ring).run(settings, on_ready)
+    finally:
+        lock.release()
+
+
+def print_ready(where: str) -> None:
+    """The one line that `serve` prints on standard output."""
+    sys.stdout.write(f"ready {where}\n")
+    sys.stdout.flush()
+
+
+class _Lives:
+    """What stays when one life follows another."""
+
+    def __init__(
+        self, options: Options, data: Path, lock: DataLock, bound: socket.socket, ring: LogRing
+    ) -> None:
+        self._options = options
+        self._data = data
+        self._lock = lock
+        self._bound = bound
+        self._ring = ring
+
+    def run(self, settings: Settings, on_ready: Callable[[str], None]) -> int:
+        store = Store(models_directory(settings))
+        downloads = Downloads(store, Ways(executable_file(), mirror=settings.models.mirror))
+        told = once(on_ready)
+        trouble = ""
+        before: str | None = None  # the chat model of the life before
+        try:
+            while True:
+                situation = Situation(
+                    data=self._data,
+                    key_file=self._data / keyfile.FILE_NAME,
+                    downloads=downloads,
+                    fixed=GIVEN if self._options.model is not None else "",
+                    trouble=trouble,
+                )
+                life: Appliance | None = None
+                try:
+                    life = Appliance(
+                        settings,
+                        self._options,
+                        family(settings, self._data),
+                        self._bound,
+                        self._ring,
+                        situation,
+                    )
+                    status = asyncio.run(life.run(self._lock, keyfile.admin_key(self._data), told))
+                except SluiceError as error:
+                    if before is None or (life is not None and life.was_ready):
+                        raise
+                    log.error("back to the chat model before: %s", error.message)
+                    change(self._data, "models", "chat", before)
+                    trouble, before = error.message, None
+                else:
+                    if life.replaced is None:
+                        return status
+                    trouble, before = "", life.replaced
+                settings = self._options.applied(load(self._data))
+        finally:
+            downloads.stop()
+
+
+def once(call: Callable[[str], None]) -> Callable[[str], None]:
+    """A function that calls `call` the first time only."""
+    calls: list[str] = []
+
+    def first(argument: str) -> None:
+        if not calls:
+            calls.append(argument)
+            call(argument)
+
+    return first
