@@ -215,9 +215,10 @@ class Citation(Record, frozen=True, kw_only=True):
     entry_id: str = ""
 
 
-Decision = Literal["direct", "did_you_mean", "compose", "no_answer"]
+Decision = Literal["direct", "did_you_mean", "compose", "no_answer", "person_asked", "person"]
 """How the FAQ took part: its own answer without a model, entries to pick from, facts for the
-model, or nothing that counts."""
+model, or nothing that counts. With `person_asked` the question went to a person for that reason,
+and `person` is that person's answer."""
 
 
 class Turn(Record, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from msgspec import Meta
 from appliance.schema import (
     MAX_ANSWER_CHARS,
     MAX_PHRASINGS,
+    Answer,
     Body,
     Category,
     Entry,
@@ -142,14 +143,18 @@ class FeedbackPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 MissReason = Literal["no_match", "thumbs_down"]
-MissState = Literal["open", "promoted", "dismissed"]
+MissState = Literal["open", "promoted", "answered", "dismissed"]
 
 
 class Asker(Record, frozen=True, kw_only=True):
-    """Who asked, and in which words first."""
+    """Who asked, and in which words first. `waits` when told that a person has been asked; then
+    the answer also comes to the session, after the turn of that request."""
 
     uid: str
     question: str
+    waits: bool = False
+    session_id: str = ""
+    request_id: str = ""
 
 
 class Miss(Record, frozen=True, kw_only=True):
@@ -157,7 +162,7 @@ class Miss(Record, frozen=True, kw_only=True):
 
     `phrasings` are their different wordings, `count` counts every time one was asked, `reasons`
     says why they are here. A promoted miss became `entry_id`, and its askers are `told` once that
-    is published.
+    is published; those of an answered one are told its `answer`.
     """
 
     id: str
@@ -170,7 +175,14 @@ class Miss(Record, frozen=True, kw_only=True):
     last_at_ms: int
     state: MissState = "open"
     entry_id: str = ""
+    answer: str = ""
     told: bool = False
+
+
+class MissAnswer(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What those who asked are told, without an entry of the FAQ."""
+
+    answer: Answer
 
 
 class MissPromote(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ MAX_MESSAGE_CHARS = 4_000
 MAX_ACKNOWLEDGED = 500
 FAR_MS = 4_102_444_800_000  # the year 2100
 
-MessageKind = Literal["message", "answer_ready", "answer_found"]
+MessageKind = Literal["message", "answer_ready", "answer_found", "question_waiting"]
 MessageText = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)]
 TimeMs = Annotated[int, Meta(ge=0, le=FAR_MS)]
 
@@ -43,8 +43,9 @@ class InboxMessage(Record, frozen=True, kw_only=True):
     """A delivered message. `sender` is the name of the key that wrote it, "sluice" for us.
 
     `kind` answer_ready: the answer to `request_id` in `session_id` was finished after its reader
-    had left. answer_found: there is an answer now to what was asked in vain. Their `text` is the
-    question; who shows them words the rest.
+    had left. answer_found: there is an answer now to what was asked in vain; `title` is the
+    question and `text` the answer, which is the turn `request_id` where that was promised.
+    question_waiting: `text` waits for a person to answer it. Who shows them words the rest.
     """
 
     id: str

@@ -16,7 +16,7 @@ import platformdirs
 from msgspec import Meta
 
 from appliance.errors import Invalid
-from appliance.schema import Adapter, SamplingDefaults
+from appliance.schema import Adapter, SamplingDefaults, Uid
 from appliance.settings_curation import Curation
 from appliance.settings_people import Inbox, People
 
@@ -475,12 +475,22 @@ class Faq(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Offer up to three entries to pick from where the first is a guess."),
     ] = True
     no_answer: Annotated[
-        Literal["model", "say_so"],
+        Literal["model", "say_so", "person"],
         Meta(
             description="When no entry counts. model: it answers, marked as not covered by the "
-            "FAQ. say_so: the person is told that there is no answer."
+            "FAQ. say_so: the person is told that there is no answer. person: the question goes "
+            "to the misses, where whoever keeps the FAQ answers it, and the answer goes to the "
+            "asker's inbox and session."
         ),
     ] = "model"
+    persons: Annotated[
+        tuple[Uid, ...],
+        Meta(
+            max_length=64,
+            description="Users who hear in their inbox when a question begins to wait for a "
+            'person, with no_answer = "person".',
+        ),
+    ] = ()
     entries_bound: Annotated[int, Meta(ge=1, description="Most entries.")] = 100_000
     retrieval_timeout_s: Annotated[
         Positive, Meta(description="An answer does not wait longer than this for retrieval.")

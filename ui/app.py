@@ -228,6 +228,9 @@ class SluiceApp(App[int]):
                     sender = safe_line(message.sender, 40)
                     words = self._texts.operate.inbox_new.format(sender=sender, text=words)
                 self.notify(words, markup=False)
+                for place in self._places:
+                    if isinstance(place, ChatScreen):
+                        place.read_turns(message.session_id)
             case RelatedCame(related=related):
                 for place in self._places:
                     if isinstance(place, ChatScreen):

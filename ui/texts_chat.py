@@ -60,6 +60,8 @@ class ChatTexts:
     branch_failed: str
     decided_direct: str
     decided_no_answer: str
+    decided_person_asked: str
+    decided_person: str
     did_you_mean: str
     source_gone: str
     source_title: str
@@ -148,6 +150,8 @@ ENGLISH: Final = ChatTexts(
     branch_failed="The conversation was not branched.",
     decided_direct="the FAQ's own answer, no model",
     decided_no_answer="not covered by the FAQ",
+    decided_person_asked="a person has been asked",
+    decided_person="answered by a person",
     did_you_mean="Did you mean one of these? Pick it to ask it",
     source_gone="This entry is not in the FAQ any more. It read:",
     source_title="FAQ entry",
@@ -233,6 +237,8 @@ CHINESE: Final = ChatTexts(
     branch_failed="会话未能分支。",
     decided_direct="问答库原文，未经模型",
     decided_no_answer="问答库未涵盖此问题",
+    decided_person_asked="已转交工作人员",
+    decided_person="由工作人员答复",
     did_you_mean="您想问的是其中哪一个？选中即提问",
     source_gone="这条问答已不在问答库中，原文如下：",
     source_title="问答",

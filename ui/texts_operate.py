@@ -100,6 +100,7 @@ class OperateTexts:
     inbox_count: str
     inbox_answer_ready: str
     inbox_answer_found: str
+    inbox_question_waiting: str
     inbox_from: str
     inbox_new: str
     inbox_time: str
@@ -195,6 +196,7 @@ ENGLISH: Final = OperateTexts(
     inbox_count="Messages: {count}, unread: {unread}",
     inbox_answer_ready="Your answer is ready: {text}",
     inbox_answer_found="There is an answer now: {text}",
+    inbox_question_waiting="A question waits for a person to answer it: {text}",
     inbox_from="From",
     inbox_new="Message from {sender}: {text}",
     inbox_time="Time",
@@ -289,6 +291,7 @@ CHINESE: Final = OperateTexts(
     inbox_count="消息 {count} 条，未读 {unread} 条",
     inbox_answer_ready="您的回答已完成：{text}",
     inbox_answer_found="现在有答案了：{text}",
+    inbox_question_waiting="有一个问题等待人工答复：{text}",
     inbox_from="来自",
     inbox_new="来自 {sender} 的消息：{text}",
     inbox_time="时间",

@@ -79,10 +79,14 @@ def _waiting(texts: Texts, turn: LiveTurn) -> str:
 def ending(texts: Texts, turn: LiveTurn) -> str:
     """The closing line of a finished turn: how it finished, length, speed, first word."""
     parts = [texts.turn_cut if turn.finish_reason == "length" else texts.turn_finished]
-    if turn.decision == "direct":
-        parts.append(texts.chat.decided_direct)
-    elif turn.decision == "no_answer":
-        parts.append(texts.chat.decided_no_answer)
+    decided = {
+        "direct": texts.chat.decided_direct,
+        "no_answer": texts.chat.decided_no_answer,
+        "person_asked": texts.chat.decided_person_asked,
+        "person": texts.chat.decided_person,
+    }.get(turn.decision, "")
+    if decided:
+        parts.append(decided)
     if turn.usage.completion_tokens:
         parts.append(texts.turn_tokens.format(count=turn.usage.completion_tokens))
     if turn.timings is not None and turn.timings.tokens_per_s > 0:
@@ -295,6 +299,8 @@ def message_line(texts: Texts, message: InboxMessage) -> str:
             return texts.operate.inbox_answer_ready.format(text=text)
         case "answer_found":
             return texts.operate.inbox_answer_found.format(text=text)
+        case "question_waiting":
+            return texts.operate.inbox_question_waiting.format(text=text)
         case _:
             title = safe_line(message.title)
             return texts.error_with_reason.format(title=title, reason=text) if title else text

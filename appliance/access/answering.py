@@ -1,4 +1,5 @@
-"""Answers that need no model: the FAQ's own text, entries to pick from, or that there is none.
+"""Answers that need no model: the FAQ's own text, entries to pick from, or that there is none and,
+if the settings want it so, that a person has been asked.
 
 It is tried twice with one rule. Before the queue, with what is known at once: a question that is a
 phrasing to the letter, or one whose vector comes within the time that admission waits for it. So a
@@ -21,6 +22,7 @@ from appliance.bus import scripts
 from appliance.bus.client import Bus
 from appliance.bus.notices import Notice, notify
 from appliance.clock import now_ms
+from appliance.knowledge.persons import Persons
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval, Searched
 from appliance.people.turns import Sent
 from appliance.schema import Delta, Done, Event, Request, Retrieved, Timings, Usage
@@ -46,9 +48,12 @@ class Question:
 class Answering:
     """Ends requests that the FAQ answers alone. It keeps nothing."""
 
-    def __init__(self, bus: Bus, retrieval: Retrieval, settings: Settings) -> None:
+    def __init__(
+        self, bus: Bus, retrieval: Retrieval, persons: Persons, settings: Settings
+    ) -> None:
         self._bus = bus
         self._retrieval = retrieval
+        self._persons = persons
         self._settings = settings
 
     async def to_the_letter(self, request: Request) -> bool:
@@ -61,7 +66,8 @@ class Answering:
         """Whether the request was ended with what its vector finds, if that is there."""
         if not question.embedded.stamp or not _takes_text(request):
             return False
-        return await self.ended(request, await self.found(request, question))
+        found = await self.found(request, question)
+        return await self.ended(request, found, question.embedded)
 
     async def found(self, request: Request, question: Question | None) -> Retrieved:
         """What the FAQ has for the request as it is now; nothing for one that does not ask it."""
@@ -73,11 +79,19 @@ class Answering:
         )
         return question.searched.found
 
-    async def ended(self, request: Request, found: Retrieved) -> bool:
+    async def ended(
+        self, request: Request, found: Retrieved, embedded: Embedded = NOT_EMBEDDED
+    ) -> bool:
         """Ends the request when the decision asks for no model; False when it does, or when
         the request cannot end so any more."""
+        if not _takes_text(request):
+            return False
+        if found.decision == "no_answer":
+            if request.priority == "background":  # a draft of the answer that is missing
+                return False
+            found = await self._passed_on(request, found, embedded)
         text = self.text(request.text, found)
-        if not text or not _takes_text(request):
+        if not text:
             return False
         told = now_ms() - request.created_at_ms
         done = Done(
@@ -102,6 +116,19 @@ class Answering:
             await notify(self._bus, Notice(kind="ended", request_id=request.id))
         return ended
 
+    async def _passed_on(self, request: Request, found: Retrieved, embedded: Embedded) -> Retrieved:
+        """With the decision that a person was asked, where that is so."""
+        wanted = self._settings.faq.no_answer == "person"
+        if not wanted or not await self._persons.asked(request, embedded):
+            return found
+        return msgspec.structs.replace(found, decision="person_asked")
+
+    def rehearsed(self, question: str, found: Retrieved) -> str:
+        """What would be said, as far as it does not depend on who else has asked."""
+        if found.decision == "no_answer" and self._settings.faq.no_answer == "person":
+            found = msgspec.structs.replace(found, decision="person_asked")
+        return self.text(question, found)
+
     def text(self, question: str, found: Retrieved) -> str:
         """What is said without a model; "" where the decision asks for one."""
         chinese = is_chinese(question)
@@ -110,13 +137,20 @@ class Answering:
         if found.decision == "did_you_mean":
             rows = [f"{n}. {match.question}" for n, match in enumerate(found.matches, start=1)]
             return "\n".join(["您想问的是：" if chinese else "Did you mean:", *rows])
-        if found.decision == "no_answer" and self._settings.faq.no_answer == "say_so":
+        if found.decision == "person_asked":
+            return _PERSON_ASKED_CHINESE if chinese else _PERSON_ASKED
+        if found.decision == "no_answer" and self._settings.faq.no_answer != "model":
             return _NO_ANSWER_CHINESE if chinese else _NO_ANSWER
         return ""
 
 
 _NO_ANSWER = "The FAQ has no answer to this. Please ask in other words, or ask a person."
 _NO_ANSWER_CHINESE = "常见问题中没有这个问题的答案。请换个说法再问，或者咨询工作人员。"
+
+_PERSON_ASKED = (
+    "The FAQ has no answer to this. A person has been asked; the answer will come to your inbox."
+)
+_PERSON_ASKED_CHINESE = "常见问题中没有这个问题的答案。已转交工作人员，答复会发到您的收件箱。"
 
 
 def _takes_text(request: Request) -> bool:

@@ -93,6 +93,7 @@ class Flow:
         retrieval: Retrieval,
         loader: Loader,
         *,
+        answering: Answering,
         warmth: Warmth,
         forecasts: Forecasts,
         gates: Gates,
@@ -106,7 +107,7 @@ class Flow:
         self._replies = replies
         self._people = people
         self._retrieval = retrieval
-        self._answering = Answering(bus, retrieval, settings)
+        self._answering = answering
         self._warmth = warmth
         self._forecasts = forecasts
         self._gates = gates
@@ -242,7 +243,8 @@ class Flow:
             else ()
         )
         found = await self._answering.found(request, question)  # 5
-        if await self._answering.ended(request, found):
+        embedded = NOT_EMBEDDED if question is None else question.embedded
+        if await self._answering.ended(request, found, embedded):
             return
         today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
         if request.session_id:

@@ -32,7 +32,7 @@ class Rehearsal:
         """The outcome for that person; the index being away is told in `degraded`."""
         found = await self._retrieval.search(question, limit=FOUND, floor=-1.0)
         decided = self._retrieval.decided(question, found)
-        answer = self._answering.text(question, decided)
+        answer = self._answering.rehearsed(question, decided)
         prompt = session_prompt(
             await self._profiles.system(uid, ""),
             (),

@@ -13,7 +13,7 @@ from appliance.clock import now_ms
 from appliance.keys import new_request_id
 from appliance.people.cursors import decode_offset, encode_offset
 from appliance.schema import Accepted, ChatMessage, Entry, Page, Request
-from appliance.schema_curation import Miss, MissPromote, MissState
+from appliance.schema_curation import Miss, MissAnswer, MissPromote, MissState
 
 SETTLE_TIMEOUT_S = 10.0
 DRAFTS_UID = "faq-drafts"
@@ -25,7 +25,9 @@ DRAFT_ORDER = (
     "条目没有说明的地方，用方括号留空，由同事补充。"
 )
 
-InState = Annotated[MissState, Parameter(query="state", description="open, promoted or dismissed.")]
+InState = Annotated[
+    MissState, Parameter(query="state", description="open, promoted, answered or dismissed.")
+]
 
 
 @get("/")
@@ -52,6 +54,13 @@ async def promote_miss(services: Services, miss_id: IdPath, data: MissPromote) -
     entry = await services.knowledge.promotion.promote(miss_id, data)
     await services.knowledge.index.settled([entry.id], SETTLE_TIMEOUT_S)
     return entry
+
+
+@post("/{miss_id:str}/answer", status_code=200)
+async def answer_miss(services: Services, miss_id: IdPath, data: MissAnswer) -> Miss:
+    """Answers who asked, in the inbox and in the session of those who were told that a person has
+    been asked; the FAQ stays as it is."""
+    return await services.knowledge.promotion.answer(miss_id, data)
 
 
 @post("/{miss_id:str}/draft", status_code=202)
@@ -98,6 +107,7 @@ router = Router(
         list_misses,
         read_miss,
         promote_miss,
+        answer_miss,
         draft_answer,
         dismiss_miss,
         reopen_miss,

@@ -3,11 +3,13 @@
 One object owns the groups: they are loaded once, changed in memory, and each change is stored
 under a growing revision, so a write that comes late changes nothing. A question counts once per
 request. A dismissed group stays and takes in the like of it silently; a promoted one has become an
-entry, and opens again when its questions are missed in spite of that. Past the bound the least
+entry, an answered one was answered by a person, and both open again when their questions are missed
+in spite of that. Past the bound the least
 wanted leaves: first what is settled, then what was asked least and longest ago.
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +25,8 @@ from appliance.knowledge.retrieval import Embedded
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.schema import MAX_QUESTION_CHARS
 from appliance.schema_curation import Asker, Miss, MissReason, MissState
+
+log = logging.getLogger(__name__)
 
 PHRASINGS_KEPT = 32
 REQUESTS_KEPT = 64
@@ -47,7 +51,8 @@ class Kept(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Missed:
-    """A question to take in. `uid` is empty for nobody who could be told."""
+    """A question to take in. `uid` is empty for nobody who could be told; `waits` for who is to
+    hear that a person has been asked."""
 
     request_id: str
     uid: str
@@ -55,6 +60,8 @@ class Missed:
     reason: MissReason
     at_ms: int
     embedded: Embedded
+    session_id: str = ""
+    waits: bool = False
 
 
 @dataclass
@@ -121,8 +128,9 @@ class Misses:
         return group.kept.miss
 
     def untold(self) -> list[Miss]:
-        """Those which became an entry and whose askers do not know it yet."""
-        return [miss for miss in self.listed("promoted") if not miss.told]
+        """Those with an answer of which their askers do not know yet."""
+        settled = (*self.listed("promoted"), *self.listed("answered"))
+        return [miss for miss in settled if not miss.told]
 
     async def change(self, miss_id: str, **fields: object) -> Miss:
         """Sets fields of a miss. Raises NotFound."""
@@ -183,6 +191,8 @@ class Misses:
     async def _keep_bound(self) -> None:
         while len(self._groups) > self._bound:
             miss = min((g.kept.miss for g in self._groups.values()), key=_worth)
+            if any(asker.waits for asker in miss.askers) and not miss.told:
+                log.warning("miss %s leaves, for which people wait: answer some", miss.id)
             del self._groups[miss.id]
             self._clusters.drop(miss.id)
             self._by_text = {t: i for t, i in self._by_text.items() if i != miss.id}
@@ -191,9 +201,15 @@ class Misses:
 
 
 def _worth(miss: Miss) -> tuple[int, int, int]:
-    """The least leaves first: what is settled, what was asked least, what was asked long ago."""
-    unsettled = miss.state == "open" or (miss.state == "promoted" and not miss.told)
-    return (int(unsettled), miss.count, miss.last_at_ms)
+    """The least leaves first: what is settled, what nobody was promised an answer to, what was
+    asked least, what was asked long ago."""
+    unsettled = miss.state == "open" or (_has_answer(miss) and not miss.told)
+    promised = unsettled and any(asker.waits for asker in miss.askers)
+    return (unsettled + promised, miss.count, miss.last_at_ms)
+
+
+def _has_answer(miss: Miss) -> bool:
+    return miss.state in ("promoted", "answered")
 
 
 def _vector(embedded: Embedded) -> Vector:
@@ -219,11 +235,14 @@ def _grown(kept: Kept, missed: Missed, askers_kept: int) -> Kept:
     if mark in kept.requests:
         return kept
     counted = any(known.partition(" ")[0] == missed.request_id for known in kept.requests)
-    reopened = miss.state == "promoted" and miss.told
+    reopened = _has_answer(miss) and miss.told
+    askers = () if reopened else miss.askers  # those have their answer
+    if miss.state == "dismissed":
+        missed = dataclasses.replace(missed, waits=False)
     grown = msgspec.structs.replace(
         miss,
         phrasings=_with_phrasing(miss.phrasings, missed.question),
-        askers=_with_asker(miss.askers, missed, askers_kept),
+        askers=_with_asker(askers, missed, askers_kept),
         count=miss.count + (not counted),
         reasons=miss.reasons | {missed.reason: miss.reasons.get(missed.reason, 0) + 1},
         last_at_ms=max(miss.last_at_ms, missed.at_ms),
@@ -241,6 +260,17 @@ def _with_phrasing(phrasings: Sequence[str], question: str) -> tuple[str, ...]:
 
 
 def _with_asker(askers: Sequence[Asker], missed: Missed, kept: int) -> tuple[Asker, ...]:
-    if not missed.uid or any(asker.uid == missed.uid for asker in askers):
+    """Past the bound the longest known leave, but nobody who waits."""
+    known = next((asker for asker in askers if asker.uid == missed.uid), None)
+    if not missed.uid or (known and (known.waits or not missed.waits)):
         return tuple(askers)
-    return (*askers, Asker(uid=missed.uid, question=missed.question))[-kept:]
+    new = Asker(
+        uid=missed.uid,
+        question=missed.question,
+        waits=missed.waits,
+        session_id=missed.session_id,
+        request_id=missed.request_id,
+    )
+    joined = [asker for asker in askers if asker is not known] + [new]
+    free = [asker for asker in joined if not asker.waits][: max(len(joined) - kept, 0)]
+    return tuple(asker for asker in joined if asker not in free)[:kept]

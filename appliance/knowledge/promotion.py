@@ -1,9 +1,10 @@
-"""How a group of missed questions becomes an entry, and how those who asked hear of it.
+"""How a group of missed questions becomes an entry, or is answered without one, and how those who
+asked hear of it.
 
 Each step can be repeated: the miss remembers its entry's id before the entry is written, and a
-message to a person is written once per entry and question. People are told when the entry is
+message to a person is written once per answer and question. People are told when the entry is
 published, which for a draft may be days later; `run` sees to it, also after a crash between two
-steps.
+steps. Who was told that a person has been asked gets the answer in the session, too.
 """
 
 import asyncio
@@ -17,8 +18,9 @@ from appliance.knowledge.entries import Entries, content, first_version
 from appliance.knowledge.misses import Misses
 from appliance.knowledge.text import canonical, checked, tidied
 from appliance.people.inbox import Inbox
+from appliance.people.late_answers import LateAnswers
 from appliance.schema import MAX_PHRASINGS, Entry
-from appliance.schema_curation import Miss, MissPromote
+from appliance.schema_curation import Asker, Miss, MissAnswer, MissPromote
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +30,13 @@ RETRY_S = 5.0
 class Promotion:
     """Turns misses into entries; `run` is the one task that tells people."""
 
-    def __init__(self, entries: Entries, misses: Misses, inbox: Inbox) -> None:
+    def __init__(
+        self, entries: Entries, misses: Misses, inbox: Inbox, late_answers: LateAnswers
+    ) -> None:
         self._entries = entries
         self._misses = misses
         self._inbox = inbox
+        self._late_answers = late_answers
         self._woken = asyncio.Event()
         self._woken.set()
         entries.on_change(self._on_change)
@@ -52,6 +57,30 @@ class Promotion:
         )
         self._woken.set()
         return entry
+
+    async def answer(self, miss_id: str, body: MissAnswer) -> Miss:
+        """Answers those who asked, without an entry; the same answer again changes nothing.
+
+        Raises NotFound, Invalid, or Conflict for a miss that has another answer.
+        """
+        miss, text = self._misses.find(miss_id), body.answer.strip()
+        if not text:
+            raise Invalid("the answer is empty", hint="write what the askers should read")
+        if miss.state == "answered" and miss.answer == text:
+            return miss
+        if miss.state == "promoted":
+            raise Conflict(
+                f"miss {miss.id} became the entry {miss.entry_id}",
+                hint=f"edit that with PUT /api/faq/{miss.entry_id}",
+            )
+        if miss.state == "answered":
+            raise Conflict(
+                f"miss {miss.id} has been answered otherwise",
+                hint=f"to send another answer, first POST /api/faq/misses/{miss.id}/reopen",
+            )
+        answered = await self._misses.change(miss.id, state="answered", answer=text, told=False)
+        self._woken.set()
+        return answered
 
     async def run(self) -> None:
         """Tells people until cancelled."""
@@ -118,20 +147,41 @@ class Promotion:
 
     async def _tell(self, miss: Miss) -> None:
         """Nobody hears of a draft; of an entry that is gone, nobody ever will."""
+        if miss.state == "answered":
+            await self._tell_askers(miss, miss.answer)
+            return
         found = await self._entries.many([miss.entry_id])
         if not found:
             await self._misses.change(miss.id, told=True)
             return
         if found[0].state != "published":
             return
+        await self._tell_askers(miss, found[0].answer)
+
+    async def _tell_askers(self, miss: Miss, answer: str) -> None:
         for asker in miss.askers:
             try:
-                await self._inbox.answer_found(
-                    asker.uid, asker.question, entry_id=miss.entry_id, answer=found[0].answer
-                )
+                await self._tell_one(asker, answer, miss)
             except SluiceError as error:
                 log.warning("%s is not told of an answer: %s", asker.uid, error)
         try:
             await self._misses.change(miss.id, told=True)
         except NotFound:
             log.info("miss %s left while its askers were told", miss.id)
+
+    async def _tell_one(self, asker: Asker, answer: str, miss: Miss) -> None:
+        turn_id = ""
+        if asker.waits and asker.session_id:
+            turn_id = await self._late_answers.add(
+                asker.session_id, asker.request_id, asker.question, answer
+            )
+        source = miss.entry_id if miss.state == "promoted" else f"{miss.id} {answer}"
+        await self._inbox.answer_found(
+            asker.uid,
+            asker.question,
+            answer=answer,
+            key=f"found {source} {asker.question}",
+            entry_id=miss.entry_id if miss.state == "promoted" else "",
+            session_id=asker.session_id if turn_id else "",
+            request_id=turn_id,
+        )

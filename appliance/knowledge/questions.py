@@ -61,6 +61,7 @@ class Questions:
             return
         found = msgspec.json.decode(data, type=Retrieved)
         is_missed = (not found.matches or found.decision == "no_answer") and not found.degraded
+        is_missed = is_missed and found.decision != "person_asked"  # that was taken in before
         was_used = found.decision != "did_you_mean"  # those are only offered
         self.heard(
             Heard(

@@ -113,8 +113,18 @@ class Inbox:
         )
         await self._write(uid, Later(dated, _hash(OURSELVES.encode(), key.encode())), planned)
 
-    async def answer_found(self, uid: str, question: str, *, entry_id: str, answer: str) -> None:
-        """There is an answer now to what this person asked in vain. Once per entry and question."""
+    async def answer_found(
+        self,
+        uid: str,
+        question: str,
+        *,
+        answer: str,
+        key: str,
+        entry_id: str = "",
+        session_id: str = "",
+        request_id: str = "",
+    ) -> None:
+        """There is an answer now to what this person asked in vain. Once per key."""
         message = InboxMessage(
             id=keys.new_message_id(),
             kind="answer_found",
@@ -122,10 +132,12 @@ class Inbox:
             text=answer,
             sender=OURSELVES,
             entry_id=entry_id,
+            session_id=session_id,
+            request_id=request_id,
             sent_at_ms=0,
             expires_at_ms=0,
         )
-        await self.tell(uid, message, key=f"found {entry_id} {question}")
+        await self.tell(uid, message, key=key)
 
     async def offer(self, uid: str, related: Related) -> None:
         """Tells the person's devices what may be asked next. It is no message to be read."""

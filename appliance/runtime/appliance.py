@@ -62,6 +62,7 @@ from appliance.knowledge.imports import import_file
 from appliance.knowledge.index import Index
 from appliance.knowledge.misses import Misses
 from appliance.knowledge.near import Near
+from appliance.knowledge.persons import Persons
 from appliance.knowledge.promotion import Promotion
 from appliance.knowledge.questions import Questions
 from appliance.knowledge.regressions import Regressions
@@ -74,6 +75,7 @@ from appliance.log_ring import LogRing
 from appliance.people.api_keys import ApiKeys
 from appliance.people.branches import Branches
 from appliance.people.inbox import Inbox
+from appliance.people.late_answers import LateAnswers
 from appliance.people.search import Search
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Turns
@@ -267,7 +269,15 @@ class Appliance:
         )
         await misses.load()
         questions = Questions(stats, misses, retrieval)
-        promotion = Promotion(entries, misses, inbox)
+        late_answers = LateAnswers(
+            bus,
+            people.sessions,
+            turns_kept=settings.sessions.turns_kept,
+            reply_ttl_s=settings.requests.reply_ttl_s,
+        )
+        promotion = Promotion(entries, misses, inbox, late_answers)
+        persons = Persons(misses, inbox, settings.faq.persons)
+        answering = Answering(bus, retrieval, persons, settings)
         regressions = Regressions(
             bus, entries, index, retrieval, bound=settings.curation.regressions_bound
         )
@@ -277,6 +287,7 @@ class Appliance:
             people,
             retrieval,
             loader,
+            answering=answering,
             warmth=warmth,
             forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
             gates=Gates(bus, waiters, tiers_of(settings)),
@@ -346,9 +357,7 @@ class Appliance:
                 imports=ImportJobs(bus, index, kept=settings.curation.imports_kept),
                 index=index,
                 retrieval=retrieval,
-                rehearsal=Rehearsal(
-                    profiles, retrieval, Answering(bus, retrieval, settings), settings
-                ),
+                rehearsal=Rehearsal(profiles, retrieval, answering, settings),
                 near=Near(
                     retrieval,
                     least=settings.curation.near_score,

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
@@ -11,11 +11,14 @@ from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 from appliance.bus.client import Bus
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded
 from appliance.knowledge.misses import Missed, Misses
+from appliance.knowledge.persons import Persons
 from appliance.knowledge.promotion import Promotion
 from appliance.knowledge.questions import Heard, Questions
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded
 from appliance.knowledge.stats import Stats
-from appliance.schema_curation import Miss, MissPromote, MissReason
+from appliance.schema import Request, Sampling
+from appliance.schema_curation import Miss, MissAnswer, MissPromote, MissReason
+from appliance.schema_inbox import InboxMessage
 
 pytestmark = pytest.mark.integration
 
@@ -146,15 +149,52 @@ class People:
     """Stands in for the inbox: what each person was told. `full` people refuse."""
 
     told: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    turn_of: dict[str, str] = field(default_factory=dict)
     full: str = ""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def answer_found(self, uid: str, question: str, *, entry_id: str, answer: str) -> None:
+    async def answer_found(
+        self,
+        uid: str,
+        question: str,
+        *,
+        answer: str,
+        key: str,
+        entry_id: str,
+        session_id: str,
+        request_id: str,
+    ) -> None:
         if uid == self.full:
             raise Overloaded("full")
         assert (uid, question, entry_id) not in self.told
+        assert question in key
         self.told[uid, question, entry_id] = answer
+        self.turn_of[uid] = request_id
+        assert bool(session_id) == bool(request_id)
         self.news.set()
+
+
+@dataclass
+class LateTurns:
+    """Stands in for the sessions: what was added to which."""
+
+    turns: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    async def add(self, session_id: str, asked_id: str, question: str, answer: str) -> str:
+        self.turns.append((session_id, asked_id, question, answer))
+        return f"{session_id}-late"
+
+
+@dataclass
+class Told:
+    """Stands in for an inbox that is told of questions."""
+
+    told: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    async def tell(self, uid: str, message: InboxMessage, *, key: str) -> None:
+        if uid == "full":
+            raise Overloaded("full")
+        self.told[uid, key] = message.text
 
 
 @dataclass
@@ -163,6 +203,7 @@ class Desk:
     misses: Misses
     people: People
     promotion: Promotion
+    sessions: LateTurns
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -183,8 +224,9 @@ class Desk:
 @pytest.fixture
 async def desk(bus: Bus, misses: Misses) -> Desk:
     knowledge, people = rig(bus, MemoryVectors(), HashingEmbedder()), People()
-    promotion = Promotion(knowledge.entries, misses, people)  # type: ignore[arg-type]
-    return Desk(knowledge, misses, people, promotion)
+    sessions = LateTurns()
+    promotion = Promotion(knowledge.entries, misses, people, sessions)  # type: ignore[arg-type]
+    return Desk(knowledge, misses, people, promotion, sessions)
 
 
 async def dogs(misses: Misses) -> Miss:
@@ -235,8 +277,8 @@ async def test_what_a_crash_cut_off_is_told_at_the_next_start(bus: Bus, desk: De
     assert desk.people.told == {}  # nobody ran
     again = misses_of(bus)
     await again.load()
-    promotion = Promotion(desk.knowledge.entries, again, desk.people)  # type: ignore[arg-type]
-    restarted = Desk(desk.knowledge, again, desk.people, promotion)
+    promotion = Promotion(desk.knowledge.entries, again, desk.people, desk.sessions)  # type: ignore[arg-type]
+    restarted = Desk(desk.knowledge, again, desk.people, promotion, desk.sessions)
     assert (await promotion.promote(miss.id, MissPromote(answer="On Fridays."))).id == entry.id
     async with restarted.running():
         await restarted.told(miss)
@@ -309,3 +351,109 @@ async def test_a_thumb_is_counted_once_moved_and_taken_back(bus: Bus) -> None:
     await stats.vote(["a"], "up", "none")  # one too many changes nothing
     (a,) = await stats.read(["a"])
     assert (a.up, a.down) == (0, 0)
+
+
+# -- asking a person
+
+
+async def waiting(misses: Misses, uid: str = "ann", rid: str = "s1-1") -> Miss:
+    asked = missed("Can I bring my dog?", uid=uid, rid=rid)
+    return await misses.take(replace(asked, waits=True, session_id=rid.partition("-")[0]))
+
+
+async def test_an_answer_reaches_the_session_of_who_was_promised_one_and_the_inbox_of_all(
+    bus: Bus, desk: Desk
+) -> None:
+    await desk.misses.take(missed("Can I bring my dog?", uid="bo"))
+    miss = await waiting(desk.misses)
+    assert await desk.promotion.answer(miss.id, MissAnswer(answer=" On Fridays. "))
+    again = misses_of(bus)  # a crash: it is told at the next start
+    await again.load()
+    promotion = Promotion(desk.knowledge.entries, again, desk.people, desk.sessions)  # type: ignore[arg-type]
+    restarted = Desk(desk.knowledge, again, desk.people, promotion, desk.sessions)
+    async with restarted.running():
+        await restarted.told(miss)
+    assert desk.people.told == {
+        ("ann", "Can I bring my dog?", ""): "On Fridays.",
+        ("bo", "Can I bring my dog?", ""): "On Fridays.",
+    }
+    assert desk.sessions.turns == [("s1", "s1-1", "Can I bring my dog?", "On Fridays.")]
+    assert desk.people.turn_of == {"ann": "s1-late", "bo": ""}
+    assert (again.listed("answered")[0].told, again.listed("open")) == (True, [])
+    assert await desk.knowledge.entries.count() == 0
+
+
+async def test_a_promoted_group_reaches_the_session_too(desk: Desk) -> None:
+    miss = await waiting(desk.misses)
+    async with desk.running():
+        await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        await desk.told(miss)
+    assert desk.sessions.turns == [("s1", "s1-1", "Can I bring my dog?", "On Fridays.")]
+
+
+async def test_another_answer_needs_the_group_to_be_opened_again(desk: Desk) -> None:
+    miss = await waiting(desk.misses)
+    await desk.promotion.answer(miss.id, MissAnswer(answer="On Fridays."))
+    await desk.promotion.answer(miss.id, MissAnswer(answer="On Fridays."))
+    with pytest.raises(Conflict, match="otherwise"):
+        await desk.promotion.answer(miss.id, MissAnswer(answer="Never."))
+    with pytest.raises(Invalid):
+        await desk.promotion.answer(miss.id, MissAnswer(answer="  "))
+    with pytest.raises(NotFound):
+        await desk.promotion.answer("nobody", MissAnswer(answer="Yes."))
+    entry = await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+    with pytest.raises(Conflict, match=entry.id):
+        await desk.promotion.answer(miss.id, MissAnswer(answer="On Fridays."))
+
+
+async def test_who_asks_after_the_answer_waits_for_a_new_one_and_others_have_theirs(
+    desk: Desk,
+) -> None:
+    miss = await waiting(desk.misses)
+    async with desk.running():
+        await desk.promotion.answer(miss.id, MissAnswer(answer="On Fridays."))
+        await desk.told(miss)
+    again = await waiting(desk.misses, "bo", "s2-1")
+    assert (again.id, again.state, again.told, again.answer) == (
+        miss.id,
+        "open",
+        False,
+        "On Fridays.",
+    )
+    assert [asker.uid for asker in again.askers] == ["bo"]
+
+
+async def test_past_the_bound_nobody_is_promised_an_answer_and_who_waits_stays(bus: Bus) -> None:
+    misses = misses_of(bus, kept=2, askers_kept=2)
+    await misses.take(missed("Can I bring my dog?", uid="cy"))
+    for uid in ("ann", "bo", "dee"):
+        miss = await waiting(misses, uid, f"{uid}-1")
+    assert [asker.uid for asker in miss.askers] == ["ann", "bo"]
+    for n in range(5):
+        for uid in ("x", "y", "z", "w"):
+            await misses.take(missed(f"Other {n}?", uid=uid))
+    assert miss in misses.listed("open")
+
+
+@pytest.mark.parametrize("settled", ["", "dismissed"])
+async def test_a_person_is_asked_once_and_the_named_hear_of_it(
+    misses: Misses, bus: Bus, settled: str
+) -> None:
+    inbox = Told()
+    persons = Persons(misses, inbox, ("chief", "full"))  # type: ignore[arg-type]
+    if settled:
+        miss = await misses.take(missed("Dog?"))
+        await misses.change(miss.id, state=settled)
+    for uid, rid in (("ann", "s1-1"), ("ann", "s1-1"), ("bo", "s2-1")):
+        request = Request(
+            id=rid,
+            uid=uid,
+            text="Dog?",
+            sampling=Sampling(),
+            created_at_ms=1,
+            deadline_at_ms=2,
+            session_id=rid.partition("-")[0],
+        )
+        assert await persons.asked(request, NOT_EMBEDDED) is not bool(settled)
+    expected = {} if settled else {("chief", "waiting s1-1"): "Dog?"}
+    assert inbox.told == expected

@@ -226,7 +226,9 @@ async def test_a_persons_own_quiet_hours_hold_and_an_urgent_message_breaks_them(
 
 async def test_our_own_messages_are_written_once_per_key(inbox: Inbox) -> None:
     for _ in range(3):
-        await inbox.answer_found("lin", "哪里停车？", entry_id="f1", answer="B2 层。")
+        await inbox.answer_found(
+            "lin", "哪里停车？", entry_id="f1", answer="B2 层。", key="found f1"
+        )
     page = await inbox.page("lin", cursor=None, limit=10)
     assert [(m.kind, m.title, m.text, m.entry_id) for m in page.items] == [
         ("answer_found", "哪里停车？", "B2 层。", "f1")

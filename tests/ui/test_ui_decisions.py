@@ -1,11 +1,13 @@
 """What the FAQ decided, as a person sees it: entries to pick from, its own answers, and none."""
 
+import msgspec
 import pytest
 from stub_api import NOW_MS, StubApi
 from test_ui_hostile import EVIL, sees_clean
 from ui_driver import Driven, running
 
 from appliance.schema import Decision, Delta, Done, Match, Retrieved, Timings, Turn, Usage
+from appliance.schema_inbox import InboxMessage
 from ui.widgets.turn_view import TurnView
 
 pytestmark = pytest.mark.ui
@@ -85,6 +87,58 @@ async def test_the_end_says_whether_the_faq_answered(
         await sluice.until(lambda: uncovered in sluice.text.replace("\u00a0", " "))
         await answer(sluice, "compose", CHOICES, "It depends.")
         await sluice.sees("It depends.", sluice.texts.turn_sources)
+
+
+@pytest.mark.parametrize(
+    ("language", "asked_words", "answered_words"),
+    [
+        ("en", "a person has been asked", "answered by a person"),
+        ("zh", "已转交工作人员", "由工作人员答复"),
+    ],
+)
+async def test_a_question_that_went_to_a_person_says_so_and_shows_the_answer_when_it_comes(
+    api: StubApi, language: str, asked_words: str, answered_words: str
+) -> None:
+    turn = Turn(
+        id="r-1",
+        created_at_ms=NOW_MS,
+        question="Is there a piano?",
+        answer="You will hear.",
+        state="done",
+        decision="person_asked",
+    )
+    session = api.add_session("Stored", turn)
+    api.inbox = {}
+    async with running(api, language=language) as sluice:
+        await sluice.sees("Stored")
+        await sluice.press("ctrl+down")
+        await sluice.sees("You will hear.")
+        await answer(sluice, "person_asked", (), "You will hear of this, too.")
+        await sluice.until(lambda: asked_words in sluice.text.replace("\u00a0", " "))
+        late = msgspec.structs.replace(
+            turn, id="r-2", answer="In the attic.", decision="person", created_at_ms=NOW_MS + 1
+        )
+        api.turns[session.id].append(late)
+        message = InboxMessage(
+            id="m-1",
+            text="In the attic.",
+            sender="sluice",
+            sent_at_ms=NOW_MS,
+            expires_at_ms=2 * NOW_MS,
+            kind="answer_found",
+            session_id=session.id,
+            request_id="r-2",
+        )
+        api.tell_inbox("message", message)
+        found = sluice.texts.operate.inbox_answer_found.format(text="In the attic.")
+        await sluice.sees(found, "▌ Is there a piano?")
+        await sluice.until(lambda: answered_words in sluice.text.replace("\u00a0", " "))
+        waiting = msgspec.structs.replace(
+            message, id="m-2", kind="question_waiting", text="Is there a flute?", session_id=""
+        )
+        api.tell_inbox("message", waiting)
+        words = sluice.texts.operate.inbox_question_waiting
+        await sluice.sees(words[:10])
 
 
 async def test_entries_to_pick_from_are_there_in_a_stored_turn_and_stay_text(

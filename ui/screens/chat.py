@@ -213,6 +213,12 @@ class ChatScreen(SluiceScreen):
             self.attempt(self._conversations.load_sessions, group="read", exclusive=True)
         await self._switch(session_id)
 
+    def read_turns(self, session_id: str) -> None:
+        """The app tells that a session may have turns which nobody asked for here."""
+        if session_id and session_id == self._shown:
+            load = partial(self._conversations.load, session_id)
+            self.attempt(load, group="load", exclusive=True)
+
     def show_related(self, related: Related) -> None:
         """The app tells of questions to ask next in a session."""
         questions = tuple(one.question for one in related.questions)
