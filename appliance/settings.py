@@ -193,6 +193,17 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "waiting than answers run. Shorter ones keep answers flowing and delay first tokens.",
         ),
     ] = 1000
+    kept_pace: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="While somebody is answered who has used little lately, this part of the "
+            "engine's time is his, and the answers of whoever has used more than twice as much "
+            "go on with the rest: a flooder slows nobody but himself. It costs throughput only "
+            "where steps grow with what runs (on a CPU); 0 gives everybody every step.",
+        ),
+    ] = 0.9
     draft_tokens: Annotated[
         int,
         Meta(

@@ -52,6 +52,7 @@ def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerCon
         warm_sequences=worker.warm_sequences,
         warm_tokens=worker.warm_tokens,
         gap_ms=worker.gap_ms,
+        kept_pace=worker.kept_pace,
         draft_tokens=worker.draft_tokens,
         context_tokens=worker.context_tokens,
         cache_tokens=cache_tokens(settings),

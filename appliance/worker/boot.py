@@ -88,7 +88,11 @@ def build_engine(
             bound_bytes=config.snapshot_bytes,
             stamp=backend.facts.cache_stamp,
         )
-    bounds = Bounds(drafts_per_request=config.draft_tokens, gap_s=config.gap_ms / 1000)
+    bounds = Bounds(
+        drafts_per_request=config.draft_tokens,
+        gap_s=config.gap_ms / 1000,
+        kept_pace=config.kept_pace,
+    )
     return Engine(backend, emit=emit, on_fatal=on_fatal, bounds=bounds, archive=archive)
 
 

@@ -26,6 +26,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     warm_sequences: int
     warm_tokens: int
     gap_ms: int
+    kept_pace: float
     draft_tokens: int
     context_tokens: int
     cache_tokens: int

@@ -50,6 +50,7 @@ class Bounds:
     embed_step_tokens: int = 128  # embedding tokens per step while answers run
     drafts_per_request: int = 16  # guessed tokens of one request in one step; 0 guesses never
     gap_s: float = 1.0  # between two tokens of an answer while prompts are computed
+    kept_pace: float = 0.9  # of the time, for who has asked little; 0 is for nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class Engine:
             self._gauge,
             drafts=self._bounds.drafts_per_request,
             gap_s=self._bounds.gap_s,
+            kept_pace=self._bounds.kept_pace,
             clock=clock,
         )
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)

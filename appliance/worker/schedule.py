@@ -14,13 +14,13 @@ when the leader is cancelled the next one leads.
 In a step every sequence whose prompt is done advances by one token (DECODE) and maybe some
 drafts, and what is left of the step's budget goes to prompt chunks (PREFILL), oldest first. So a
 long prompt never stops running answers, and a prompt always advances too. (Chunked prefill:
-Agrawal et al., Sarathi-Serve, OSDI 2024.)
+Agrawal et al., Sarathi-Serve, OSDI 2024.) Who sits out a step is `precedence`'s to say.
 
 Nothing here knows text, time or a model; it counts and compares.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,14 +134,17 @@ class Scheduler:
                     self._adopt(one, match, actions)
         return actions
 
-    def plan(self, budget: int, drafts: Mapping[str, int]) -> list[Span]:
+    def plan(
+        self, budget: int, drafts: Mapping[str, int], out: Collection[str] = frozenset()
+    ) -> list[Span]:
         """The next step, of at most `budget` tokens: decoding sequences, then prompt chunks.
 
-        `drafts` is how many drafts each decoding request would like to have verified. A budget
-        below the number of slots is taken as that number.
+        `drafts` is how many drafts each decoding request would like to have verified; requests in
+        `out` sit this step out. A budget below the number of slots is taken as that number.
         """
-        decoding = [one for one in self._running.values() if one.pending == 1]
-        prompts = [one for one in self._running.values() if one.pending > 1 and not self._held(one)]
+        taking_part = [one for one in self._running.values() if one.request_id not in out]
+        decoding = [one for one in taking_part if one.pending == 1]
+        prompts = [one for one in taking_part if one.pending > 1 and not self._held(one, out)]
         budget = min(max(budget, self._shape.slots), self._shape.step_tokens)
         spare = min(self._shape.drafts, budget - len(decoding) - bool(prompts))
         spans = []
@@ -305,10 +308,12 @@ class Scheduler:
         one.cached = match.tokens
         actions.append(Adopt(one.request_id, one.sequence, match.source, match.tokens))
 
-    def _held(self, one: _Running) -> bool:
+    def _held(self, one: _Running, out: Collection[str] = frozenset()) -> bool:
         """Whether an earlier request is about to compute more of this one's prompt than it has."""
         return one.fresh and any(
-            common >= one.cached + SHARED_AT_LEAST and self._leads(earlier_id, common)
+            common >= one.cached + SHARED_AT_LEAST
+            and earlier_id not in out
+            and self._leads(earlier_id, common)
             for earlier_id, common in one.common.items()
         )
 

@@ -13,6 +13,7 @@ from appliance.worker.actions import Span
 from appliance.worker.backend import Backend, Chunk, Outcome
 from appliance.worker.draft import NO_GUESS, Drafter
 from appliance.worker.gauge import Gauge
+from appliance.worker.precedence import Precedence, Turn
 from appliance.worker.requests import OpenRequests
 from appliance.worker.schedule import Scheduler
 from appliance.worker.sequence import Sequence
@@ -30,6 +31,7 @@ class Stepper:
 
     `drafts` bounds the guesses of one request in one step. While answers run, a step with prompts
     takes no longer than `gap_s`, or up to STRETCH times that while prompts outnumber answers.
+    `kept_pace` is the part of the time kept for whoever has asked little (`precedence`).
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Stepper:
         *,
         drafts: int,
         gap_s: float,
+        kept_pace: float,
         clock: Callable[[], float],
     ) -> None:
         self._backend = backend
@@ -48,45 +51,60 @@ class Stepper:
         self._requests = requests
         self._gauge = gauge
         self._gap_s = gap_s
+        self._precedence = Precedence(kept=kept_pace, gap_s=gap_s)
         self._clock = clock
         self._failed_steps = 0
         self.drafter = Drafter(drafts if backend.facts.can_share else 0)
 
     def plan(self) -> list[Span]:
         """What the next step computes."""
-        return self._scheduler.plan(self._budget(), self._draft())
+        turn = self._turn()
+        decoding = [one for one in self._scheduler.decoding if one not in turn.out]
+        budget = self._budget(len(decoding), turn)
+        return self._scheduler.plan(budget, self._draft(decoding), turn.out)
 
     def run(self, spans: list[Span]) -> None:
         """Compute a step and give each request what it brought."""
         since_s = time.perf_counter()
         if self._decode(spans):
             self._sample(spans)
-            tokens = sum(span.count for span in spans)
-            self._gauge.computed(tokens, time.perf_counter() - since_s)
+            tokens = {span.request_id: span.count for span in spans}
+            seconds = time.perf_counter() - since_s
+            self._gauge.computed(sum(tokens.values()), seconds)
+            self._precedence.charge(tokens, seconds, self._clock())
 
-    def _budget(self) -> int:
+    def _turn(self) -> Turn:
+        users = {
+            request_id: sequence.generation.scope
+            for request_id, sequence in self._requests.sequences.items()
+            if self._scheduler.sequence(request_id) is not None
+        }
+        return self._precedence.turn(users, self._scheduler.decoding, self._gauge, self._clock())
+
+    def _budget(self, decoding: int, turn: Turn) -> int:
         """Tokens for the next step: as many as the answers that run can wait for."""
         most = self._backend.shape.step_tokens
         if all(one.generation.prefill_only for one in self._requests.sequences.values()):
             return WARMING_STEP_TOKENS
-        decoding = len(self._scheduler.decoding)
         if not decoding:
             return most
-        prompts = self._scheduler.running - decoding
+        if turn.prompt_tokens is not None:
+            return decoding + turn.prompt_tokens
+        prompts = self._scheduler.running - len(self._scheduler.decoding)
         gap_s = gap_between(self._gap_s, answers=decoding, prompts=prompts)
-        fitting = self._gauge.all_steps.fitting(gap_s)
+        fitting = self._gauge.all_steps.fitting(STRETCH * self._gap_s if turn.waits else gap_s)
         return most if fitting is None else max(fitting, decoding + PROMPT_AT_LEAST)
 
-    def _draft(self) -> dict[str, int]:
+    def _draft(self, decoding: list[str]) -> dict[str, int]:
         """Guess what answers say next; returns how many tokens of each guess to compute."""
         if not self.drafter.most:
             return {}
-        decoding = [self._requests.sequences[one] for one in self._scheduler.decoding]
+        sequences = [self._requests.sequences[one] for one in decoding]
         guesses = self.drafter.draft(
-            {sequence.request_id: sequence.lookup for sequence in decoding},
+            {sequence.request_id: sequence.lookup for sequence in sequences},
             step_s=self._gauge.small_steps.predict,
         )
-        for sequence in decoding:
+        for sequence in sequences:
             sequence.guess = guesses.get(sequence.request_id, NO_GUESS)
         return {request_id: len(guess.tokens) for request_id, guess in guesses.items()}
 

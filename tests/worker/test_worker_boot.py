@@ -34,6 +34,7 @@ CONFIG = WorkerConfig(
     warm_sequences=6,
     warm_tokens=512,
     gap_ms=500,
+    kept_pace=0.9,
     draft_tokens=4,
     context_tokens=512,
     cache_tokens=1024,

@@ -1,0 +1,127 @@
+"""Who sits out a step, so that one who asks much does not slow one who asks little; pure.
+
+All that runs shares each step, and on a CPU a step with four answers takes two and a half times as
+long as a step with one. So somebody who has used less than half of what another has lately goes
+first: the other's answers and prompts sit out steps while his are computed. They are not shut out:
+they get `1 - kept` of the time, and an answer never waits longer than `gap_s` for its next token.
+Those who have used about the same share every step, and where a step with everybody costs hardly
+more (on a GPU), so does everybody. (After "least attained service first"; among people, not
+requests, so that a long answer is no disadvantage by itself.)
+
+Use is time in steps, split by tokens, with a half-life.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from appliance.worker.gauge import Gauge
+
+HALF_LIFE_S = 60.0
+AHEAD_RATIO = 2.0  # of use: who has used more than this many times another's is ahead of him
+AHEAD_S = 1.0  # of use: a smaller lead is none
+USERS_SWEPT_ABOVE = 1_000
+PROMPT_PORTION = 32  # tokens of prompts that wait while others go first
+
+Kind = Literal["answers", "prompts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Requests that sit out a step, and at most how many tokens of prompts it has.
+
+    `waits` says that a prompt goes first and that all answers beside it are of those ahead.
+    """
+
+    out: frozenset[str] = frozenset()
+    prompt_tokens: int | None = None
+    waits: bool = False
+
+
+EVERYBODY = Turn()
+
+
+@dataclass(slots=True)
+class _Account:
+    """Time that those ahead may take, and when they last took some."""
+
+    spare_s: float = 0.0
+    joined_at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Precedence:
+    """Counts use. `kept` is the part of the time kept for those who go first, 0 for no order."""
+
+    kept: float
+    gap_s: float
+    _users: dict[str, str] = field(default_factory=dict)
+    _used_s: dict[str, float] = field(default_factory=dict)
+    _now_s: float = 0.0
+    _accounts: dict[Kind, _Account] = field(
+        default_factory=lambda: {"answers": _Account(), "prompts": _Account()}
+    )
+
+    def turn(
+        self, users: dict[str, str], decoding: Collection[str], gauge: Gauge, now_s: float
+    ) -> Turn:
+        """Who takes part in the next step, of these running requests with their users."""
+        self._users = users
+        users_ahead = self._ahead(now_s)
+        if not users_ahead:
+            for account in self._accounts.values():
+                account.spare_s, account.joined_at_s = 0.0, now_s
+            return EVERYBODY
+        ahead = {request_id for request_id, user in users.items() if user in users_ahead}
+        answers, prompts = ahead.intersection(decoding), ahead.difference(decoding)
+        first = len(decoding) - len(answers)
+        if first < len(users) - len(ahead):  # a prompt; answers are few tokens beside it
+            return Turn(frozenset(prompts), waits=not first)
+        out: set[str] = set()
+        alone_s = gauge.small_steps.predict(first)
+        extra_s = gauge.small_steps.predict(first + len(answers)) - alone_s
+        if answers and not self._joins("answers", alone_s, extra_s, now_s):
+            out |= answers
+        extra_s = gauge.all_steps.predict(PROMPT_PORTION) - gauge.all_steps.predict(0)
+        if prompts and not self._joins("prompts", alone_s, extra_s, now_s):
+            out |= prompts
+        return Turn(frozenset(out), prompt_tokens=PROMPT_PORTION)
+
+    def charge(self, tokens: Mapping[str, int], seconds: float, now_s: float) -> None:
+        """The step of the last turn lasted so long and had so many tokens of each request."""
+        self._decay(now_s)
+        total = sum(tokens.values())
+        for request_id, count in tokens.items():
+            user = self._users[request_id]
+            self._used_s[user] = self._used_s.get(user, 0.0) + seconds * count / total
+        if len(self._used_s) > USERS_SWEPT_ABOVE:
+            most = sorted(self._used_s, key=self._used_s.__getitem__, reverse=True)
+            self._used_s = {user: self._used_s[user] for user in most[: USERS_SWEPT_ABOVE // 2]}
+
+    def _ahead(self, now_s: float) -> frozenset[str]:
+        """Users who let another go first."""
+        users = set(self._users.values())
+        if not self.kept or len(users) < 2:
+            return frozenset()
+        self._decay(now_s)
+        used_s = {user: self._used_s.get(user, 0.0) for user in users}
+        bound_s = AHEAD_RATIO * min(used_s.values()) + AHEAD_S
+        return frozenset(user for user, own_s in used_s.items() if own_s > bound_s)
+
+    def _joins(self, kind: Kind, alone_s: float, extra_s: float, now_s: float) -> bool:
+        """Whether those ahead take part in a step, which is so much longer with them."""
+        account = self._accounts[kind]
+        share_s = (1 - self.kept) / len(self._accounts) * alone_s
+        account.spare_s += share_s
+        overdue = kind == "answers" and now_s + alone_s - account.joined_at_s >= self.gap_s
+        if account.spare_s < extra_s and not overdue:
+            return False
+        account.spare_s = min(max(account.spare_s - extra_s, 0.0), share_s)
+        account.joined_at_s = now_s
+        return True
+
+    def _decay(self, now_s: float) -> None:
+        factor = 0.5 ** (max(0.0, now_s - self._now_s) / HALF_LIFE_S)
+        self._now_s = max(self._now_s, now_s)
+        for user in self._used_s:
+            self._used_s[user] *= factor
