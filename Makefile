@@ -5,7 +5,7 @@
 # make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
 # make bench-lengths FILES="a.json"  predicted answer lengths beside simpler predictors
 # make bench-retrieval DATA=FOLDER   what the FAQ finds on public data sets, beside published figures
-# make bench-admission [QUICK=1]   fairness and honesty of admission, live with the fake engine
+# make bench-admission [QUICK=1] [ENGINE=llama]   fairness and honesty of admission, live
 # make bench-simulator   how well the simulator predicts a live run on this machine; five minutes
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
 # make bench-switch  what showing another session in the terminal UI costs, beside one answer
@@ -98,8 +98,9 @@ test-dist: models
 bench-dist: models
 	@$(BIN)/python packaging/figures.py
 
-bench-admission: $(VENV)/.ready
-	@PYTHONPATH=tests/bench $(BIN)/python -m admission_bench $(if $(QUICK),--quick)
+bench-admission: models
+	@PYTHONPATH=tests/bench $(BIN)/python -m admission_bench $(if $(QUICK),--quick) \
+	    $(if $(ENGINE),--engine $(ENGINE))
 
 # make bench-simulator [LOADS=0.5,0.8] [SECONDS=90] [OUTPUT=FOLDER]
 bench-simulator: models

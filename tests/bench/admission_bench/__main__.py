@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import platformdirs
 
 from admission_bench.load import Answered, Client, backlog, flood, polite
 
@@ -18,6 +19,8 @@ SLOTS = 4
 APART = {"polite": "polite", "flooder": "flooder"}
 TOGETHER = {"polite": "everybody", "flooder": "everybody"}
 SETTINGS = f"""
+[models]
+directory = "{platformdirs.user_cache_path("sluice") / "models"}"
 [worker]
 slots = {SLOTS}
 draft_tokens = 0
@@ -26,18 +29,24 @@ queue_bound_per_user = 400
 """
 """Guessed tokens would make a made-up answer far quicker than its steps say."""
 READY_TIMEOUT_S = 180.0
+FLOOD_BEFORE_S = 10.0
+FLOOD_AT_ONCE = 60
+IN_ORDER = 2  # questions behind a whole flood; each waits for minutes
+HARDLY_S = 0.05  # ratios of less than this say nothing
+
+Row = tuple[str, str, str]
 
 
 @asynccontextmanager
-async def appliance(uids: dict[str, str]) -> AsyncIterator[Client]:
-    """A fresh one with the fake engine, and a client of it."""
+async def appliance(uids: dict[str, str], engine: str) -> AsyncIterator[Client]:
+    """A fresh one, and a client of it."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
         data = Path(folder)
         data.chmod(0o700)
         (data / "settings.toml").write_text(SETTINGS, encoding="utf-8")
         command = [sys.executable, "-m", "appliance", "serve", "--port", "0", "--data", folder]
         process = await asyncio.create_subprocess_exec(
-            *command, "--engine", "fake", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            *command, "--engine", engine, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         try:
             assert process.stdout is not None
@@ -50,7 +59,7 @@ async def appliance(uids: dict[str, str]) -> AsyncIterator[Client]:
                 timeout=600.0,
                 limits=httpx.Limits(max_connections=1000),
             ) as http:
-                client = Client(http, uids)
+                client = Client(http, uids, real=engine == "llama")
                 for _ in range(8):  # what answers take is learned before it is promised
                     await client.ask("polite")
                 client.answers.clear()
@@ -63,8 +72,8 @@ async def appliance(uids: dict[str, str]) -> AsyncIterator[Client]:
 Scene = Callable[[Client], Awaitable[None]]
 
 
-async def played(scene: Scene, uids: dict[str, str]) -> list[Answered]:
-    async with appliance(uids) as client:
+async def played(scene: Scene, uids: dict[str, str], engine: str = "fake") -> list[Answered]:
+    async with appliance(uids, engine) as client:
         await scene(client)
         return client.answers
 
@@ -120,43 +129,62 @@ async def bursts(client: Client, requests: int) -> None:
     await asyncio.gather(*asked)
 
 
-async def main(scale: int) -> int:
-    count = 5 * scale
+async def alone(client: Client, asked: int) -> None:
+    await polite(client, asked)
 
-    async def alone(client: Client) -> None:
-        await polite(client, count, 0.2)
 
-    async def flooded(client: Client) -> None:
-        await asyncio.gather(polite(client, count, 0.2), flood(client, 20 * count, 60))
+async def flooded(client: Client, asked: int) -> None:
+    flooding = asyncio.create_task(flood(client, 20 * asked, FLOOD_AT_ONCE))
+    await asyncio.sleep(FLOOD_BEFORE_S)
+    await polite(client, asked)
+    flooding.cancel()
+    await asyncio.wait([flooding])
 
-    async def both(client: Client) -> None:
-        await backlog(client, 10 * scale)
 
-    quiet = await played(alone, APART)
-    fair, in_order = await played(flooded, APART), await played(flooded, TOGETHER)
-    even = await played(both, APART)
-    bursty = await played(lambda client: bursts(client, 50 * scale), APART)
-    rows = []
+def beside(quiet: list[Answered], others: dict[str, list[Answered]]) -> list[Row]:
+    """What the polite one's answers take, alone and flooded."""
+    rows: list[Row] = []
     for name in PARTS:
         base = p95(quiet, name)
         rows.append((f"polite p95, {name}, alone", f"{base:.2f} s", ""))
-        for how, answers in (("fair", fair), ("in order of arrival", in_order)):
+        for how, answers in others.items():
             found = p95(answers, name)
-            times = f"{found / base:.2f} x"
+            times = f"{found / base:.2f} x" if base >= HARDLY_S else ""
             target = "at most 1.2 x" if how == "fair" and name == "whole answer" else ""
             rows.append((f"  flooded, {how}", f"{found:.2f} s", f"{times}  {target}"))
-    rows += [
+    return rows
+
+
+async def main(scale: int, engine: str) -> int:
+    count = 8 * scale
+    quiet = await played(lambda client: alone(client, count), APART, engine)
+    fair = await played(lambda client: flooded(client, count), APART, engine)
+    if engine == "llama":
+        show(beside(quiet, {"fair": fair}))
+        return 0
+    in_order = await played(lambda client: flooded(client, IN_ORDER), TOGETHER)
+    even = await played(lambda client: backlog(client, 10 * scale), APART)
+    bursty = await played(lambda client: bursts(client, 50 * scale), APART)
+    refused = sum(one.end not in ("done", "") for one in [*fair, *even, *bursty])
+    rows = [
+        *beside(quiet, {"fair": fair, "in order of arrival": in_order}),
         ("Jain's index, both waiting", f"{jain(even):.3f}", "at least 0.95"),
         ("first promises kept, bursty load", f"{honest(bursty):.2f}", "at least 0.80"),
         ("requests told a wait", str(sum(one.promised_s is not None for one in bursty)), ""),
-        ("refused", str(sum(one.end != "done" for one in [*fair, *even, *bursty])), ""),
+        ("refused", str(refused), ""),
     ]
+    show(rows)
+    return 0
+
+
+def show(rows: list[Row]) -> None:
     for name, value, target in rows:
         sys.stdout.write(f"{name:42} {value:>10}  {target}\n")
-    return 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="admission_bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a third of the load")
-    sys.exit(asyncio.run(main(1 if parser.parse_args().quick else 3)))
+    parser.add_argument("--engine", choices=["fake", "llama"], default="fake")
+    given = parser.parse_args()
+    sys.exit(asyncio.run(main(1 if given.quick else 3, given.engine)))

@@ -9,11 +9,16 @@ import httpx
 
 QUESTION_TOKENS = 60
 FLOOD_TOKENS = 300
-STEP_MS = 15
+STEP_MS = 27
+FLOOD_STEP_MS = 14
 BATCH_STEP_MS = 4
+READING_S = 3.0
 """The fake engine adds up what each answer asks for per step; a model's steps grow less than that.
-In the flood only the polite one's answers slow a step down, so that his own step time does not
-depend on who else is in it, and what is left to see is admission. Elsewhere each adds a little."""
+In the flood a step is as long as the starter model's on two cores: 27 ms with the polite one's
+answer alone, 69 with three of the flooder's beside it. Elsewhere each adds a little. READING_S is
+how long a person reads an answer before the next question."""
+ENDS = ("151643", "151645")  # of the starter model's answers, which would be short
+STORY = "Tell me a long story, with many details, about number"
 
 
 @dataclass
@@ -36,10 +41,11 @@ class Answered:
 
 @dataclass
 class Client:
-    """`uids` maps a role to the user it asks as."""
+    """`uids` maps a role to the user it asks as; with a `real` model steps last as they do."""
 
     http: httpx.AsyncClient
     uids: dict[str, str]
+    real: bool = False
     sessions: dict[str, str] = field(default_factory=dict)
     answers: list[Answered] = field(default_factory=list)
 
@@ -52,6 +58,9 @@ class Client:
         self.answers.append(one)
         text = f"#tokens={tokens} #slow={step_ms} tell me about it"
         body = {"text": text, "faq": False, "max_tokens": 512}
+        if self.real:
+            text = f"{STORY} {len(self.answers)}."
+            body |= {"text": text, "max_tokens": tokens, "logit_bias": dict.fromkeys(ENDS, -100)}
         accepted = await self.http.post(f"/api/sessions/{made.json()['id']}/messages", json=body)
         async with self.http.stream("GET", accepted.json()["events"]) as stream:
             name = ""
@@ -78,11 +87,11 @@ def _note(one: Answered, name: str, fields: dict[str, object]) -> None:
         one.tokens = usage["completion_tokens"] if isinstance(usage, dict) else 0
 
 
-async def polite(client: Client, requests: int, pause_s: float) -> None:
+async def polite(client: Client, requests: int) -> None:
     """One question after the other, as a person asks."""
     for _ in range(requests):
         await client.ask("polite", QUESTION_TOKENS, STEP_MS)
-        await asyncio.sleep(pause_s)
+        await asyncio.sleep(READING_S)
 
 
 async def flood(client: Client, requests: int, at_once: int) -> None:
@@ -91,7 +100,7 @@ async def flood(client: Client, requests: int, at_once: int) -> None:
 
     async def ask() -> None:
         async with room:
-            await client.ask("flooder", FLOOD_TOKENS, 0)
+            await client.ask("flooder", FLOOD_TOKENS, FLOOD_STEP_MS)
 
     await asyncio.gather(*(ask() for _ in range(requests)))
 
