@@ -30,7 +30,7 @@ from appliance.errors import (
 )
 from ui import line_breaks
 from ui.answers import UNREACHABLE
-from ui.background import start
+from ui.background import Work, start
 from ui.client import Client
 from ui.clock import Clock
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
@@ -84,8 +84,11 @@ class SluiceApp(App[int]):
         *,
         clock: Clock | None = None,
         driver: type[Driver] | None = None,
+        until: Work | None = None,
     ) -> None:
+        """The person is shown out when `until` returns."""
         super().__init__(driver_class=driver)
+        self._until = until
         self.title = "Sluice"
         line_breaks.install()
         self._client = client
@@ -199,6 +202,12 @@ class SluiceApp(App[int]):
 
     def on_mount(self) -> None:
         start(self, self._link.watch, group="link")
+        if self._until is not None:
+            start(self, partial(self._leave_after, self._until), group="until")
+
+    async def _leave_after(self, until: Work) -> None:
+        await until()
+        self.exit(EXIT_OK)
 
     def _tell_link(self, state: LinkState) -> None:
         for place in self._places:
@@ -263,18 +272,28 @@ class SluiceApp(App[int]):
 
 
 def run(
-    base_url: str, key: str, *, language: str | None = None, log_file: Path | None = None
+    base_url: str,
+    key: str,
+    *,
+    language: str | None = None,
+    log_file: Path | None = None,
+    until: Work | None = None,
 ) -> int:
-    """Runs the UI until the person leaves; returns an exit status.
+    """Runs the UI until the person leaves or `until` returns; returns an exit status.
 
     Needs a terminal on standard input and output (else `EXIT_USAGE` with a message). `language`
     "en" or "zh" overrides the locale. What would be written to standard error goes to `log_file`.
     """
-    return asyncio.run(run_async(base_url, key, language=language, log_file=log_file))
+    return asyncio.run(run_async(base_url, key, language=language, log_file=log_file, until=until))
 
 
 async def run_async(
-    base_url: str, key: str, *, language: str | None = None, log_file: Path | None = None
+    base_url: str,
+    key: str,
+    *,
+    language: str | None = None,
+    log_file: Path | None = None,
+    until: Work | None = None,
 ) -> int:
     """`run` inside a running event loop; call it from the main thread."""
     texts = texts_for(language or language_of(os.environ))
@@ -287,7 +306,7 @@ async def run_async(
         shown = safe_line(repr(base_url), 100)
         sys.stderr.write(f"{texts.start_bad_address.format(address=shown)}\n")
         return EXIT_USAGE
-    app = SluiceApp(client, texts, driver=driver_class())
+    app = SluiceApp(client, texts, driver=driver_class(), until=until)
     try:
         with stderr_in(log_file):
             await app.run_async()

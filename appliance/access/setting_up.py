@@ -9,15 +9,14 @@ without a UI serves all the same.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import psutil
 
 from appliance import keys
+from appliance.access.situation import Situation
 from appliance.bus.client import Bus
 from appliance.errors import Conflict, SluiceError
 from appliance.fleet.capacity import capacity, graphics
@@ -50,21 +49,6 @@ _STATES: Final[dict[StoreState, WeightsState]] = {
     "missing": "absent",
     "corrupt": "damaged",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Situation:
-    """What this life of the appliance began with.
-
-    `fixed` says why the chat model cannot be chosen, `trouble` why the last one chosen did not
-    start; both mostly "". `key_file` is for people to read.
-    """
-
-    data: Path
-    key_file: Path
-    downloads: Downloads
-    fixed: str = ""
-    trouble: str = ""
 
 
 class SetUp:

@@ -2,13 +2,19 @@
 
 The appliance runs in a process of its own even then: a UI that stutters or crashes takes no
 answer with it, and there is one door for everybody. An appliance started for a UI ends with it.
+
+The UI opens as soon as the API answers, while models are still loading, which it shows; its modules
+are imported while the store starts.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -72,16 +78,23 @@ def _start_and_open(options: Options, data: Path) -> int:
             stderr=sink,
             env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
             start_new_session=True,
+            bufsize=0,
         )
+    started = _Started(process, log)
     try:
-        url = _await_ready(process, log)
-        return _run_ui(url, data / KEY_NAME, data)
+        with Console(stderr=True).status("starting Sluice…"):
+            import ui.app  # noqa: F401 # half a second, in which the appliance starts
+
+            url = started.serving()
+        status = _run_ui(url, data / KEY_NAME, data, until=started.failed)
+        started.require()
+        return status
     finally:
         _stop(process)
 
 
 def _serve_command(options: Options) -> list[str]:
-    command = list(own_command("serve", "--data", str(options.data_directory)))
+    command = list(own_command("serve", "--early", "--data", str(options.data_directory)))
     for name, value in (
         ("--host", options.host),
         ("--port", options.port),
@@ -94,17 +107,46 @@ def _serve_command(options: Options) -> list[str]:
     return command
 
 
-def _await_ready(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """The address, once the child prints it. Raises Unavailable with its last words."""
-    assert process.stdout is not None
-    with Console(stderr=True).status("starting Sluice…"):
-        line = process.stdout.readline().decode()
-    word, _, url = line.strip().partition(" ")
-    if word == "ready" and url:
+class _Started:
+    """The appliance that was started for the UI, and what it says on its standard output."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        """`process` must have an unbuffered pipe as its standard output."""
+        self._process = process
+        self._log = log
+        self._has_failed = False
+
+    def serving(self) -> str:
+        """The address, once the API answers. Raises _Failed with its last words."""
+        assert self._process.stdout is not None
+        word, _, url = self._process.stdout.readline().decode().strip().partition(" ")
+        if word != "serving" or not url:
+            self._has_failed = True
+        self.require()
         return url
-    process.wait()
-    words = log.read_text(encoding="utf-8", errors="replace").splitlines()[-4:]
-    raise _Failed("\n".join(["the appliance did not start:", *words]), process.returncode)
+
+    async def failed(self) -> None:
+        """Returns when it ends before it is ready, and not at all when it becomes so."""
+        assert self._process.stdout is not None
+        said = os.fdopen(os.dup(self._process.stdout.fileno()), "rb", buffering=0)
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), said
+        )
+        try:
+            self._has_failed = not (await reader.readline()).startswith(b"ready ")
+            if not self._has_failed:
+                await asyncio.Event().wait()
+        finally:
+            transport.close()
+
+    def require(self) -> None:
+        """Raises _Failed with its last words if it has failed to start."""
+        if self._has_failed:
+            self._process.wait()
+            words = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-4:]
+            message = "\n".join(["the appliance did not start:", *words])
+            raise _Failed(message, self._process.returncode)
 
 
 class _Failed(SluiceError):
@@ -126,11 +168,17 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
                 process.wait()
 
 
-def _run_ui(url: str, key_file: Path, data: Path, language: str | None = None) -> int:
+def _run_ui(
+    url: str,
+    key_file: Path,
+    data: Path,
+    language: str | None = None,
+    until: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> int:
     from ui.app import run
 
     try:
         key = key_file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(f"the key cannot be read: {error}", hint="give --key-file") from None
-    return run(url, key, language=language, log_file=data / "ui.log")
+    return run(url, key, language=language, log_file=data / "ui.log", until=until)

@@ -68,6 +68,7 @@ def open_without_terminal(options: Options, arguments: list[str]) -> int:
     if seen.running is not None and seen.state == "running":
         return _told(seen.running.url, data)
     from appliance.cli.starters import fetch_starters
+    from appliance.runtime.appliance import Listener
     from appliance.runtime.serving import serve
     from appliance.settings import load
 
@@ -77,7 +78,7 @@ def open_without_terminal(options: Options, arguments: list[str]) -> int:
     def ready(url: str) -> None:
         _told(url, data)
 
-    return serve(options, ready)
+    return serve(options, Listener(ready=ready))
 
 
 def hold_window(status: int) -> None:

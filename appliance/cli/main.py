@@ -58,6 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--demo-faq", action="store_true", help="load the demo FAQ if there is no entry yet"
     )
+    serving.add_argument(
+        "--early",
+        action="store_true",
+        help="also print `serving ADDRESS` when the API answers, before the models are loaded",
+    )
     serving.set_defaults(run=_serve)
 
     tui = commands.add_parser("tui", help="open the UI of a running appliance")
@@ -161,7 +166,8 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from appliance.cli.starters import take_carried
-    from appliance.runtime.serving import print_ready, serve
+    from appliance.runtime.appliance import Listener
+    from appliance.runtime.serving import print_ready, print_serving, serve
     from appliance.supervisor.directory import prepare_data_directory
     from appliance.supervisor.guard import die_with_parent
 
@@ -169,7 +175,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     data = prepare_data_directory(options.data_directory)
     take_carried(options.applied(load(data)))
-    return serve(options, print_ready)
+    if arguments.early:
+        return serve(options, Listener(ready=print_ready, serving=print_serving))
+    return serve(options, Listener(ready=print_ready))
 
 
 def _open(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.schema_setup import Obstacle
-from appliance.worker.boot import WORKING_BYTES
+from appliance.worker.memory import WORKING_BYTES
 from models.catalogue import Entry
 
 READ_SHARE = 0.8

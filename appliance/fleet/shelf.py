@@ -15,8 +15,8 @@ from typing import Protocol
 from appliance.errors import Invalid, NotFound
 from appliance.fleet.workers import cache_tokens
 from appliance.settings import Settings, models_directory
-from appliance.worker.boot import memory_bytes
 from appliance.worker.fake_model import parse
+from appliance.worker.memory import memory_bytes
 from models.store import Store
 
 NAMES_SHOWN = 20

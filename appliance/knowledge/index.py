@@ -97,7 +97,8 @@ class Index:
     async def run(self) -> None:
         """Keeps the index current until cancelled."""
         failures, quiet = 0, False
-        self._opens_by_s = asyncio.get_running_loop().time() + START_S
+        if not self._opens_by_s:
+            self.expect(START_S)
         while True:
             self._woken.clear()
             try:
@@ -113,6 +114,10 @@ class Index:
         """Has `run` look now, at all rows when `compare`: say so when a server has come back."""
         self._compare = self._compare or compare
         self._woken.set()
+
+    def expect(self, within_s: float) -> None:
+        """From now on it may be expected to open in this time, see `started`."""
+        self._opens_by_s = asyncio.get_running_loop().time() + within_s
 
     @property
     def words(self) -> Lexicon:

@@ -28,8 +28,8 @@ from appliance.supervisor.machine import Policy
 from appliance.supervisor.milvus import embedded_milvus
 from appliance.supervisor.valkey import embedded_valkey
 from appliance.worker.abort_mark import forget_marks
-from appliance.worker.boot import memory_bytes
 from appliance.worker.config import WorkerConfig
+from appliance.worker.memory import memory_bytes
 from models.store import Store
 
 VALKEY = "valkey"

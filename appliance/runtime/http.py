@@ -4,6 +4,7 @@ The socket is bound before anything else starts, so a taken port is an error at 
 has its number. Signals are ours: uvicorn's capture is switched off.
 """
 
+import asyncio
 import contextlib
 import ipaddress
 import socket
@@ -55,9 +56,13 @@ def address(bound: socket.socket) -> str:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without its signal handlers. `should_exit` ends `serve`."""
+    """uvicorn without its signal handlers. `should_exit` ends `serve`.
+
+    `listening` is set once connections are taken.
+    """
 
     def __init__(self, app: object, settings: Server) -> None:
+        self.listening = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]  # an ASGI application
@@ -73,6 +78,10 @@ class HttpServer(uvicorn.Server):
                 backlog=min(2048, settings.connections),
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

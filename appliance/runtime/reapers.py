@@ -26,6 +26,10 @@ class Reapers:
             if self._group is not None:
                 self._group.create_task(reaper.run(), name=f"reaper {pool}")
 
+    def met(self, status: ChildStatus) -> None:
+        """This worker's state as it was before anything was heard of it here."""
+        self._states[status.name] = status.state
+
     def child_changed(self, status: ChildStatus, pool: str) -> None:
         """Hears of every change of every worker: in some of them its process has ended.
 

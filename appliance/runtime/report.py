@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 import msgspec
 
-from appliance import __version__
+from appliance import __version__, keys
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.replies import ReplyReader
@@ -83,6 +83,11 @@ class Report:
             workers = await live_workers(self.bus, self.settings.worker.lost_after_s)
         except AWAY:
             return {"valkey": "the store is not answering"}
-        if not workers:
-            return {"worker": "no worker has reported; the model may still be loading"}
-        return {}
+        return {} if workers else {"worker": self._loading()}
+
+    def _loading(self) -> str:
+        """How far the first worker of the chat model is, in its own words."""
+        for child in self.tree.statuses():
+            if child.state == "starting" and self.loader.pool_of(child.name) == keys.MAIN:
+                return child.detail or "starting"
+        return "no worker has reported; the model may still be loading"

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.access.setting_up import Situation
+from appliance.access.situation import Situation
 from appliance.backup.upgrade import settle_layout
 from appliance.errors import SluiceError
 from appliance.fleet.downloads import Downloads
@@ -21,7 +21,7 @@ from appliance.frozen import executable_file
 from appliance.limiter.rule_process import check_rule
 from appliance.log_ring import LogRing
 from appliance.runtime import keyfile, logs
-from appliance.runtime.appliance import Appliance
+from appliance.runtime.appliance import Appliance, Listener
 from appliance.runtime.children import family
 from appliance.runtime.http import bind
 from appliance.runtime.options import Options
@@ -37,11 +37,10 @@ log = logging.getLogger("sluice")
 GIVEN = "the chat model was given on the command line"
 
 
-def serve(options: Options, on_ready: Callable[[str], None]) -> int:
+def serve(options: Options, listener: Listener) -> int:
     """Runs an appliance until it is told to stop; returns the exit status.
 
-    `on_ready` gets the address once questions can be answered. Raises SluiceError for whatever
-    keeps it from starting.
+    Raises SluiceError for whatever keeps it from starting.
     """
     data = prepare_data_directory(options.data_directory)
     settings = options.applied(load(data))
@@ -51,14 +50,23 @@ def serve(options: Options, on_ready: Callable[[str], None]) -> int:
         ring = logs.set_up(data, settings.log)
         settle_layout(data)
         with bind(settings.server) as bound:
-            return _Lives(options, data, lock, bound, ring).run(settings, on_ready)
+            return _Lives(options, data, lock, bound, ring).run(settings, listener)
     finally:
         lock.release()
 
 
 def print_ready(where: str) -> None:
     """The one line that `serve` prints on standard output."""
-    sys.stdout.write(f"ready {where}\n")
+    _print("ready", where)
+
+
+def print_serving(where: str) -> None:
+    """Printed before it for who opens the UI meanwhile, see `cli.attach`."""
+    _print("serving", where)
+
+
+def _print(word: str, where: str) -> None:
+    sys.stdout.write(f"{word} {where}\n")
     sys.stdout.flush()
 
 
@@ -74,10 +82,10 @@ class _Lives:
         self._bound = bound
         self._ring = ring
 
-    def run(self, settings: Settings, on_ready: Callable[[str], None]) -> int:
+    def run(self, settings: Settings, listener: Listener) -> int:
         store = Store(models_directory(settings))
         downloads = Downloads(store, Ways(executable_file(), mirror=settings.models.mirror))
-        told = once(on_ready)
+        told = Listener(ready=once(listener.ready), serving=once(listener.serving))
         trouble = ""
         before: str | None = None  # the chat model of the life before
         try:

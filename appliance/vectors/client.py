@@ -58,6 +58,10 @@ class Vectors:
             raise
         return vectors
 
+    async def prepare(self) -> None:
+        """Imports the client library now, for the first call would wait a second for it."""
+        await self._run(self._index.prepare)
+
     async def collections(self) -> list[str]:
         return await self._run(self._index.collections)
 

@@ -9,6 +9,7 @@ After a write that failed, the collection is flushed before the next write is ac
 Lite's log may end in a torn record, and what is written behind one is lost at the next crash.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -56,6 +57,11 @@ class Index:
     def open(self, deadline: float) -> None:
         """Connects, then loads and flushes every collection."""
         self._call(lambda client: None, deadline)
+
+    def prepare(self, _deadline: float) -> None:
+        """Whatever is wrong with the library is told at the first call."""
+        with contextlib.suppress(ImportError):
+            import_pymilvus()
 
     def close(self) -> None:
         self._disconnect()

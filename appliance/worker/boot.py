@@ -12,7 +12,7 @@ from typing import Literal
 
 import psutil
 
-from appliance.errors import CannotBoot, Invalid, NotFound, SluiceError
+from appliance.errors import CannotBoot, Invalid
 from appliance.schema import Adapter
 from appliance.worker import offload
 from appliance.worker.archive import Archive
@@ -23,10 +23,9 @@ from appliance.worker.fake import FakeBackend
 from appliance.worker.fake_model import parse
 from appliance.worker.gpu_alarms import Seen
 from appliance.worker.jobs import Output
-from models.precheck import Header, precheck
+from appliance.worker.memory import cache_bytes, check_memory, checked_header, needed_bytes
+from models.precheck import Header
 
-CACHE_VALUE_BYTES = 2  # float16
-WORKING_BYTES = 256 * 2**20  # compute buffers, logits and the process itself
 NVIDIA_NODE = Path("/dev/nvidia0")
 ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "roberta", "t5encoder", "modern-bert")
 
@@ -112,13 +111,13 @@ def build_backend(
         return FakeBackend(settings.shape, step_delay_s=settings.step_delay_s)
     if settings.chat_model is None:
         raise CannotBoot("no chat model is configured", hint="set models.chat")
-    chat = _check(settings.chat_model)
+    chat = checked_header(settings.chat_model)
     if chat.architecture in ENCODERS:
         raise CannotBoot(
             f"{settings.chat_model} is an embedding model and cannot chat",
             hint="set models.chat to a chat model",
         )
-    embedding = _check(settings.embedding_model) if settings.embedding_model else None
+    embedding = checked_header(settings.embedding_model) if settings.embedding_model else None
     return _build_llama(settings, settings.chat_model, chat, embedding, on_progress)
 
 
@@ -166,42 +165,6 @@ def _build_llama(
     return LlamaBackend(options, settings.shape, on_progress=on_progress)
 
 
-def check_memory(
-    chat: Header, embedding: Header | None, *, cache_tokens: int, available_bytes: int
-) -> None:
-    """Raises CannotBoot when weights, cache and working memory exceed what is available."""
-    needed = needed_bytes(chat, cache_tokens)
-    if embedding is not None:
-        needed += embedding.size_bytes
-    if needed > available_bytes:
-        raise CannotBoot(
-            f"the model needs about {_gigabytes(needed)} of memory "
-            f"and {_gigabytes(available_bytes)} are free",
-            hint="choose a smaller model, lower worker.cache_tokens, or free memory",
-        )
-
-
-def memory_bytes(path: Path, *, cache_tokens: int) -> int:
-    """What a worker with these weights will need. Raises CannotBoot for no sound weights."""
-    return needed_bytes(_check(path), cache_tokens)
-
-
-def needed_bytes(chat: Header, cache_tokens: int) -> int:
-    """Weights, KV cache and working memory."""
-    return chat.size_bytes + cache_bytes(chat, cache_tokens) + WORKING_BYTES
-
-
-def cache_bytes(chat: Header, cache_tokens: int) -> int:
-    """Size of the KV cache: every layer keeps a key and a value per token and KV head."""
-    heads = chat.number("attention.head_count", 1)
-    width = chat.number("embedding_length") // max(heads, 1)
-    kv_heads = chat.number("attention.head_count_kv", heads)
-    per_token = kv_heads * (
-        chat.number("attention.key_length", width) + chat.number("attention.value_length", width)
-    )
-    return cache_tokens * chat.number("block_count") * per_token * CACHE_VALUE_BYTES
-
-
 def _shape(config: WorkerConfig) -> Shape:
     try:
         return Shape(
@@ -230,25 +193,13 @@ class _Percentage:
             self._say(f"loading the model: {tens * 10} %", tens * 10)
 
 
-def _check(path: Path) -> Header:
-    """The header of weights that may be reached through a link, as caches of models do."""
-    try:
-        return precheck(path.resolve())
-    except NotFound:
-        raise CannotBoot(
-            f"there is no model at {path}", hint="get it with `sluice models pull`"
-        ) from None
-    except SluiceError as error:
-        raise CannotBoot(error.message, hint=error.hint) from None
-
-
 def _check_adapter(adapter: Adapter, chat: Header) -> int:
     """Size in bytes of an adapter made for this kind of model. Raises CannotBoot for any other."""
     path = Path(adapter.path).expanduser()
     hint = "correct models.lora in the settings"
     if not path.is_file():
         raise CannotBoot(f"there is no adapter at {path}", hint=hint)
-    header = _check(path)
+    header = checked_header(path)
     if header.values.get("general.type") != "adapter":
         raise CannotBoot(f"{path} is a model, not an adapter", hint=hint)
     if header.values.get("adapter.type") != "lora":
@@ -260,7 +211,3 @@ def _check_adapter(adapter: Adapter, chat: Header) -> int:
             hint=hint,
         )
     return header.size_bytes
-
-
-def _gigabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.1f} GB"

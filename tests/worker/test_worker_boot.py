@@ -16,10 +16,9 @@ from appliance.worker.boot import (
     BackendSettings,
     build_backend,
     build_engine,
-    cache_bytes,
-    check_memory,
 )
 from appliance.worker.config import WorkerConfig
+from appliance.worker.memory import cache_bytes, check_memory
 from models.precheck import Header, precheck
 
 CONFIG = WorkerConfig(

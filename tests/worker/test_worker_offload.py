@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worker_bench import model_path
 
-from appliance.worker.boot import cache_bytes
 from appliance.worker.gpu_alarms import Seen, gpu_alarms
+from appliance.worker.memory import cache_bytes
 from appliance.worker.offload import (
     CPU_ONLY,
     FITTED,

@@ -1,0 +1,110 @@
+"""A start as those see it who do not wait for its end: the API answers while models load."""
+
+import contextlib
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from conftest import STOP_TIMEOUT_S, Running, Start, eventually, family, text_of
+
+pytestmark = pytest.mark.integration
+
+SLOW = "slow#load=1000"
+ENTRY = {"question": "When is the canteen open?", "answer": "The canteen is open from 8 to 14."}
+
+
+@dataclass
+class Starting:
+    """An appliance whose API answers, and whose worker loads until it is let go on."""
+
+    running: Running
+    worker: psutil.Process
+
+
+def worker_of(pid: int) -> psutil.Process | None:
+    for process in family(pid):
+        with contextlib.suppress(psutil.Error):
+            if "worker" in process.cmdline():
+                return process
+    return None
+
+
+def early(data: Path, model: str) -> Starting:
+    command = [sys.executable, "-m", "appliance", "serve", "--early", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--data", str(data), "--engine", "fake", "--model", model],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    running = Running(process, data, "", [])
+    for stream, lines in ((process.stdout, running.output), (process.stderr, running.errors)):
+        threading.Thread(target=lines.extend, args=(stream,), daemon=True).start()
+    eventually(lambda: worker_of(process.pid) is not None, "there is a worker")
+    worker = worker_of(process.pid)
+    assert worker is not None
+    worker.suspend()
+    eventually(lambda: bool(running.output) or process.poll() is not None, "it says something")
+    word, _, running.url = "".join(running.output[:1]).strip().partition(" ")
+    assert word == "serving", "".join(running.errors[-40:])
+    return Starting(running, worker)
+
+
+@pytest.fixture
+def starting(launch: Start, tmp_path: Path) -> Iterator[Starting]:
+    """One that has run before and knows something."""
+    before = launch(tmp_path, "--engine", "fake")
+    with before.client() as client:
+        assert client.post("/api/faq", json=ENTRY).status_code == 201
+    assert before.stop() == 0
+    made = early(tmp_path, SLOW)
+    yield made
+    process = made.running.process
+    if process.poll() is None:
+        process.kill()
+    process.wait(STOP_TIMEOUT_S)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def readiness(running: Running) -> httpx.Response:
+    with running.client() as client:
+        return client.get("/readyz")
+
+
+def test_what_is_asked_while_the_model_loads_is_answered_when_it_is_there(
+    starting: Starting,
+) -> None:
+    running = starting.running
+    told = readiness(running)
+    assert told.status_code == 503
+    assert told.json()["checks"]["worker"]
+    asked = running.ask("Please tell me about the canteen and when it opens")
+    assert readiness(running).status_code == 503
+    starting.worker.resume()
+    events = list(running.follow(asked))
+    assert events[-1].event == "done", events[-1]
+    assert text_of(events)
+    (retrieved,) = [event for event in events if event.event == "retrieved"]
+    assert [match["answer"] for match in retrieved.data["matches"]] == [ENTRY["answer"]]
+    eventually(lambda: len(running.output) == 2, "it says that it is ready")
+    assert running.output[1] == f"ready {running.url}\n"
+    assert running.stop() == 0
+
+
+def test_a_start_that_is_stopped_while_the_model_loads_ends_in_order(starting: Starting) -> None:
+    running = starting.running
+    assert readiness(running).status_code == 503
+    running.process.terminate()
+    starting.worker.resume()
+    assert running.process.wait(STOP_TIMEOUT_S) == 0
+    assert len(running.output) == 1, "it never became ready"
