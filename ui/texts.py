@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from ui.texts_chat import ChatTexts
+from ui.texts_curate import CurateTexts
 from ui.texts_faq import FaqTexts
 from ui.texts_operate import OperateTexts
 
@@ -26,6 +27,7 @@ class Texts:
     language: str
     chat: ChatTexts
     faq: FaqTexts
+    curate: CurateTexts
     operate: OperateTexts
 
     # keys: what the footer says, and the tooltip

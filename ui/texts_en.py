@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from ui import texts_chat, texts_faq, texts_operate
+from ui import texts_chat, texts_curate, texts_faq, texts_operate
 from ui.texts import Texts
 
 ENGLISH: Final = Texts(
     language="en",
     chat=texts_chat.ENGLISH,
     faq=texts_faq.ENGLISH,
+    curate=texts_curate.ENGLISH,
     operate=texts_operate.ENGLISH,
     key_help="Help",
     tip_help="Show all keys and what they do",

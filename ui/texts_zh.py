@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from ui import texts_chat, texts_faq, texts_operate
+from ui import texts_chat, texts_curate, texts_faq, texts_operate
 from ui.texts import Texts
 
 CHINESE: Final = Texts(
     language="zh",
     chat=texts_chat.CHINESE,
     faq=texts_faq.CHINESE,
+    curate=texts_curate.CHINESE,
     operate=texts_operate.CHINESE,
     key_help="帮助",
     tip_help="显示所有按键及其作用",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from stub_curation import StubCuration
 from stub_http import Asked, LoopbackServer, Reply
 
 from appliance.schema import (
@@ -76,6 +77,7 @@ class StubApi(LoopbackServer):
         self.demo: tuple[Entry, ...] = ()
         self.matches: tuple[Match, ...] = ()
         self.outcome: FaqTest | None = None
+        self.curation = StubCuration()
         self.models: dict[str, ModelStatus] = {}
         self.users: dict[str, User] = {}
         self.quotas: dict[str, Quota] = {}
@@ -137,6 +139,10 @@ class StubApi(LoopbackServer):
 
         self.call(append())
 
+    def add_stream(self, request_id: str) -> None:
+        """A request that nobody sent: its events can be emitted and followed."""
+        self.streams[request_id] = Stream("")
+
     def calls(self, method: str, path: str) -> list[Asked]:
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
@@ -170,7 +176,7 @@ class StubApi(LoopbackServer):
         stream = self.streams[request_id]
         name = EVENT_NAMES[type(event)]
         stream.events.append((f"{len(stream.events) + 1}-0", name, msgspec.json.encode(event)))
-        turns = self.turns[stream.session_id]
+        turns = self.turns.get(stream.session_id, [])
         for at, turn in enumerate(turns):
             if turn.id == request_id:
                 state = name if name in TERMINAL_STATES else "running"
@@ -347,6 +353,9 @@ class StubApi(LoopbackServer):
         return sum(not message.read for message in (self.inbox or {}).values())
 
     def _faq(self, asked: Asked, rest: list[str]) -> Reply:
+        curated = self.curation.answer(asked, rest, self.entries)
+        if curated is not None:
+            return curated
         match (asked.method, *rest):
             case ("GET",):
                 found = [

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from stub_api import KEY, NOW_MS, StubApi
+from test_ui_faq_misses import fill_with_misses
 from test_ui_operate import fill_for_operators
 from test_ui_places import busy_status
 from textual.pilot import Pilot
@@ -211,6 +212,28 @@ def test_operating(
     async def walk(sluice: Driven) -> None:
         await operate(sluice, key, *parts)
 
+    picture(walk, language=language, size=size)
+
+
+async def misses(sluice: Driven) -> None:
+    fill_with_misses(sluice.api)
+    await sluice.press("f3")
+    await sluice.sees("What is this?")
+    await sluice.press("m")
+    await sluice.sees("可以带狗上班吗？", "Is there a car park?")
+
+
+async def miss_editor(sluice: Driven) -> None:
+    await misses(sluice)
+    await sluice.press("p")
+    sluice.api.emit("r-draft", Delta(text="Behind the house, with the card of the gate."), DONE)
+    await sluice.sees("Behind the house", sluice.texts.curate.draft_done)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
+@pytest.mark.parametrize("walk", [misses, miss_editor], ids=lambda walk: walk.__name__)
+def test_curating(picture: Picture, language: str, size: tuple[int, int], walk: Walk) -> None:
     picture(walk, language=language, size=size)
 
 

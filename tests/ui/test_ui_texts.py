@@ -20,11 +20,13 @@ from ui.screens.entry_editor import EntryEditor
 from ui.screens.entry_reader import EntryReader
 from ui.screens.faq import FaqScreen
 from ui.screens.faq_history import FaqHistoryScreen
+from ui.screens.faq_misses import MissesScreen
 from ui.screens.faq_test import FaqTestScreen
 from ui.screens.find import FindScreen
 from ui.screens.help import HelpScreen
 from ui.screens.inbox import InboxScreen
 from ui.screens.logs import LogsScreen
+from ui.screens.miss_editor import MissEditor
 from ui.screens.models import ModelsScreen
 from ui.screens.palette import Palette
 from ui.screens.people import PeopleScreen
@@ -64,6 +66,8 @@ BOUND: list[type[DOMNode]] = [
     EntryReader,
     FaqHistoryScreen,
     FaqTestScreen,
+    MissesScreen,
+    MissEditor,
     FindScreen,
     ConversationView,
     Prompt,

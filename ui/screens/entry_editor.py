@@ -46,13 +46,23 @@ class EntryEditor(Dialog[Entry | None]):
         key("escape", "close", "close"),
     ]
 
-    def __init__(self, texts: Texts, *, client: Client, entry: Entry | None = None) -> None:
+    def __init__(
+        self,
+        texts: Texts,
+        *,
+        client: Client,
+        entry: Entry | None = None,
+        before: EntryDraft | None = None,
+        title: str = "",
+    ) -> None:
+        """`before` is what stands in the form of a new entry to begin with."""
         super().__init__(texts)
         self._client = client
         self._entry = entry
-        self._before = draft_of(entry) if entry is not None else EntryDraft()
+        self._before = draft_of(entry) if entry is not None else before or EntryDraft()
+        self._title = title or (texts.faq_edit_title if entry else texts.faq_new_title)
         self._question = LineField(id="question")
-        self._answer = TextField(id="answer")
+        self.answer = TextField(id="answer")
         self._phrasings = TextField(id="phrasings")
         self._category = LineField(id="category", max_length=MAX_CATEGORY_CHARS)
         self._language = LineField(id="language", placeholder=texts.faq_language_hint)
@@ -63,21 +73,22 @@ class EntryEditor(Dialog[Entry | None]):
             id="state",
         )
         self._trouble = Plain(id="trouble")
+        self._remark = Plain(classes="form-note")
         self._is_saving = False
 
     def compose(self) -> ComposeResult:
         texts = self.texts
         with Vertical(classes="form"):
-            title = texts.faq_edit_title if self._entry else texts.faq_new_title
-            yield Plain(title, classes="dialog-title")
+            yield Plain(self._title, classes="dialog-title")
             yield self._question
             yield self._phrasings
-            yield self._answer
+            yield self.answer
             with Horizontal(id="entry-small-fields"):
                 yield self._category
                 yield self._language
                 yield self._state
                 yield Button(Content(texts.faq_save), id="save", variant="primary")
+            yield self._remark
             yield self._trouble
         yield Footer(show_command_palette=False, compact=True)
 
@@ -85,15 +96,16 @@ class EntryEditor(Dialog[Entry | None]):
         texts = self.texts
         self._question.border_title = texts.faq_question
         self._phrasings.border_title = texts.faq_phrasings
-        self._answer.border_title = texts.faq_answer
+        self.answer.border_title = texts.faq_answer
         self._category.border_title = texts.faq_category
         self._language.border_title = texts.faq_language
         self._state.query_one("SelectCurrent").border_title = texts.faq_state
         self._question.set_text(self._before.question)
         self._phrasings.set_text(self._before.phrasings)
-        self._answer.set_text(self._before.answer)
+        self.answer.set_text(self._before.answer)
         self._category.set_text(self._before.category)
         self._language.set_text(self._before.language)
+        self._remark.display = False
         self._trouble.display = False
         self._before = self._draft()  # as the fields hold it, made safe
         self._question.focus()
@@ -101,7 +113,7 @@ class EntryEditor(Dialog[Entry | None]):
     def _draft(self) -> EntryDraft:
         return EntryDraft(
             question=self._question.value,
-            answer=self._answer.text,
+            answer=self.answer.text,
             phrasings=self._phrasings.text,
             category=self._category.value,
             language=self._language.value,
@@ -125,17 +137,19 @@ class EntryEditor(Dialog[Entry | None]):
 
     async def _save(self, put: EntryPut) -> None:
         try:
-            if self._entry is None:
-                saved = await self._client.create_entry(put)
-            else:
-                seen = self._entry.version
-                saved = await self._client.update_entry(self._entry.id, put, seen=seen)
+            saved = await self.store(put)
         except SluiceError as error:
             await self._refused(error)
             return
         finally:
             self._is_saving = False
         self.dismiss(saved)
+
+    async def store(self, put: EntryPut) -> Entry:
+        """The entry as the server has it now."""
+        if self._entry is None:
+            return await self._client.create_entry(put)
+        return await self._client.update_entry(self._entry.id, put, seen=self._entry.version)
 
     async def _refused(self, error: SluiceError) -> None:
         if error.reason == EDITED_SINCE and self._entry is not None:
@@ -156,6 +170,11 @@ class EntryEditor(Dialog[Entry | None]):
     def _say(self, words: str) -> None:
         self._trouble.update(words)
         self._trouble.display = True
+
+    def remark(self, words: str) -> None:
+        """Says something beside the form that is no trouble."""
+        self._remark.update(words)
+        self._remark.display = bool(words)
 
     def action_close(self) -> None:
         if self._draft() == self._before:

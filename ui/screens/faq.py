@@ -21,11 +21,12 @@ from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.dialogs import Confirm, Question
 from ui.screens.entry_editor import EntryEditor
+from ui.screens.faq_desks import DESKS, FaqDesks
 from ui.screens.faq_history import FaqHistoryScreen
-from ui.screens.faq_test import FaqTestScreen
 from ui.screens.frame import SluiceScreen
 from ui.texts import Texts
 from ui.widgets.faq_table import FaqTable
+from ui.widgets.links import Link, Links
 from ui.widgets.plain import LineField, Plain
 from ui.wording import block
 
@@ -40,11 +41,11 @@ class FaqScreen(SluiceScreen):
     AUTO_FOCUS = "#faq-table"
     BINDINGS: ClassVar[list[BindingType]] = [
         key("a,ctrl+n", "add_entry", "add_entry"),
-        key("t", "test_question", "test_question"),
         key("slash,ctrl+f", "search", "search"),
         key("escape", "leave_search", "leave_search"),
         key("l", "load_demo", "load_demo", show=False),
         key("ctrl+r", "refresh_list", "refresh"),
+        *DESKS,
     ]
 
     def __init__(self, texts: Texts, address: str, *, client: Client, clock: Clock) -> None:
@@ -52,6 +53,13 @@ class FaqScreen(SluiceScreen):
         self._client = client
         self._curating = Curating(client)
         self._clock = clock
+        self._desks = FaqDesks(
+            self,
+            client=client,
+            curating=self._curating,
+            clock=clock,
+            changed=self._read_again,
+        )
         self._entries: dict[str, Entry] = {}
         self._cursor: str | None = None
         self._is_loading_more = False
@@ -66,6 +74,7 @@ class FaqScreen(SluiceScreen):
         self._answer = Plain(id="faq-answer-text")
 
     def compose_body(self) -> ComposeResult:
+        yield Links(self.texts, DESKS)
         with Horizontal(id="faq-bar"):
             yield self._search
             yield self._category
@@ -193,12 +202,17 @@ class FaqScreen(SluiceScreen):
         _offer(self._category, self.texts.faq_all_categories, {e.category for e in entries})
         _offer(self._language, self.texts.faq_all_languages, {e.language for e in entries})
 
-    # --- trying ------------------------------------------------------------------------------
+    # --- the desks ---------------------------------------------------------------------------
+
+    async def on_link_wanted(self, message: Link.Wanted) -> None:
+        await self.run_action(message.action)
 
     def action_test_question(self) -> None:
         """What stands in the search field is the question to begin with."""
-        screen = FaqTestScreen(self.texts, curating=self._curating, question=self._wanted)
-        self.app.push_screen(screen)
+        self._desks.test_question(self._wanted)
+
+    def action_show_misses(self) -> None:
+        self._desks.show_misses()
 
     # --- editing ----------------------------------------------------------------------------
 

@@ -1,0 +1,85 @@
+"""The terminal UI's FAQ against the real appliance: what it writes there, and what comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from conftest import Running
+from textual.pilot import Pilot
+
+from ui.app import SluiceApp
+from ui.client import Client
+from ui.texts import texts_for
+
+pytestmark = pytest.mark.integration
+
+DEADLINE_S = 60.0
+ENGLISH = texts_for("en")
+
+
+@dataclass
+class Seen:
+    """The app as a person sees it."""
+
+    app: SluiceApp
+    pilot: Pilot[int]
+
+    @property
+    def text(self) -> str:
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+    async def until(self, is_true: Callable[[], object]) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while not is_true():
+                await self.pilot.pause()
+
+    async def sees(self, *parts: str) -> None:
+        try:
+            await self.until(lambda: all(part in self.text for part in parts))
+        except TimeoutError:
+            raise AssertionError(f"not on the screen: {parts}\n{self.text}") from None
+
+    async def type(self, text: str) -> None:
+        names = {" ": "space", "?": "question_mark", "/": "slash", ".": "full_stop"}
+        await self.pilot.press(*(names.get(character, character) for character in text))
+
+
+@asynccontextmanager
+async def at_faq(appliance: Running) -> AsyncIterator[Seen]:
+    client = Client(appliance.url, appliance.key)
+    app = SluiceApp(client, ENGLISH)
+    try:
+        async with app.run_test(size=(110, 40), notifications=True) as pilot:
+            seen = Seen(app, pilot)
+            await seen.sees(ENGLISH.link_up)
+            await pilot.press("f3")
+            await seen.sees(ENGLISH.curate.key_misses)
+            yield seen
+    finally:
+        await client.close()
+
+
+async def test_a_missed_question_becomes_an_entry_and_who_asked_is_told(
+    appliance: Running,
+) -> None:
+    question = "Where may bicycles be left overnight?"
+    session = await asyncio.to_thread(appliance.session, "ana")
+    await asyncio.to_thread(appliance.answer, question, session)
+    async with at_faq(appliance) as seen:
+        await seen.pilot.press("m")
+        await seen.sees(ENGLISH.curate.miss_title_open, f"ana: {question}")
+        await seen.pilot.press("p")
+        await seen.sees(ENGLISH.curate.draft_done)
+        await seen.pilot.press("ctrl+s")
+        await seen.sees("Saved. Those who asked are told: 1")
+        await seen.pilot.press("escape")
+        await seen.sees(question)
+    with appliance.client() as client:
+        (entry,) = client.get("/api/faq").json()["items"]
+        assert entry["question"] == question
+        assert entry["answer"]
+        (message,) = client.get("/api/users/ana/inbox").json()["items"]
+        assert (message["kind"], message["entry_id"]) == ("answer_found", entry["id"])
