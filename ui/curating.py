@@ -7,6 +7,9 @@ from appliance.schema_curation import (
     Miss,
     MissPromote,
     MissState,
+    Regression,
+    RegressionPost,
+    RegressionRun,
     RestorePost,
     Revision,
 )
@@ -15,6 +18,7 @@ from ui.client import Client
 
 EDITED_SINCE: Final = "edited_since"
 LISTED_MAX: Final = 1_000
+RUN_TIMEOUT_S: Final = 90.0  # the server answers after a minute at the latest
 PAGE: Final = 500
 
 T = TypeVar("T")
@@ -68,6 +72,29 @@ class Curating:
     async def reopen(self, miss_id: str) -> Miss:
         response = await self._client.send_call("POST", f"/api/faq/misses/{miss_id}/reopen")
         return parse(response.content, Miss)
+
+    # --- saved questions --------------------------------------------------------------------
+
+    async def regressions(self) -> tuple[Regression, ...]:
+        """Those which fail first."""
+        return (await self._client.get("/api/faq/regressions", Listing[Regression])).items
+
+    async def regression_runs(self) -> tuple[RegressionRun, ...]:
+        """The last run and those in which something flipped, newest first."""
+        return (await self._client.get("/api/faq/regressions/runs", Listing[RegressionRun])).items
+
+    async def save_regression(self, question: str, entry_id: str) -> Regression:
+        """Asked at once; `entry_id` is empty when no entry should be found."""
+        body = RegressionPost(question=question, entry_id=entry_id)
+        return await self._client.write("POST", "/api/faq/regressions", Regression, body)
+
+    async def delete_regression(self, regression_id: str) -> None:
+        await self._client.send_call("DELETE", f"/api/faq/regressions/{regression_id}")
+
+    async def run_regressions(self) -> None:
+        """Returns when all were asked, or after a minute; the rest then goes on by itself."""
+        path = "/api/faq/regressions/run"
+        await self._client.send_call("POST", path, read_timeout_s=RUN_TIMEOUT_S)
 
     async def _listed(
         self, path: str, kind: type[Listing[T]], query: dict[str, str]

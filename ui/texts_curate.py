@@ -58,6 +58,49 @@ class CurateTexts:
     draft_not_empty: str
     draft_running: str
 
+    key_checks: str
+    tip_checks: str
+    key_add_check: str
+    tip_add_check: str
+    key_save_check: str
+    tip_save_check: str
+    key_delete_check: str
+    tip_delete_check: str
+    key_run_checks: str
+    tip_run_checks: str
+
+    check_title: str
+    check_result: str
+    check_flipped: str
+    check_passed: str
+    check_failed: str
+    check_not_asked: str
+    check_none: str
+    check_count: str
+    check_last_run: str
+    check_running: str
+    check_ran: str
+    check_goes_on: str
+    check_expected: str
+    check_found: str
+    check_no_entry: str
+    check_entry_gone: str
+    check_flips: str
+    check_flip: str
+    check_add_title: str
+    check_pick_title: str
+    check_pick_no_entry: str
+    check_saved_passed: str
+    check_saved_failed: str
+    check_delete_title: str
+    check_delete_body: str
+    check_delete_yes: str
+    check_deleted: str
+    cause_start: str
+    cause_import: str
+    cause_edit: str
+    cause_asked: str
+
 
 ENGLISH: Final = CurateTexts(
     key_misses="Misses",
@@ -107,6 +150,49 @@ ENGLISH: Final = CurateTexts(
     draft_failed="No draft: {reason} Write the answer yourself, or ask for a draft again.",
     draft_not_empty="The answer is not empty. Delete it first to have a draft written.",
     draft_running="Not saved: the draft is still being written. Wait for its end, or change it.",
+    key_checks="Checks",
+    tip_checks="See saved questions with the entry they should find, and what flipped",
+    key_add_check="Add",
+    tip_add_check="Save a question with the entry it should find",
+    key_save_check="Save as check",
+    tip_save_check="Have the question asked again after every change of the FAQ",
+    key_delete_check="Remove",
+    tip_delete_check="Ask this question no more",
+    key_run_checks="Run now",
+    tip_run_checks="Ask all of these questions now",
+    check_title="Saved questions, asked again after every change",
+    check_result="Result",
+    check_flipped="Flipped",
+    check_passed="passed",
+    check_failed="FAILED",
+    check_not_asked="not asked",
+    check_none="Nothing is saved yet: press {key} here, or save a question you test.",
+    check_count="Passed: {passed}, failed: {failed}",
+    check_last_run="Passed: {passed}, failed: {failed}. Flipped at {when}, after {cause}: "
+    "{flipped}",
+    check_running="Asking… {asked} of {count}",
+    check_ran="All were asked. Passed: {passed}, failed: {failed}, flipped: {flipped}",
+    check_goes_on="Asked so far: {asked} of {count}. The rest goes on by itself; refresh with "
+    "Ctrl+R.",
+    check_expected="Should find: {entry}",
+    check_found="Found at {when}: {entry}",
+    check_no_entry="no entry",
+    check_entry_gone="{id}, which is deleted",
+    check_flips="Flips",
+    check_flip="{when}, after {cause}: {was} → {now}; found {entry}",
+    check_add_title="Save a question",
+    check_pick_title="Which entry should “{question}” find?",
+    check_pick_no_entry="No entry: the FAQ should not know it",
+    check_saved_passed="Saved, and it passes now.",
+    check_saved_failed="Saved. It fails now: another entry comes first, or none.",
+    check_delete_title="Remove this question?",
+    check_delete_body="“{question}” is not asked again after changes.",
+    check_delete_yes="Remove",
+    check_deleted="Removed.",
+    cause_start="a start",
+    cause_import="an import",
+    cause_edit="an edit",
+    cause_asked="being asked to",
 )
 
 CHINESE: Final = CurateTexts(
@@ -156,4 +242,45 @@ CHINESE: Final = CurateTexts(
     draft_failed="没有草稿：{reason} 请自行撰写，或再次草拟。",
     draft_not_empty="回答不是空的。请先删去，再让模型草拟。",
     draft_running="未保存：草稿还在写。请等它写完，或者直接修改。",
+    key_checks="校验",
+    tip_checks="查看已保存的问题、应找到的问答，以及结果的变化",
+    key_add_check="添加",
+    tip_add_check="保存一个问题和它应找到的问答",
+    key_save_check="存为校验",
+    tip_save_check="问答库每次改动后都重新测试这个问题",
+    key_delete_check="移除",
+    tip_delete_check="不再测试这个问题",
+    key_run_checks="立即测试",
+    tip_run_checks="现在就测试全部问题",
+    check_title="已保存的问题，每次改动后重新测试",
+    check_result="结果",
+    check_flipped="变化",
+    check_passed="通过",
+    check_failed="✗ 未过",
+    check_not_asked="未测",
+    check_none="还没有保存问题：在这里按 {key}，或在测试问题时保存。",
+    check_count="通过 {passed}，未过 {failed}",
+    check_last_run="通过 {passed}，未过 {failed}；{when} 因{cause}而变化的：{flipped}",
+    check_running="正在测试… {asked}/{count}",
+    check_ran="全部测试完毕。通过 {passed}，未过 {failed}，有变化 {flipped}",
+    check_goes_on="已测试 {asked}/{count}。其余会自行继续；按 Ctrl+R 刷新。",
+    check_expected="应找到：{entry}",
+    check_found="{when} 找到：{entry}",
+    check_no_entry="没有问答",
+    check_entry_gone="{id}（已删除）",
+    check_flips="变化",
+    check_flip="{when}，因{cause}：{was} → {now}；找到 {entry}",
+    check_add_title="保存一个问题",
+    check_pick_title="“{question}”应找到哪一条？",
+    check_pick_no_entry="没有：问答库不应有答案",
+    check_saved_passed="已保存，目前通过。",
+    check_saved_failed="已保存。目前未过：排在最前的是别的问答，或没有问答。",
+    check_delete_title="移除这个问题？",
+    check_delete_body="“{question}”以后改动时不再测试。",
+    check_delete_yes="移除",
+    check_deleted="已移除。",
+    cause_start="启动",
+    cause_import="导入",
+    cause_edit="编辑",
+    cause_asked="要求",
 )

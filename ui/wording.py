@@ -337,6 +337,20 @@ def model_state(texts: Texts, model: ModelStatus) -> str:
     }[model.state]
 
 
+def run_cause(texts: Texts, cause: str) -> str:
+    """Why saved questions were asked; what we do not know is shown as the server names it."""
+    words = texts.curate
+    known = {
+        "start": words.cause_start,
+        "import": words.cause_import,
+        "edit": words.cause_edit,
+        "asked": words.cause_asked,
+    }
+    parts = cause.split(", ")
+    named = (known.get(part.split(" ")[0], safe_line(part, 60)) for part in parts)
+    return ", ".join(dict.fromkeys(named))
+
+
 def child_state(texts: Texts, state: str) -> str:
     """A process's state in words; one we do not know is shown as the server names it."""
     known = {

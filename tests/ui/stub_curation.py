@@ -6,7 +6,15 @@ import msgspec
 from stub_http import Asked, Reply
 
 from appliance.schema import Accepted, Entry, Page
-from appliance.schema_curation import Asker, Miss, MissPromote
+from appliance.schema_curation import (
+    Asker,
+    Miss,
+    MissPromote,
+    Outcome,
+    Regression,
+    RegressionPost,
+    RegressionRun,
+)
 
 NOW_MS = 1_763_900_000_000
 
@@ -18,6 +26,9 @@ class StubCuration:
     misses: dict[str, Miss] = field(default_factory=dict)
     promoted: list[MissPromote] = field(default_factory=list)
     draft_id: str = ""
+    checks: dict[str, Regression] = field(default_factory=dict)
+    runs: list[RegressionRun] = field(default_factory=list)
+    first_found: str = ""
 
     def add_miss(self, question: str, *others: str, people: int = 1, count: int = 1) -> Miss:
         miss = Miss(
@@ -33,11 +44,22 @@ class StubCuration:
         self.misses[miss.id] = miss
         return miss
 
+    def add_check(self, question: str, entry_id: str, found: str, at_ms: int = NOW_MS) -> str:
+        """A saved question that found another entry, or the right one; returns its id."""
+        check_id = f"g-{len(self.checks) + 1}"
+        outcome = Outcome(entry_id=found, score=0.8, passed=found == entry_id, at_ms=at_ms)
+        self.checks[check_id] = Regression(
+            id=check_id, question=question, entry_id=entry_id, outcome=outcome
+        )
+        return check_id
+
     def answer(self, asked: Asked, rest: list[str], entries: dict[str, Entry]) -> Reply | None:
         """None for what is not curation."""
         match (asked.method, *rest):
             case (_, "misses", *deed):
                 return self._miss(asked, deed, entries)
+            case (_, "regressions", *deed):
+                return self._check(asked, deed)
             case _:
                 return None
 
@@ -76,6 +98,27 @@ class StubCuration:
                 told = body.state == "published"
                 self._change(miss_id, state="promoted", entry_id=entry_id, told=told)
                 return Reply(201, entries[entry_id])
+            case _:
+                return None
+
+    def _check(self, asked: Asked, rest: list[str]) -> Reply | None:
+        match (asked.method, *rest):
+            case ("GET",):
+                failing = sorted(
+                    self.checks.values(), key=lambda c: bool(c.outcome and c.outcome.passed)
+                )
+                return Reply(200, Page(items=tuple(failing)))
+            case ("POST",):
+                post = msgspec.json.decode(asked.body, type=RegressionPost)
+                saved = self.add_check(post.question, post.entry_id, self.first_found)
+                return Reply(201, self.checks[saved])
+            case ("GET", "runs"):
+                return Reply(200, Page(items=tuple(self.runs)))
+            case ("POST", "run"):
+                return Reply(200, Page(items=tuple(self.runs)))
+            case ("DELETE", check_id) if check_id in self.checks:
+                del self.checks[check_id]
+                return Reply(204)
             case _:
                 return None
 

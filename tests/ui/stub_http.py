@@ -41,6 +41,8 @@ class LoopbackServer:
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.holds: set[tuple[str, str]] = set()  # (method, path) answered after `let_go`
+        self._let_go = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stub", daemon=True)
         self._server: asyncio.Server | None = None
@@ -82,6 +84,14 @@ class LoopbackServer:
         """Cuts every connection; new ones are taken."""
         self.call(self._abort())
 
+    def let_go(self) -> None:
+        """Answers what was held back."""
+
+        async def release() -> None:
+            self._let_go.set()
+
+        self.call(release())
+
     def call(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work` on the server's loop and waits for it."""
         asyncio.run_coroutine_threadsafe(work, self._loop).result(WAIT_S)
@@ -112,6 +122,8 @@ class LoopbackServer:
         try:
             while (asked := await _read(reader)) is not None:
                 self.asked.append(asked)
+                if (asked.method, asked.path) in self.holds:
+                    await self._let_go.wait()
                 reply = self.answer(asked)
                 if reply is None:
                     await self.stream(asked, writer)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from stub_api import KEY, NOW_MS, StubApi
+from test_ui_faq_checks import fill_with_checks
 from test_ui_faq_misses import fill_with_misses
 from test_ui_operate import fill_for_operators
 from test_ui_places import busy_status
@@ -223,6 +224,14 @@ async def misses(sluice: Driven) -> None:
     await sluice.sees("可以带狗上班吗？", "Is there a car park?")
 
 
+async def checks(sluice: Driven) -> None:
+    fill_with_checks(sluice.api)
+    await sluice.press("f3")
+    await sluice.sees("What is this?")
+    await sluice.press("g")
+    await sluice.sees("Where do we eat?", "→")
+
+
 async def miss_editor(sluice: Driven) -> None:
     await misses(sluice)
     await sluice.press("p")
@@ -232,7 +241,7 @@ async def miss_editor(sluice: Driven) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
-@pytest.mark.parametrize("walk", [misses, miss_editor], ids=lambda walk: walk.__name__)
+@pytest.mark.parametrize("walk", [misses, miss_editor, checks], ids=lambda walk: walk.__name__)
 def test_curating(picture: Picture, language: str, size: tuple[int, int], walk: Walk) -> None:
     picture(walk, language=language, size=size)
 

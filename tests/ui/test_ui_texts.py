@@ -19,6 +19,7 @@ from ui.screens.dialogs import AskLine, Confirm, PickOne
 from ui.screens.entry_editor import EntryEditor
 from ui.screens.entry_reader import EntryReader
 from ui.screens.faq import FaqScreen
+from ui.screens.faq_checks import ChecksScreen
 from ui.screens.faq_history import FaqHistoryScreen
 from ui.screens.faq_misses import MissesScreen
 from ui.screens.faq_test import FaqTestScreen
@@ -66,6 +67,7 @@ BOUND: list[type[DOMNode]] = [
     EntryReader,
     FaqHistoryScreen,
     FaqTestScreen,
+    ChecksScreen,
     MissesScreen,
     MissEditor,
     FindScreen,

@@ -83,3 +83,22 @@ async def test_a_missed_question_becomes_an_entry_and_who_asked_is_told(
         assert entry["answer"]
         (message,) = client.get("/api/users/ana/inbox").json()["items"]
         assert (message["kind"], message["entry_id"]) == ("answer_found", entry["id"])
+
+
+async def test_a_saved_question_is_asked_now_and_tells_how_it_did(appliance: Running) -> None:
+    body = {"question": "When is the pool open?", "answer": "From seven to nine."}
+    with appliance.client() as client:
+        entry = client.post("/api/faq", json=body).json()
+    async with at_faq(appliance) as seen:
+        await seen.pilot.press("g", "a")
+        await seen.sees(ENGLISH.curate.check_add_title)
+        await seen.type("When is the pool open?")
+        await seen.pilot.press("enter")
+        await seen.sees(ENGLISH.curate.check_pick_no_entry)
+        await seen.pilot.press("enter")
+        await seen.sees(ENGLISH.curate.check_saved_passed)
+        await seen.pilot.press("r")
+        await seen.sees("All were asked. Passed: 1, failed: 0")
+    with appliance.client() as client:
+        (saved,) = client.get("/api/faq/regressions").json()["items"]
+        assert (saved["entry_id"], saved["outcome"]["passed"]) == (entry["id"], True)

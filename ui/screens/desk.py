@@ -15,6 +15,7 @@ from textual.widgets import Footer
 
 from appliance.errors import SluiceError
 from ui.background import Work, start
+from ui.keys import ours
 from ui.screens.frame import Dialog, explained
 from ui.texts import Texts
 from ui.widgets.plain import Plain
@@ -35,6 +36,7 @@ class Desk(Dialog[T]):
         self.text = Plain()
         self._scroll = VerticalScroll(self.text, classes="desk-text")
         self._is_busy = False
+        self._offered: tuple[bool, ...] = ()
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="form"):
@@ -51,6 +53,15 @@ class Desk(Dialog[T]):
     def show_text(self, words: Content) -> None:
         self.text.update(words)
         self._scroll.scroll_home(animate=False)
+
+    def offer_keys(self) -> None:
+        """Makes the footer anew when other keys work now; each time, that can be seen."""
+        offered = tuple(
+            bool(self.check_action(binding.action, ())) for binding in ours(self.BINDINGS)
+        )
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     def begin(self, work: Work) -> None:
         """Runs `work` unless something is under way; its failure is said in the note."""

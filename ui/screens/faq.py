@@ -214,6 +214,9 @@ class FaqScreen(SluiceScreen):
     def action_show_misses(self) -> None:
         self._desks.show_misses()
 
+    def action_show_checks(self) -> None:
+        self._desks.show_checks()
+
     # --- editing ----------------------------------------------------------------------------
 
     def action_add_entry(self) -> None:

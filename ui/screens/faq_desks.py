@@ -9,6 +9,7 @@ from ui.client import Client
 from ui.clock import Clock
 from ui.curating import Curating
 from ui.keys import key
+from ui.screens.faq_checks import ChecksScreen
 from ui.screens.faq_misses import MissesScreen
 from ui.screens.faq_test import FaqTestScreen
 from ui.screens.frame import SluiceScreen
@@ -16,6 +17,7 @@ from ui.screens.frame import SluiceScreen
 DESKS: Final[tuple[Binding, ...]] = (
     key("t", "test_question", "test_question", show=False),
     key("m", "show_misses", "misses", show=False),
+    key("g", "show_checks", "checks", show=False),
 )
 
 
@@ -47,6 +49,12 @@ class FaqDesks:
             self._texts, client=self._client, curating=self._curating, clock=self._clock
         )
         self._screen.app.push_screen(screen, self._after)
+
+    def show_checks(self) -> None:
+        screen = ChecksScreen(
+            self._texts, client=self._client, curating=self._curating, clock=self._clock
+        )
+        self._screen.app.push_screen(screen)
 
     def _after(self, has_changed: bool | None) -> None:
         if has_changed:

@@ -104,7 +104,7 @@ class MissesScreen(Desk[bool]):
     def _show_pointed(self) -> None:
         miss = self._pointed
         self.show_text(miss_words(self.texts, miss, self._clock) if miss else Content())
-        self.refresh_bindings()
+        self.offer_keys()
 
     def action_next_state(self) -> None:
         self._state = _NEXT[self._state]

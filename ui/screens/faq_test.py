@@ -19,6 +19,8 @@ from ui.background import start
 from ui.curating import Curating
 from ui.keys import key
 from ui.safe_text import safe_line
+from ui.screens.expected import ask_expected
+from ui.screens.faq_checks import saved_words
 from ui.screens.frame import Dialog, explained
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain
@@ -31,6 +33,7 @@ class FaqTestScreen(Dialog[None]):
     AUTO_FOCUS = "#faq-test-question"
     BINDINGS: ClassVar[list[BindingType]] = [
         key("enter", "try_question", "test_question"),
+        key("ctrl+s", "save_check", "save_check"),
         key("escape", "close", "close"),
         key("down", "to_outcome", "choose", show=False),
     ]
@@ -38,6 +41,7 @@ class FaqTestScreen(Dialog[None]):
     def __init__(self, texts: Texts, *, curating: Curating, question: str = "") -> None:
         super().__init__(texts)
         self._curating = curating
+        self._tried: tuple[str, FaqTest] | None = None
         self._field = LineField(id="faq-test-question", max_length=MAX_QUESTION_CHARS)
         self._field.set_text(question[:MAX_QUESTION_CHARS])
         self._field.border_title = texts.faq.test_label
@@ -58,6 +62,7 @@ class FaqTestScreen(Dialog[None]):
     def action_try_question(self) -> None:
         question = self._field.value.strip()
         self.workers.cancel_group(self, "try")
+        self._keep(None)
         if not question:
             self._show(Content(self.texts.faq.test_empty))
             return
@@ -70,11 +75,41 @@ class FaqTestScreen(Dialog[None]):
         except SluiceError as error:
             self._show(Content.styled(explained(self, error), "$text-error"))
             return
+        self._keep((question, outcome))
         self._show(outcome_words(self.texts, outcome))
+
+    def _keep(self, tried: tuple[str, FaqTest] | None) -> None:
+        is_other = (tried is None) != (self._tried is None)
+        self._tried = tried
+        if is_other:
+            self.refresh_bindings()  # the footer is made anew each time, which can be seen
 
     def _show(self, words: Content) -> None:
         self._outcome.update(words)
         self._scroll.scroll_home(animate=False)
+
+    # --- saving it as a check -----------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._tried is not None if action == "save_check" else True
+
+    def action_save_check(self) -> None:
+        if self._tried is None:
+            return
+        question, outcome = self._tried
+
+        def take(entry_id: str) -> None:
+            start(self, partial(self._save, question, entry_id), group="save")
+
+        ask_expected(self.app, self.texts, question=question, matches=outcome.found, take=take)
+
+    async def _save(self, question: str, entry_id: str) -> None:
+        try:
+            saved = await self._curating.save_regression(question, entry_id)
+        except SluiceError as error:
+            self.notify(explained(self, error), severity="error", markup=False)
+            return
+        self.notify(saved_words(self.texts, saved), markup=False)
 
     def action_to_outcome(self) -> None:
         self._scroll.focus()
