@@ -33,6 +33,7 @@ from ui.answers import UNREACHABLE
 from ui.background import Work, start
 from ui.client import Client
 from ui.clock import Clock
+from ui.first_start import FirstStart, Hands
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
 from ui.keys import key, ours
 from ui.link import Link, LinkState
@@ -40,13 +41,15 @@ from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.chat import ChatScreen
 from ui.screens.faq import FaqScreen
-from ui.screens.frame import CallFailed, LinkDoubted, SluiceScreen
+from ui.screens.frame import CallFailed, LinkDoubted, LinkedScreen, SluiceScreen
 from ui.screens.help import HelpScreen, KeySection
 from ui.screens.inbox import InboxScreen, SessionWanted
 from ui.screens.logs import LogsScreen
 from ui.screens.models import ModelsScreen
 from ui.screens.palette import Command, Palette
 from ui.screens.people import PeopleScreen
+from ui.screens.setup import KeyStep, LanguageChosen, SetupStep, Turned
+from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
 from ui.terminal import driver_class, has_terminal, stderr_in
 from ui.texts import Texts, language_of, texts_for
@@ -73,6 +76,7 @@ class SluiceApp(App[int]):
             for place, pressed in PLACES
         ),
         key("ctrl+p", "palette", "palette", show=False, priority=True),
+        key("f12", "setup", "setup", show=False),
         key("f8", "toggle_theme", "theme", show=False),
         key("ctrl+q", "quit", "quit", priority=True),
     ]
@@ -95,12 +99,15 @@ class SluiceApp(App[int]):
         self._texts = texts
         self._clock = clock or Clock()
         self._link = Link(client.readiness, tell=self._tell_link)
-        self._places: list[SluiceScreen] = []
+        self._places: list[LinkedScreen] = []
+        self._was_asked = False
         self._follows_inbox = False
         self._operating = Operating(client)
         self._inbox = Inbox(self._operating, tell=self._tell_inbox)
         for place, make in self._makers().items():
             self.add_mode(place, partial(self._open, make))
+        hands = Hands(opened=self._opened, closed=self._screen_closed, speak=self._speak)
+        self._first_start = FirstStart(self, client, texts, hands)
 
     # --- places -----------------------------------------------------------------------------
 
@@ -119,10 +126,16 @@ class SluiceApp(App[int]):
 
     def _open(self, make: Callable[[], SluiceScreen]) -> SluiceScreen:
         place = make()
-        place.show_unread(self._inbox.unread)
-        self._places.append(place)
-        self.call_later(lambda: place.show_link(self._link.state))  # as it is by then
+        self._opened(place)
         return place
+
+    def _opened(self, screen: LinkedScreen) -> None:
+        screen.show_unread(self._inbox.unread)
+        self._places.append(screen)
+        self.call_later(lambda: screen.show_link(self._link.state))  # as it is by then
+
+    def _screen_closed(self, screen: LinkedScreen) -> None:
+        self._places.remove(screen)
 
     def action_go(self, place: Place) -> None:
         self.switch_mode(place)
@@ -148,6 +161,10 @@ class SluiceApp(App[int]):
             KeySection(texts.operate.key_people, ours(PeopleScreen.BINDINGS)),
             KeySection(texts.operate.key_logs, ours(LogsScreen.BINDINGS)),
             KeySection(texts.operate.key_inbox, ours(InboxScreen.BINDINGS)),
+            KeySection(
+                texts.setup.title,
+                ours([*SetupStep.BINDINGS, *ModelStep.BINDINGS, *KeyStep.BINDINGS]),
+            ),
         )
         self.push_screen(HelpScreen(texts, sections))
 
@@ -212,9 +229,51 @@ class SluiceApp(App[int]):
     def _tell_link(self, state: LinkState) -> None:
         for place in self._places:
             place.show_link(state)
+        if state.is_reachable and not self._was_asked:
+            self._was_asked = True
+            start(self, self._ask_whether_set_up, group="setup")
         if state.kind == "up" and not self._follows_inbox:
             self._follows_inbox = True
             start(self, self._follow_inbox, group="inbox")
+
+    # --- the first start --------------------------------------------------------------------
+
+    async def _ask_whether_set_up(self) -> None:
+        try:
+            await self._first_start.look()
+        except Unauthorized:
+            return  # not the operator, who alone is asked
+        except SluiceError:
+            self._was_asked = False  # the next time the link is up it is tried again
+
+    async def _begin_set_up(self) -> None:
+        try:
+            await self._first_start.begin()
+        except SluiceError as error:
+            self.post_message(CallFailed(error))
+
+    def action_setup(self) -> None:
+        start(self, self._begin_set_up, group="setup", exclusive=True)
+
+    async def on_turned(self, message: Turned) -> None:
+        await self._first_start.turn(message.step)
+
+    async def on_language_chosen(self, message: LanguageChosen) -> None:
+        try:
+            await self._first_start.choose_language(message.language)
+        except SluiceError as error:
+            self.post_message(CallFailed(error))
+
+    async def _speak(self, texts: Texts) -> None:
+        """Every place is made anew, in another language, when it is visited next."""
+        self._texts = texts
+        self._places = [screen for screen in self._places if not isinstance(screen, SluiceScreen)]
+        for place, make in self._makers().items():
+            await self.remove_mode(place)
+            self.add_mode(place, partial(self._open, make))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "setup" or self._first_start.is_open_to_us
 
     # --- the inbox --------------------------------------------------------------------------
 

@@ -96,6 +96,7 @@ class Client:
         self, base_url: str, key: str, *, uid: str = DEFAULT_UID, pause: Pause = asyncio.sleep
     ) -> None:
         self.base_url = base_url
+        self.key = key
         self.uid = uid
         self.pause = pause
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
@@ -316,6 +317,7 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         body: msgspec.Struct | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
         read_timeout_s: float = READ_TIMEOUT_S,
@@ -330,7 +332,7 @@ class Client:
             method,
             path,
             params=query,
-            content=msgspec.json.encode(body) if body is not None else None,
+            content=msgspec.json.encode(body) if body is not None else content,
             headers=form | dict(headers or {}),
             timeout=httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S),
         )

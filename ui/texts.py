@@ -16,6 +16,7 @@ from ui.texts_chat import ChatTexts
 from ui.texts_curate import CurateTexts
 from ui.texts_faq import FaqTexts
 from ui.texts_operate import OperateTexts
+from ui.texts_setup import SetupTexts
 
 LOCALE_VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
 
@@ -29,6 +30,7 @@ class Texts:
     faq: FaqTexts
     curate: CurateTexts
     operate: OperateTexts
+    setup: SetupTexts
 
     # keys: what the footer says, and the tooltip
     key_help: str
@@ -225,12 +227,6 @@ class Texts:
     faq_discard_title: str
     faq_discard_body: str
     faq_discard_yes: str
-
-    # the first start
-    demo_title: str
-    demo_body: str
-    demo_load: str
-    demo_empty: str
 
     # status
     status_summary: str

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ui import texts_chat, texts_curate, texts_faq, texts_operate
+from ui import texts_chat, texts_curate, texts_faq, texts_operate, texts_setup
 from ui.texts import Texts
 
 ENGLISH: Final = Texts(
@@ -11,6 +11,7 @@ ENGLISH: Final = Texts(
     faq=texts_faq.ENGLISH,
     curate=texts_curate.ENGLISH,
     operate=texts_operate.ENGLISH,
+    setup=texts_setup.ENGLISH,
     key_help="Help",
     tip_help="Show all keys and what they do",
     key_chat="Chat",
@@ -203,13 +204,6 @@ ENGLISH: Final = Texts(
     faq_discard_title="Leave without saving?",
     faq_discard_body="What you changed in this entry will be gone.",
     faq_discard_yes="Leave",
-    demo_title="The FAQ is empty",
-    demo_body=(
-        "Answers are best when they can draw on a FAQ. Load the demo FAQ, in English and Chinese, "
-        "to try things out? It can be deleted at any time."
-    ),
-    demo_load="Load the demo FAQ",
-    demo_empty="Start empty",
     status_summary="Sluice {version}, up {uptime}, {ready}; followed answers: {following}",
     status_ready="ready",
     status_not_ready="not ready",

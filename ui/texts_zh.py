@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ui import texts_chat, texts_curate, texts_faq, texts_operate
+from ui import texts_chat, texts_curate, texts_faq, texts_operate, texts_setup
 from ui.texts import Texts
 
 CHINESE: Final = Texts(
@@ -11,6 +11,7 @@ CHINESE: Final = Texts(
     faq=texts_faq.CHINESE,
     curate=texts_curate.CHINESE,
     operate=texts_operate.CHINESE,
+    setup=texts_setup.CHINESE,
     key_help="帮助",
     tip_help="显示所有按键及其作用",
     key_chat="对话",
@@ -198,10 +199,6 @@ CHINESE: Final = Texts(
     faq_discard_title="不保存就离开？",
     faq_discard_body="对这条问答所做的修改将会丢失。",
     faq_discard_yes="离开",
-    demo_title="问答库是空的",
-    demo_body="有了问答库，回答才会更准确。要载入中英文示例问答来试用吗？之后可以随时删除。",
-    demo_load="载入示例问答",
-    demo_empty="从空白开始",
     status_summary="Sluice {version}，已运行 {uptime}，{ready}；跟踪中的回答：{following}",
     status_ready="就绪",
     status_not_ready="未就绪",

@@ -181,4 +181,5 @@ def _run_ui(
         key = key_file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(f"the key cannot be read: {error}", hint="give --key-file") from None
-    return run(url, key, language=language, log_file=data / "ui.log", until=until)
+    chosen = language or load(data).ui.language or None
+    return run(url, key, language=chosen, log_file=data / "ui.log", until=until)

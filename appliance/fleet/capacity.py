@@ -1,6 +1,6 @@
 """What this machine has for models: memory, disk, GPUs, and how fast its cores read memory.
 
-How fast memory is read is measured once per process, in about a tenth of a second on as many
+How fast memory is read is measured once per process, in about half a second on as many
 threads as workers use: the best of a few passes over buffers that no cache holds. It is asked for
 by people who look at models, never at a start.
 """
@@ -20,8 +20,8 @@ from appliance.fleet.fitting import Capacity
 from appliance.settings import Settings
 from appliance.worker.offload import Device
 
-BUFFER_BYTES = 48 << 20
-PASSES = 4
+BUFFER_BYTES = 128 << 20  # per thread: beyond most caches
+PASSES = 5
 THREADS_MAX = 8
 
 

@@ -19,7 +19,7 @@ from appliance.schema_setup import Obstacle
 from appliance.worker.memory import WORKING_BYTES
 from models.catalogue import Entry
 
-READ_SHARE = 0.8
+READ_SHARE = 0.7
 CORE_PROMPT_RATE = 190 * 0.49e9 / 2  # prompt tokens per second times bytes of weights, per core
 PROMPT_TOKENS = 400  # of a question with its entries
 COMFORTABLE_TOKENS_PER_S = 8.0

@@ -46,6 +46,14 @@ from appliance.schema_conversations import BranchPost
 from appliance.schema_curation import FeedbackPost
 from appliance.schema_inbox import InboxMessage, InboxPage, Unread
 from appliance.schema_logs import LogLine, LogPage
+from appliance.schema_setup import (
+    DownloadPost,
+    DownloadStatus,
+    SetupMachine,
+    SetupModel,
+    SetupPut,
+    SetupStatus,
+)
 
 KEY = "test-key"
 NOW_MS = 1_763_900_000_000  # 2025-11-23 12:13:20 UTC
@@ -85,6 +93,7 @@ class StubApi(LoopbackServer):
         self.inbox: dict[str, InboxMessage] | None = None
         self.inbox_stream = Stream("")
         self.status = empty_status()
+        self.setup: SetupStatus | None = setup_status()
         self.is_ready = True
         self.checks: dict[str, str] = {}
         self.script: tuple[Event, ...] = ()
@@ -215,6 +224,8 @@ class StubApi(LoopbackServer):
                 changed = msgspec.structs.replace(self.models[name], state=state)
                 self.models[name] = changed
                 return Reply(202, changed)
+            case (_, "api", "setup", *rest) if self.setup is not None:
+                return self._set_up(self.setup, asked, rest)
             case ("GET", "api", "logs"):
                 return Reply(200, self._logs(asked))
             case (_, "api", "users", uid, *rest):
@@ -223,6 +234,35 @@ class StubApi(LoopbackServer):
                 return self._faq(asked, rest)
             case _:
                 return problem(404, "not_found", f"no route {asked.path}")
+
+    def _set_up(self, now: SetupStatus, asked: Asked, rest: list[str]) -> Reply:
+        """A download arrives as the test says; another model is in use when it says so."""
+        replace = msgspec.structs.replace
+        match (asked.method, *rest):
+            case ("GET",):
+                return Reply(200, replace(now, entries=len(self.entries)))
+            case ("PUT",):
+                put = msgspec.json.decode(asked.body, type=SetupPut)
+                if put.done is not msgspec.UNSET:
+                    now = replace(now, done=put.done)
+                if put.language is not msgspec.UNSET:
+                    now = replace(now, language=put.language)
+                if put.chat is not msgspec.UNSET:
+                    now = replace(now, restarting=True)
+                self.setup = now
+                return Reply(200, now)
+            case ("POST", "download"):
+                name = msgspec.json.decode(asked.body, type=DownloadPost).name
+                size = next(one.size_bytes for one in now.models if one.name == name)
+                done = replace(now.download, name=name, state="running", total_bytes=size)
+                self.setup = replace(now, download=done)
+                return Reply(202, done)
+            case ("POST", "download", "pause"):
+                done = replace(now.download, state="paused")
+                self.setup = replace(now, download=done)
+                return Reply(202, done)
+            case _:
+                return _missing("route")
 
     def _session(self, asked: Asked, rest: list[str]) -> Reply:
         match (asked.method, *rest):
@@ -372,6 +412,10 @@ class StubApi(LoopbackServer):
                 return Reply(200, Page(items=self.matches))
             case ("POST", "test") if self.outcome is not None:
                 return Reply(200, self.outcome)
+            case ("POST", "import"):
+                entry = entry_of("e-imported", asked.body.decode().strip(), "Imported.")
+                self.entries[entry.id] = entry
+                return Reply(200, ImportReport(created=1, updated=0, unchanged=0))
             case ("POST", "demo"):
                 self.entries |= {entry.id: entry for entry in self.demo}
                 report = ImportReport(created=len(self.demo), updated=0, unchanged=0)
@@ -426,6 +470,55 @@ def empty_status() -> Status:
         queue=QueueStatus(waiting=0, running=0, capacity=4, bound=64),
         faq=FaqStatus(entries=0, phrasings=0, indexed=True, detail=""),
         sessions_following=0,
+    )
+
+
+GB = 1_000_000_000
+
+
+def setup_status(*, done: bool = True) -> SetupStatus:
+    """A machine with a starter in use, a model that fits and two that do not."""
+
+    def model(name: str, size_gb: float, **facts: Any) -> SetupModel:  # Any: record fields
+        known: dict[str, Any] = {
+            "state": "absent",
+            "size_bytes": int(size_gb * GB),
+            "here_bytes": 0,
+            "memory_bytes": int((size_gb + 1.2) * GB),
+            "tokens_per_s": 30 / size_gb,
+            "first_word_s": 3.2 * size_gb,
+            "obstacle": "",
+            "starter": False,
+            "chosen": False,
+            "recommended": False,
+            "licence": "Apache-2.0",
+            "notes": {"en": f"{name} in English.", "zh": f"{name} 的说明。"},
+        }
+        return SetupModel(name=name, **(known | facts))
+
+    return SetupStatus(
+        done=done,
+        language="",
+        chat="starter-0.5b",
+        restarting=False,
+        trouble="",
+        fixed="",
+        entries=0,
+        key_file="/data/sluice/admin.key",
+        machine=SetupMachine(
+            memory_bytes=16 * GB,
+            free_bytes=11 * GB,
+            cores=8,
+            gpus=(),
+            disk_free_bytes=5 * GB,
+        ),
+        models=(
+            model("starter-0.5b", 0.5, state="here", here_bytes=GB // 2, starter=True, chosen=True),
+            model("fitting-4b", 2.5, recommended=True),
+            model("big-8b", 5.0, obstacle="disk"),
+            model("huge-30b", 18.6, obstacle="memory", tokens_per_s=None, first_word_s=None),
+        ),
+        download=DownloadStatus(),
     )
 
 

@@ -19,7 +19,6 @@ from appliance.schema import (
     Usage,
     Waiting,
 )
-from ui.screens.dialogs import Confirm
 from ui.widgets.turn_view import TurnView
 
 pytestmark = pytest.mark.ui
@@ -260,45 +259,6 @@ async def test_a_new_question_takes_the_view_back_to_the_end(api: StubApi) -> No
         await sluice.ask("Newest?")
         await sluice.sees("Newest?", "sent")
         assert len(sluice.chat.query(TurnView)) < 10
-
-
-async def test_the_demo_is_offered_once_when_the_faq_is_empty(empty_api: StubApi) -> None:
-    empty_api.demo = ()
-    async with running(empty_api) as sluice:
-        await sluice.sees("The FAQ is empty", "Load the demo FAQ", "Start empty")
-        await sluice.press("escape")
-        await sluice.sees("Ask a question.")
-        empty_api.down()
-        await sluice.press("f4")
-        await sluice.sees("away")
-        empty_api.up()
-        await sluice.sees("ready")
-        await sluice.press("f2")
-        await sluice.sees("Ask a question.")
-        assert not isinstance(sluice.app.screen, Confirm)
-
-
-async def test_who_is_typing_already_is_not_interrupted_by_the_offer(empty_api: StubApi) -> None:
-    empty_api.down()
-    async with running(empty_api) as sluice:
-        await sluice.sees("Waiting for the server")
-        await sluice.type("typing")
-        empty_api.up()
-        await sluice.sees("● ready")
-        await sluice.until(lambda: empty_api.calls("GET", "/api/faq"))
-        await sluice.pilot.pause()
-        assert not isinstance(sluice.app.screen, Confirm)
-
-
-async def test_the_demo_is_loaded_on_request(empty_api: StubApi, api: StubApi) -> None:
-    entries = tuple(empty_api.entries.values())
-    empty_api.entries.clear()
-    empty_api.demo = entries
-    async with running(empty_api) as sluice:
-        await sluice.sees("The FAQ is empty")
-        await sluice.press("enter")
-        await sluice.sees("Demo FAQ: 1 new")
-        assert len(empty_api.entries) == 1
 
 
 async def test_when_the_server_goes_and_comes_back_nothing_is_lost(api: StubApi) -> None:

@@ -17,13 +17,15 @@ MODULES = sorted(ROOT.rglob("*.py"))
 PURE = (
     *("turns", "entries", "wording", "safe_text", "answers", "attachments", "citations"),
     *("exporting", "searching", "texts", "texts_en", "texts_zh", "texts_chat"),
-    *("texts_faq", "texts_curate", "texts_operate"),
+    *("texts_faq", "texts_curate", "texts_operate", "texts_setup", "faq_files"),
+    "setup_wording",
 )
 HEADLESS = (
     *PURE,
     "client",
     "operating",
     "curating",
+    "setting_up",
     "conversations",
     "finding",
     "inbox",
@@ -77,6 +79,7 @@ def test_of_the_appliance_only_its_records_and_errors_are_known() -> None:
         "appliance.schema_curation",
         "appliance.schema_inbox",
         "appliance.schema_logs",
+        "appliance.schema_setup",
         "appliance.errors",
     }
 

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from stub_api import KEY, NOW_MS, StubApi
+from stub_api import KEY, NOW_MS, StubApi, setup_status
 from test_ui_faq_checks import fill_with_checks
 from test_ui_faq_misses import fill_with_misses
 from test_ui_operate import fill_for_operators
 from test_ui_places import busy_status
+from test_ui_setup import to_step
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 from ui_driver import CLOCK, Driven
@@ -32,6 +33,8 @@ from appliance.schema import (
 from ui.app import SluiceApp
 from ui.client import Client
 from ui.screens import polled
+from ui.screens.setup import FaqStep, KeyStep, LanguageStep
+from ui.screens.setup_model import ModelStep
 from ui.texts import texts_for
 from ui.widgets.answer import Answer
 
@@ -243,6 +246,33 @@ async def miss_editor(sluice: Driven) -> None:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
 @pytest.mark.parametrize("walk", [misses, miss_editor, checks], ids=lambda walk: walk.__name__)
 def test_curating(picture: Picture, language: str, size: tuple[int, int], walk: Walk) -> None:
+    picture(walk, language=language, size=size)
+
+
+@pytest.mark.parametrize(
+    ("step", "language", "size"),
+    [
+        (LanguageStep, "en", (80, 24)),
+        (ModelStep, "en", (80, 24)),
+        (ModelStep, "zh", (80, 24)),
+        (ModelStep, "en", (120, 40)),
+        (ModelStep, "zh", (120, 40)),
+        (FaqStep, "zh", (80, 24)),
+        (KeyStep, "en", (120, 40)),
+        (KeyStep, "zh", (80, 24)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_setting_up(picture: Picture, step: type, language: str, size: tuple[int, int]) -> None:
+    async def walk(sluice: Driven) -> None:
+        await sluice.until(lambda: sluice.app._first_start.is_open_to_us)
+        sluice.api.setup = setup_status(done=False)
+        sluice.api.entries.clear()
+        await sluice.press("f12")
+        await to_step(sluice, step)
+        if step is ModelStep:
+            await sluice.sees("fitting-4b", "★")
+
     picture(walk, language=language, size=size)
 
 

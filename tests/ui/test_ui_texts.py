@@ -32,6 +32,8 @@ from ui.screens.models import ModelsScreen
 from ui.screens.palette import Palette
 from ui.screens.people import PeopleScreen
 from ui.screens.reader import Reader
+from ui.screens.setup import KeyStep, Options, SetupStep
+from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
 from ui.texts import GROUPS, Texts, language_of, texts_for
 from ui.texts_en import ENGLISH
@@ -71,6 +73,10 @@ BOUND: list[type[DOMNode]] = [
     MissesScreen,
     MissEditor,
     FindScreen,
+    SetupStep,
+    ModelStep,
+    KeyStep,
+    Options,
     ConversationView,
     Prompt,
     SessionList,

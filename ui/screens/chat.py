@@ -93,7 +93,6 @@ class ChatScreen(SluiceScreen):
 
     def __init__(self, texts: Texts, address: str, *, client: Client, clock: Clock) -> None:
         super().__init__(texts, address)
-        self._client = client
         self._clock = clock
         self._conversations = Conversations(
             client,
@@ -104,7 +103,6 @@ class ChatScreen(SluiceScreen):
         self._drafts: dict[str, Draft] = {}
         self._is_sending = False
         self._works: tuple[bool, ...] = ()
-        self._demo_was_offered = False
         self._list = SessionList(texts)
         self._view = ConversationView(texts)
         self._composer = Composer(texts)
@@ -132,11 +130,6 @@ class ChatScreen(SluiceScreen):
         await self._conversations.load_sessions()
         if self._shown:
             await self._conversations.load(self._shown)
-        if not self._demo_was_offered:
-            page = await self._client.entries(limit=1)
-            self._demo_was_offered = True
-            if not page.items and self._composer.draft == Draft():
-                self._errands.offer_demo()
 
     # --- what changed is shown --------------------------------------------------------------
 

@@ -222,30 +222,6 @@ class ChatErrands:
 
     # --- the first start --------------------------------------------------------------------
 
-    def offer_demo(self) -> None:
-        texts = self._texts
-        question = Question(
-            texts.demo_title,
-            texts.demo_body,
-            yes=texts.demo_load,
-            no=texts.demo_empty,
-            is_dangerous=False,
-        )
-
-        def load(agreed: bool | None) -> None:
-            if agreed:
-                self._screen.attempt(self._load_demo, group="demo")
-
-        self._screen.app.push_screen(Confirm(texts, question), load, mode=self._screen.PLACE)
-
-    async def _load_demo(self) -> None:
-        self._screen.notify(self._texts.faq_demo_loading, markup=False)
-        report = await self._client.load_demo()
-        words = self._texts.faq_demo_loaded.format(
-            created=report.created, updated=report.updated, unchanged=report.unchanged
-        )
-        self._screen.notify(words, markup=False)
-
 
 def _absolute(path: Path) -> Path:
     """`~` is the home folder; one that cannot be told stays as it is."""

@@ -47,16 +47,13 @@ def _worded(texts: Texts, active: dict[str, ActiveBinding]) -> dict[str, ActiveB
     return worded
 
 
-class SluiceScreen(Screen[None]):
-    """A place of the app: top bar, banner, the body that the subclass composes, footer."""
-
-    PLACE: ClassVar[Place]
+class LinkedScreen(Screen[None]):
+    """A screen that talks to the server: what it has on top, banner, its body, footer."""
 
     def __init__(self, texts: Texts, address: str) -> None:
         super().__init__()
         self.texts = texts
         self.link_state = LinkState()
-        self._top_bar = TopBar(texts, self.PLACE)
         self._banner = Banner(texts, address)
 
     @property
@@ -64,30 +61,33 @@ class SluiceScreen(Screen[None]):
         return _worded(self.texts, super().active_bindings)
 
     def compose(self) -> ComposeResult:
-        yield self._top_bar
+        yield from self.compose_head()
         yield self._banner
         yield from self.compose_body()
         yield Footer(show_command_palette=False, compact=True)
+
+    def compose_head(self) -> ComposeResult:
+        yield from ()
 
     def compose_body(self) -> ComposeResult:
         yield from ()
 
     def on_mount(self) -> None:
-        self._top_bar.show(self.link_state)
         self._banner.show(self.link_state)
 
     def show_link(self, state: LinkState) -> None:
         """The app tells how the server can be reached."""
         before, self.link_state = self.link_state, state
         if self.is_mounted:
-            self._top_bar.show(state)
-            self._banner.show(state)
+            self.draw_link()
         if state.is_reachable and (not before.is_reachable or state.kind == "up"):
             self.on_link_restored()
 
+    def draw_link(self) -> None:
+        self._banner.show(self.link_state)
+
     def show_unread(self, count: int) -> None:
         """The app tells how many messages of the inbox are unread."""
-        self._top_bar.show_unread(count)
 
     def on_link_restored(self) -> None:
         """The server can be reached (again): the subclass reads what it shows."""
@@ -111,6 +111,29 @@ class SluiceScreen(Screen[None]):
         start(self, run, group=group, exclusive=exclusive)
 
 
+class SluiceScreen(LinkedScreen):
+    """A place of the app, with the bar of all places on top."""
+
+    PLACE: ClassVar[Place]
+
+    def __init__(self, texts: Texts, address: str) -> None:
+        super().__init__(texts, address)
+        self._top_bar = TopBar(texts, self.PLACE)
+
+    def compose_head(self) -> ComposeResult:
+        yield self._top_bar
+
+    def on_mount(self) -> None:
+        self._top_bar.show(self.link_state)
+
+    def draw_link(self) -> None:
+        super().draw_link()
+        self._top_bar.show(self.link_state)
+
+    def show_unread(self, count: int) -> None:
+        self._top_bar.show_unread(count)
+
+
 class Dialog(ModalScreen[T]):
     """A question or a form over a screen; its bindings are worded like a screen's."""
 
@@ -123,7 +146,7 @@ class Dialog(ModalScreen[T]):
         return _worded(self.texts, super().active_bindings)
 
 
-def explained(screen: SluiceScreen | Dialog[T], error: SluiceError) -> str:
+def explained(screen: LinkedScreen | Dialog[T], error: SluiceError) -> str:
     """Words of an error that the screen shows itself; that the server is away, the app hears."""
     if error.reason == UNREACHABLE:
         screen.post_message(CallFailed(error))

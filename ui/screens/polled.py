@@ -6,12 +6,12 @@ from textual.timer import Timer
 
 from appliance.errors import SluiceError
 from ui.background import start
-from ui.screens.frame import SluiceScreen, explained
+from ui.screens.frame import LinkedScreen, SluiceScreen, explained
 
 REFRESH_S: Final = 1.0
 
 
-class PolledScreen(SluiceScreen):
+class Polled(LinkedScreen):
     """The subclass says how to read (`read`) and how to say that it failed (`say_stale`)."""
 
     _timer: Timer | None = None
@@ -26,7 +26,6 @@ class PolledScreen(SluiceScreen):
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        super().on_mount()
         self._timer = self.set_interval(REFRESH_S, self._tick)
 
     def on_screen_resume(self) -> None:
@@ -59,3 +58,7 @@ class PolledScreen(SluiceScreen):
             self.say_stale(self.texts.status_stale.format(reason=reason))
         finally:
             self._is_reading = False
+
+
+class PolledScreen(Polled, SluiceScreen):
+    """Such a place of the app."""

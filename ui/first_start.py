@@ -1,0 +1,119 @@
+"""The walk through the first start's questions: when it begins, its steps, and its end.
+
+It begins by itself when the server says that nobody has answered them and the person is the
+operator, and whenever the operator wants it again. Its screens are a mode of the app, so every
+other place is one key away, and coming back finds the step one was at.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from textual.app import App
+from textual.screen import Screen
+
+from appliance.errors import SluiceError
+from appliance.schema_setup import SetupStatus, UiLanguage
+from ui.background import start
+from ui.client import Client, backoff_s
+from ui.screens.frame import LinkedScreen
+from ui.screens.setup import FaqStep, KeyStep, LanguageStep, Premises, SetupStep, Step
+from ui.screens.setup_model import ModelStep
+from ui.setting_up import SettingUp
+from ui.texts import Texts, texts_for
+
+MODE: Final = "setup"
+FINISH_TRIES: Final = 12
+_STEPS: Final[dict[Step, type[SetupStep]]] = {
+    "language": LanguageStep,
+    "model": ModelStep,
+    "faq": FaqStep,
+    "key": KeyStep,
+}
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What the app does for the walk: `opened` and `closed` hear of screens that want to know of
+    the link, and `speak` changes the language of every other screen."""
+
+    opened: Callable[[LinkedScreen], None]
+    closed: Callable[[LinkedScreen], None]
+    speak: Callable[[Texts], Awaitable[None]]
+
+
+class FirstStart:
+    """Owns the mode `MODE` of the app."""
+
+    def __init__(self, app: App[int], client: Client, texts: Texts, hands: Hands) -> None:
+        self._app = app
+        self._client = client
+        self._texts = texts
+        self._hands = hands
+        self._calls = SettingUp(client)
+        self._status: SetupStatus | None = None
+        self._step: SetupStep | None = None
+        app.add_mode(MODE, lambda: Screen[None]())  # the ground, which is never seen
+
+    @property
+    def is_open_to_us(self) -> bool:
+        """True once the server has told us how things stand: only the operator is told."""
+        return self._status is not None
+
+    async def look(self) -> None:
+        """Begins if nobody has answered. Raises what the server answers."""
+        self._status = await self._calls.status()
+        if not self._status.done:
+            await self._show("language")
+
+    async def begin(self) -> None:
+        """From the first question, or where the person left off for another place."""
+        self._status = await self._calls.status()
+        if self._step is None:
+            await self._show("language")
+        else:
+            self._app.switch_mode(MODE)
+
+    async def turn(self, step: Step | None) -> None:
+        """To another question, or to the end."""
+        if step is not None:
+            await self._show(step)
+            return
+        if self._step is not None:
+            self._hands.closed(self._step)
+            self._step = None
+            await self._app.pop_screen()
+        self._app.switch_mode("chat")
+        start(self._app, self._finish, group="setup")
+
+    async def choose_language(self, language: UiLanguage) -> None:
+        if language != self._texts.language:
+            self._texts = texts_for(language)
+            await self._hands.speak(self._texts)
+        await self._show("model")
+        await self._calls.choose_language(language)
+
+    async def _finish(self) -> None:
+        """Another model may just be taken into use: then the server is away for a moment."""
+        for attempt in range(1, FINISH_TRIES + 1):
+            try:
+                await self._calls.finish()
+                return
+            except SluiceError:
+                await self._client.pause(backoff_s(attempt))
+
+    async def _show(self, step: Step) -> None:
+        before, made = self._step, self._made(step)
+        await self._app.switch_mode(MODE)
+        if before is None:
+            await self._app.push_screen(made)
+        else:
+            await self._app.switch_screen(made)
+            self._hands.closed(before)
+
+    def _made(self, step: Step) -> SetupStep:
+        assert self._status is not None
+        premises = Premises(self._texts, self._client, self._calls, self._status)
+        self._step = _STEPS[step](premises)
+        self._hands.opened(self._step)
+        return self._step

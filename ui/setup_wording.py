@@ -1,0 +1,132 @@
+"""How the first start's questions say what the server knows: pure, and safe to show."""
+
+from typing import Final
+
+from appliance.schema_setup import DownloadStatus, SetupMachine, SetupModel, UiLanguage
+from ui.faq_files import KINDS, MAX_FAQ_BYTES, FaqFileError
+from ui.safe_text import safe_line
+from ui.texts import Texts
+from ui.wording import duration, memory
+
+LANGUAGES: Final[tuple[tuple[UiLanguage, str], ...]] = (("en", "English"), ("zh", "中文"))
+BAR_CELLS: Final = 24
+GOING: Final = ("running", "pausing", "checking")
+
+
+def machine_line(texts: Texts, machine: SetupMachine) -> str:
+    words = texts.setup
+    names = ", ".join(safe_line(name, 40) for name in machine.gpus)
+    return words.model_machine.format(
+        cores=machine.cores,
+        free=memory(machine.free_bytes) or "0 GB",
+        memory=memory(machine.memory_bytes),
+        gpus=words.model_gpu.format(names=names) if names else words.model_no_gpu,
+        disk=memory(machine.disk_free_bytes) or "0 GB",
+    )
+
+
+def weights_state(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
+    """In a word or two; a suggested one says so too."""
+    words = texts.setup
+    if model.chosen:
+        said = words.model_in_use
+    elif download.name == model.name and download.state in GOING:
+        said = words.model_part.format(percent=download.percent)
+    elif model.state == "damaged":
+        said = words.model_damaged
+    elif model.obstacle == "memory":
+        said = words.model_no_memory
+    elif model.obstacle == "disk":
+        said = words.model_no_disk
+    elif model.state == "here":
+        said = words.model_here
+    elif model.state == "partial":
+        percent = 100 * model.here_bytes // max(model.size_bytes, 1)
+        said = words.model_part.format(percent=percent)
+    else:
+        said = words.model_absent
+    return f"★ {words.model_suggested} · {said}" if model.recommended else said
+
+
+def rate(texts: Texts, model: SetupModel) -> str:
+    if model.tokens_per_s is None:
+        return texts.setup.model_speed_unknown
+    return texts.setup.model_rate.format(rate=_number(model.tokens_per_s))
+
+
+def model_lines(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
+    """What to expect of a model, and what Enter would do."""
+    words = texts.setup
+    note = safe_line(model.notes.get(texts.language, ""), 200)
+    if model.tokens_per_s is not None and model.first_word_s is not None:
+        expect = words.model_expect.format(
+            rate=_number(model.tokens_per_s), wait=duration(texts, model.first_word_s)
+        )
+    else:
+        expect = words.model_expect_gpu if model.size_bytes else ""
+    first = "  ".join(part for part in (note, safe_line(model.licence, 40)) if part)
+    return "\n".join(part for part in (first, expect, _deed(texts, model, download)) if part)
+
+
+def _deed(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
+    words = texts.setup
+    if model.chosen:
+        return words.model_enter_keep
+    if download.name == model.name and download.state in GOING:
+        return ""
+    if model.obstacle == "memory":
+        return words.model_enter_no_memory
+    if model.obstacle == "disk":
+        return words.model_enter_no_disk
+    if model.state == "here":
+        return words.model_enter_use
+    return words.model_enter_go_on if model.state == "partial" else words.model_enter_fetch
+
+
+def download_line(texts: Texts, download: DownloadStatus, left_s: float | None) -> str:
+    """How far the download is; empty when there is none."""
+    words, name = texts.setup, safe_line(download.name, 60)
+    match download.state:
+        case "none":
+            return ""
+        case "running":
+            line = words.download_running.format(
+                name=name,
+                done=memory(download.done_bytes) or "0 MB",
+                total=memory(download.total_bytes),
+                percent=download.percent,
+            )
+            if left_s is not None:
+                line += "  " + words.download_left.format(left=duration(texts, left_s))
+            return f"{line}\n{_bar(download.percent)}"
+        case "pausing":
+            return words.download_pausing.format(name=name)
+        case "checking":
+            return words.download_checking.format(name=name)
+        case "paused":
+            return words.download_paused.format(name=name, percent=download.percent)
+        case "failed":
+            reason = safe_line(f"{download.message} {download.hint}", 400)
+            return words.download_failed.format(name=name, reason=reason)
+        case "done":
+            return words.download_done.format(name=name)
+
+
+def file_words(texts: Texts, error: FaqFileError, name: str) -> str:
+    """Why a FAQ file cannot be sent."""
+    words, shown = texts.setup, safe_line(name, 100)
+    return {
+        "kind": words.faq_file_kind.format(kinds=" ".join(KINDS), name=shown),
+        "missing": words.faq_file_missing.format(name=shown),
+        "odd": words.faq_file_odd.format(name=shown),
+        "large": words.faq_file_large.format(limit=memory(MAX_FAQ_BYTES), name=shown),
+    }[error.problem]
+
+
+def _bar(percent: int) -> str:
+    full = BAR_CELLS * max(0, min(100, percent)) // 100
+    return "━" * full + "─" * (BAR_CELLS - full)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}".removesuffix(".0")
