@@ -38,6 +38,10 @@ def test_a_question_can_be_asked_before_the_model_is_there(tmp_path: Path) -> No
         worker = worker_of(terminal)
         worker.suspend()  # it loads for as long as this test wants
         terminal.read_until(b"The server is starting")
+        for question in (b"Which language", b"Which model", b"What should it know", b"Your key"):
+            terminal.read_until(question)
+            terminal.press(b"\x1b[27u")  # escape, as the kitty protocol reports it
+        terminal.read_until(b"Ask a question")
         terminal.press(b"hello there\r")
         terminal.read_until(b"hello there")
         worker.resume()
