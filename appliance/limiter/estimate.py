@@ -9,15 +9,17 @@ each slot at the time it is expected to fall free; the line then honours what wa
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import NamedTuple
 
 from appliance.limiter.verdict import Ask, Forecast, Usage
 
 BELIEF = 3.0  # observations that what is assumed at the start counts for
 PACE_FADE = 0.97  # what an observation weighs after each later one
-LENGTH_FADE = 0.98
+ENDED_KEPT = 32
 PACE_MOST = 50.0
 RATIO_MOST = 4.0
 SPREAD_LEAST = 0.2
@@ -70,18 +72,20 @@ class Pace:
 
     `at` gives the pace beside so many; what is asked of it is then true there. Two things are
     learned from requests that ended: how their time grows with those that ran beside them, and by
-    how much what was predicted of their lengths is wrong in the mean.
+    how much what was predicted of their lengths is wrong in the mean. The second is what the last
+    ones took in all against what is said of them now, so that nothing is corrected twice: not what
+    has been learned of the first since they ended.
     """
 
     input_s: float
     output_s: float
     _beside: "_Beside" = field(default_factory=lambda: _Beside())
-    _said: float = BELIEF
-    _took: float = BELIEF
+    _ended: deque["_Ended"] = field(default_factory=lambda: deque(maxlen=ENDED_KEPT))
+    _length: float = 1.0
 
     def at(self, running: float) -> "Pace":
         """The pace while so many run, this one included."""
-        factor = self._beside.factor(running) * self._took / self._said
+        factor = self._beside.factor(running) * self._length
         return Pace(self.input_s * factor, self.output_s * factor)
 
     def hold_s(self, ask: Ask) -> float:
@@ -104,10 +108,22 @@ class Pace:
         if used_s <= 0 or held_s <= 0:
             return
         self._beside.learn(running, _bounded(held_s / used_s))
-        factor = self._beside.factor(running)
-        said_s = Pace(self.input_s * factor, self.output_s * factor).hold_s(ask)
-        self._said = LENGTH_FADE * self._said + 1.0
-        self._took = LENGTH_FADE * self._took + min(RATIO_MOST, held_s / max(1e-9, said_s))
+        self._ended.append(_Ended(Pace(self.input_s, self.output_s).hold_s(ask), running, held_s))
+        said_s = [one.said_s * self._beside.factor(one.running) for one in self._ended]
+        took_s = [
+            min(RATIO_MOST * said, one.held_s)
+            for one, said in zip(self._ended, said_s, strict=True)
+        ]
+        prior_s = BELIEF * max(1e-9, sum(said_s) / len(said_s))
+        self._length = (sum(took_s) + prior_s) / (sum(said_s) + prior_s)
+
+
+class _Ended(NamedTuple):
+    """A request that ended: what was said of it for one that runs alone, and what it took."""
+
+    said_s: float
+    running: float
+    held_s: float
 
 
 @dataclass

@@ -6,14 +6,16 @@ counter is next (`fairness`), and of one user's requests the oldest, or the shor
 one unless the oldest has waited for `patience_s`.
 
 A promise is kept: whoever was told a time goes before the others of his class when it is due, for
-those who came later and were served less would make it untrue. Only a user's first few waiting
-requests are so protected (`PROMISED_DEPTH`), which is why a flooder's are not.
+those who came later and were served less would make it untrue. So protected are only a user's first
+few waiting requests (`PROMISED_DEPTH`), or twice as many as others have if that is more: where all
+have long lines all are told the truth, and a flooder's line is not protected from the others.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from statistics import median_low
 from typing import NamedTuple
 
 from appliance.limiter.estimate import mean_output
@@ -118,9 +120,10 @@ class Line:
         """Who is to be served now, of those `allowed` says may be."""
         best: Ticket | None = None
         least: _Turn | None = None
+        depth = self._promised_depth()
         for (uid, _), queue in self._queues.items():
             ticket = self._first(queue, now_s)
-            turn = self._turn(queue[0], self.fair.level(uid), now_s)
+            turn = self._turn(queue[0], self.fair.level(uid), now_s, depth)
             if (least is None or turn < least) and allowed(ticket):
                 best, least = ticket, turn
         return best
@@ -136,6 +139,7 @@ class Line:
         scale = self.fair.scale(now_s)
         queues = {key: self._own_order(queue, now_s) for key, queue in self._queues.items()}
         heads = dict.fromkeys(queues, 0)
+        depth = self._promised_depth()
         promised: list[_Place] = []
         free: list[_Place] = []
 
@@ -143,7 +147,7 @@ class Line:
             head = queues[key][heads[key]]
             rank = self._rank(head, now_s)
             heapq.heappush(free, _Place(rank, levels[key[0]], head.number, key))
-            due_s = _due_s(head)
+            due_s = _due_s(head, depth)
             if due_s < float("inf"):
                 heapq.heappush(promised, _Place(rank, due_s, head.number, key))
 
@@ -186,9 +190,13 @@ class Line:
 
     # Below: helpers.
 
-    def _turn(self, head: Ticket, level: float, now_s: float) -> _Turn:
+    def _promised_depth(self) -> int:
+        """How many waiting requests of a user keep the time they were told."""
+        return max(PROMISED_DEPTH, 2 * median_low(self._waiting.values() or [0]))
+
+    def _turn(self, head: Ticket, level: float, now_s: float, depth: int) -> _Turn:
         """What is due comes before all that is not, in the order in which it fell due."""
-        due_s = _due_s(head)
+        due_s = _due_s(head, depth)
         key = due_s if due_s <= now_s else level
         return _Turn(self._rank(head, now_s), due_s > now_s, key, head.number)
 
@@ -228,9 +236,9 @@ class Line:
         return ticket
 
 
-def _due_s(ticket: Ticket) -> float:
+def _due_s(ticket: Ticket, depth: int) -> float:
     """When a promise must be kept: before its tolerance is used up, for a slot must fall free."""
-    if ticket.promised_s is None or ticket.depth > PROMISED_DEPTH:
+    if ticket.promised_s is None or ticket.depth > depth:
         return float("inf")
     early_s = max(WITHIN_S, WITHIN_SHARE * ticket.promised_s) / 2
     return ticket.arrived_s + ticket.promised_s - early_s

@@ -96,6 +96,17 @@ def test_predictions_that_are_too_long_in_the_mean_are_corrected() -> None:
     assert pace.at(4).hold_s(ask(200)) == pytest.approx(11.0, rel=0.1)
 
 
+def test_what_is_learned_of_the_others_beside_is_not_corrected_twice() -> None:
+    """A first crowd after quiet times: what it took once counted for the lengths as well."""
+    pace = Pace(0.01, 0.1)
+    for _ in range(40):
+        pace.learn(ask(100), Usage(100, 0, 100), 11.0, 1.0)
+    for _ in range(20):
+        pace.learn(ask(100), Usage(100, 0, 100), 33.0, 4.0)
+    assert pace.at(4).hold_s(ask(100)) == pytest.approx(33.0, rel=0.05)
+    assert pace.at(1).hold_s(ask(100)) == pytest.approx(11.0, rel=0.15)
+
+
 @given(
     st.lists(st.tuples(st.floats(1, 40), st.floats(0.01, 100)), max_size=60),
     st.floats(0, 100),

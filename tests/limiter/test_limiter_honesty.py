@@ -68,16 +68,24 @@ class Machine:
                 assert len(self.left) <= self.slots
 
 
-def bursts(machine: Machine, seed: int, requests: int, users: int, pause: float = 1.0) -> None:
+def bursts(
+    machine: Machine,
+    seed: int,
+    requests: int,
+    users: int,
+    pause: float = 1.0,
+    predicted: float | None = None,
+) -> None:
+    """`predicted` is the same for all where it is given."""
     chance = random.Random(seed)
     asked, next_s = 0, 0.0
     while asked < requests or machine.left:
         if asked < requests and machine.now_s >= next_s:
             for _ in range(chance.randint(4, 24)):
                 tokens = chance.choice(LENGTHS)
-                predicted = tokens * math.exp(chance.gauss(0.0, 0.5))
+                guess = tokens * math.exp(chance.gauss(0.0, 0.5))
                 uid = f"u{chance.randrange(users)}"
-                machine.arrives(f"r{asked}", uid, tokens, predicted)
+                machine.arrives(f"r{asked}", uid, tokens, predicted or guess)
                 asked += 1
             next_s = machine.now_s + pause * chance.uniform(1.0, 8.0)
         if machine.left:
@@ -112,6 +120,30 @@ def test_promises_are_kept_while_more_come_than_can_be_served(users: int) -> Non
             kept += machine.honesty.kept
     assert told > 1000
     assert kept / told >= 0.8
+
+
+@pytest.mark.parametrize("pause", [1.0, 0.6])
+def test_promises_are_kept_where_lengths_cannot_be_told_and_lines_are_long(pause: float) -> None:
+    told = kept = 0
+    for seed in range(6):
+        machine = Machine(4, 0.0015, 0.003)
+        bursts(machine, seed, 150, 6, pause, predicted=sum(LENGTHS) / len(LENGTHS))
+        told += machine.honesty.told
+        kept += machine.honesty.kept
+    assert told > 700
+    assert kept / told >= 0.75
+
+
+def test_the_long_line_of_a_flooder_is_not_protected_from_others() -> None:
+    machine = Machine(1, 0.1, 0.0)
+    for number in range(30):
+        machine.arrives(f"flood {number}", "flooder", 20, 20.0)
+    while "flood 4" not in machine.left:
+        machine.step()
+    machine.arrives("hello", "polite", 20, 20.0)
+    while "hello" not in machine.left:
+        machine.step()
+    assert machine.limiter.waiting_of("flooder") >= 20
 
 
 def test_a_promise_is_kept_though_newcomers_were_served_less() -> None:

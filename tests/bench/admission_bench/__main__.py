@@ -32,6 +32,8 @@ READY_TIMEOUT_S = 180.0
 FLOOD_BEFORE_S = 10.0
 FLOOD_AT_ONCE = 60
 IN_ORDER = 2  # questions behind a whole flood; each waits for minutes
+LENGTHS = (20, 60, 150)  # tokens of answers in bursts
+LEARNED_FROM = 80  # answers, before bursts
 HARDLY_S = 0.05  # ratios of less than this say nothing
 
 Row = tuple[str, str, str]
@@ -117,14 +119,21 @@ def honest(answers: list[Answered]) -> float:
 
 
 async def bursts(client: Client, requests: int) -> None:
-    """Bursts of questions of unequal length by several people, with pauses between them."""
+    """Bursts of questions of unequal length by several people, with pauses between them.
+
+    What came before them, one answer at a time and then slots full of them, has been learned from.
+    """
     chance = random.Random(11)
     client.uids |= {f"p{n}": f"p{n}" for n in range(6)}
+    for _ in range(LEARNED_FROM // SLOTS):
+        lengths = [chance.choice(LENGTHS) for _ in range(SLOTS)]
+        await asyncio.gather(*(client.ask(f"p{n}", lengths[n]) for n in range(SLOTS)))
+    client.answers.clear()
     asked: list[Awaitable[Answered]] = []
     while len(asked) < requests:
         for _ in range(chance.randint(4, 24)):
             who = f"p{chance.randrange(6)}"
-            asked.append(asyncio.ensure_future(client.ask(who, chance.choice((20, 60, 150)))))
+            asked.append(asyncio.ensure_future(client.ask(who, chance.choice(LENGTHS))))
         await asyncio.sleep(chance.uniform(1.0, 8.0))
     await asyncio.gather(*asked)
 
