@@ -19,7 +19,7 @@ from appliance.schema_inbox import InboxMessage
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 1.0
+BEAT_S = 2.0
 TEXT_CHARS = 500
 
 

@@ -36,6 +36,7 @@ CONSUMER = "limiter"
 BATCH = 256
 RETRY_S = 0.2
 TELL_INTERVAL_S = 1.0
+TELL_AGAIN_S = 4.0  # what has not changed
 TOLD_TTL_S = 10
 RENEWALS = 3  # within one lease
 
@@ -57,7 +58,8 @@ class LimiterService:
         self._until_s = 0.0
         self._renew_at_s = 0.0
         self._reconcile_at_s = 0.0
-        self._tell_at_s = 0.0
+        self._tell_at_s = self._tell_again_at_s = 0.0
+        self._said = b""
         bound = settings.limiter.queue_bound
         self._told = QueueStatus(waiting=0, running=0, capacity=0, bound=bound)
 
@@ -150,7 +152,7 @@ class LimiterService:
     def _step_down(self) -> None:
         if self._desk is not None:
             self._told = self._desk.status()
-        self._desk, self._renew_at_s = None, 0.0
+        self._desk, self._renew_at_s, self._said = None, 0.0, b""
 
     def _require_lease(self) -> None:
         """Renewed in time, the lease only ends under a loop that was stopped or starved."""
@@ -159,9 +161,13 @@ class LimiterService:
 
     async def _tell(self, desk: Desk) -> None:
         now_s = time.monotonic()
-        if now_s >= self._tell_at_s:
-            self._tell_at_s = now_s + TELL_INTERVAL_S
-            await self._bus.set(keys.QUEUE, msgspec.json.encode(desk.status()), ex=TOLD_TTL_S)
+        if now_s < self._tell_at_s:
+            return
+        self._tell_at_s = now_s + TELL_INTERVAL_S
+        status = msgspec.json.encode(desk.status())
+        if status != self._said or now_s >= self._tell_again_at_s:
+            await self._bus.set(keys.QUEUE, status, ex=TOLD_TTL_S)
+            self._said, self._tell_again_at_s = status, now_s + TELL_AGAIN_S
 
     async def _listen(self) -> None:
         told = await self._bus.get(keys.QUEUE)

@@ -5,8 +5,10 @@ request, and puts it into the shared stream when no answer comes; news of what w
 and ended arrives on the same stream, and what is lost of it is found in the records. So nothing is
 fenced by an epoch, two loops at once do no harm, and without any loop workers pull.
 
-Once a second it looks at the workers' reports. What waits for one that is gone, draining or stalled
-is given back to the shared stream; the reaper does the same for the dead, in case this loop is.
+Once a second it looks at the workers' reports, less often while there is nothing to choose: one
+worker a pool at most, and no request before it. What waits for one that is gone, draining or
+stalled is given back to the shared stream; the reaper does the same for the dead, in case this
+loop is.
 """
 
 import asyncio
@@ -37,7 +39,8 @@ CONSUMER = "placement"
 BATCH = 256
 RETRY_S = 0.2
 LOOK_INTERVAL_S = 1.0
-TOLD_TTL_S = 3
+LOOK_IDLE_S = 3.0
+TOLD_TTL_S = 3  # for each second between two looks
 RENEWALS = 3  # within one lease
 LEASED_MOST = 10_000
 
@@ -94,7 +97,7 @@ class PlacementService:
             return
         if time.monotonic() >= self._look_at_s:
             await self._look()
-            self._look_at_s = time.monotonic() + LOOK_INTERVAL_S
+            self._look_at_s = time.monotonic() + self._look_every_s
         due_s = min(self._look_at_s, self._renew_at_s) - time.monotonic()
         block_ms = max(1, int(1000 * due_s))
         rows = await hear(
@@ -127,6 +130,11 @@ class PlacementService:
         self._leads, self._renew_at_s = False, 0.0
         self._pools, self._warm = {}, {}
 
+    @property
+    def _look_every_s(self) -> float:
+        idle = all(pool.workers <= 1 and not pool.known() for pool in self._pools.values())
+        return LOOK_IDLE_S if idle else LOOK_INTERVAL_S
+
     async def _look(self) -> None:
         """Workers, the chosen policy, what was not heard of; then tells how it stands."""
         policy = await self._placements.chosen()
@@ -140,7 +148,8 @@ class PlacementService:
         for name in {one.pool for one in found} | self._pools.keys():
             await self._look_at(name, [one for one in found if one.pool == name])
         status = msgspec.json.encode(self.status())
-        await self._bus.set(keys.PLACING, status, ex=TOLD_TTL_S)
+        ttl_s = round(TOLD_TTL_S * self._look_every_s)
+        await self._bus.set(keys.PLACING, status, ex=ttl_s)
 
     async def _look_at(self, name: str, found: list[WorkerStatus]) -> None:
         pool = self._pool(name)

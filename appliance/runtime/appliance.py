@@ -119,7 +119,7 @@ class Appliance:
                     self._bound.close()  # else callers wait for the next life
             finally:
                 if self._server is not None:
-                    self._server.should_exit = True
+                    self._server.leave()
                 for task in loops:
                     task.cancel()
                 if self._parts is not None:

@@ -17,6 +17,7 @@ from appliance.settings import Server
 
 HEADER_BYTES = 16_384
 CLOSE_TIMEOUT_S = 2
+DATE_BEAT_S = 1.0
 
 
 def bind(settings: Server) -> socket.socket:
@@ -56,13 +57,14 @@ def address(bound: socket.socket) -> str:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without its signal handlers. `should_exit` ends `serve`.
+    """uvicorn without its signal handlers, and without its ten beats a second.
 
-    `listening` is set once connections are taken.
+    `listening` is set once connections are taken; `leave` ends `serve`.
     """
 
     def __init__(self, app: object, settings: Server) -> None:
         self.listening = asyncio.Event()
+        self._leaving = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]  # an ASGI application
@@ -82,6 +84,16 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    def leave(self) -> None:
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # which renews the date that answers carry
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_BEAT_S):
+                    await self._leaving.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -37,6 +37,7 @@ USER = "sluice"
 SOCKET_NAME = "valkey.sock"
 PERMISSIONS = "~* &* +@all -@dangerous -@admin +info +bgrewriteaof"
 DAMAGED = "Bad file format reading the append only file"
+BEATS_PER_S = 5  # at rest ten take twice the CPU time; waits with a bound end up to a beat late
 BAD_CONFIGURATION = "FATAL CONFIG FILE ERROR"
 
 
@@ -129,6 +130,7 @@ def configuration(
         "enable-protected-configs no",
         f"dir {quoted(directory)}",
         "databases 1",
+        f"hz {BEATS_PER_S}",
         'save ""',
         "appendonly yes",
         f"appendfsync {fsync}",

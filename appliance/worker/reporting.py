@@ -41,7 +41,8 @@ class Reporting:
             await self._bus.delete(keys.worker(self._worker_id))
             await notify(self._bus, Notice(kind="workers"))
 
-    async def store_status(self, *, busy: int, draining: bool = False) -> None:
+    async def store_status(self, *, busy: int, draining: bool = False) -> bytes | None:
+        """Returns the threads that this worker may have, None when nobody has shared them out."""
         facts, status = self._engine.facts, self._engine.status
         fields = status_fields(
             WorkerStatus(
@@ -76,15 +77,16 @@ class Reporting:
         pipeline.hset(name, mapping=fields)
         pipeline.expire(name, max(1, round(self._config.lost_after_s)))
         pipeline.zadd(keys.WORKERS, {self._worker_id: now_ms()})
-        await pipeline.execute()
+        pipeline.hget(keys.THREADS, self._config.name)
+        share: bytes | None = (await pipeline.execute())[-1]
+        return share
 
-    async def follow_threads(self) -> None:
+    def follow_threads(self, found: bytes | None) -> None:
         """Takes up this worker's share of the threads, which changes as models come and go.
 
         It is read at each heartbeat instead of being told once: a worker that was away, or has
         just been started again with an old configuration, comes to it all the same.
         """
-        found = await self._bus.hget(keys.THREADS, self._config.name)
         if found is not None and int(found) != self._threads:
             self._threads = int(found)
             self._engine.use_threads(self._threads)

@@ -398,8 +398,8 @@ class Server:
             for job in held:
                 if job.unwanted:
                     self._engine.cancel(job.engine_id)
-            await self._reporting.store_status(
+            share = await self._reporting.store_status(
                 busy=len(self._jobs), draining=self._stopping.is_set()
             )
-            await self._reporting.follow_threads()
+            self._reporting.follow_threads(share)
             await asyncio.sleep(self._config.heartbeat_s)
