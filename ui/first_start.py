@@ -80,6 +80,7 @@ class FirstStart:
             await self._show(step)
             return
         if self._step is not None:
+            await self._uncover(self._step)
             self._hands.closed(self._step)
             self._step = None
             await self._app.pop_screen()
@@ -104,12 +105,19 @@ class FirstStart:
 
     async def _show(self, step: Step) -> None:
         before, made = self._step, self._made(step)
-        await self._app.switch_mode(MODE)
         if before is None:
+            await self._app.switch_mode(MODE)
             await self._app.push_screen(made)
         else:
+            await self._uncover(before)
             await self._app.switch_screen(made)
             self._hands.closed(before)
+
+    async def _uncover(self, step: SetupStep) -> None:
+        """Goes to a step, and takes away what was opened over it: a quick key may have."""
+        await self._app.switch_mode(MODE)
+        while self._app.screen is not step and len(self._app.screen_stack) > 1:
+            await self._app.pop_screen()
 
     def _made(self, step: Step) -> SetupStep:
         assert self._status is not None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -39,6 +39,9 @@ class Confirm(Dialog[bool]):
     def __init__(self, texts: Texts, question: Question) -> None:
         super().__init__(texts)
         self._question = question
+        variant: Literal["error", "primary"] = "error" if question.is_dangerous else "primary"
+        self._yes = Button(Content(question.yes), id="yes", variant=variant)
+        self._no = Button(Content(question.no), id="no")
 
     def compose(self) -> ComposeResult:
         question = self._question
@@ -46,13 +49,12 @@ class Confirm(Dialog[bool]):
             yield Plain(question.title, classes="dialog-title")
             yield Plain(question.body, classes="dialog-body")
             with Horizontal(classes="dialog-buttons"):
-                yes = Content(question.yes)
-                yield Button(yes, id="yes", variant="error" if question.is_dangerous else "primary")
-                yield Button(Content(question.no), id="no")
+                yield self._yes
+                yield self._no
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("#no" if self._question.is_dangerous else "#yes").focus()
+        (self._no if self._question.is_dangerous else self._yes).focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")

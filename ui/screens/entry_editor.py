@@ -99,7 +99,8 @@ class EntryEditor(Dialog[Entry | None]):
         self.answer.border_title = texts.faq_answer
         self._category.border_title = texts.faq_category
         self._language.border_title = texts.faq_language
-        self._state.query_one("SelectCurrent").border_title = texts.faq_state
+        for shown in self._state.query("SelectCurrent"):  # none when it is closed again already
+            shown.border_title = texts.faq_state
         self._question.set_text(self._before.question)
         self._phrasings.set_text(self._before.phrasings)
         self.answer.set_text(self._before.answer)

@@ -1,5 +1,6 @@
 """Words to find in all conversations: results come while one types, Enter opens one."""
 
+import itertools
 from contextlib import aclosing
 from functools import partial
 from typing import ClassVar, Final
@@ -44,7 +45,8 @@ class FindScreen(Dialog[Hit | None]):
         )
         self._note = Plain(texts.chat.find_hint, classes="form-note")
         self._list = OptionList(markup=False, id="find-hits")
-        self._hits: list[Hit] = []
+        self._hits: dict[str, Hit] = {}  # by the id of their lines, which is never used again
+        self._ids = map(str, itertools.count())
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -64,7 +66,7 @@ class FindScreen(Dialog[Hit | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         if self._hits:
-            self.dismiss(self._hits[self._list.highlighted or 0])
+            self.dismiss(list(self._hits.values())[self._list.highlighted or 0])
 
     def _find_now(self) -> None:
         wanted = self._field.value
@@ -81,8 +83,9 @@ class FindScreen(Dialog[Hit | None]):
         try:
             async with aclosing(self._finder.find(wanted)) as found:
                 async for session, hit in found:
-                    self._hits.append(hit)
-                    self._list.add_option(Option(self._line(session, hit)))
+                    line = next(self._ids)
+                    self._hits[line] = hit
+                    self._list.add_option(Option(self._line(session, hit), id=line))
                     self._note.update(texts.find_reading.format(count=len(self._hits)))
         except SluiceError as error:
             self._note.update(error_words(self.texts, error).replace("\n", " "))
@@ -101,7 +104,9 @@ class FindScreen(Dialog[Hit | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.dismiss(self._hits[event.option_index])
+        hit = self._hits.get(event.option_id or "")
+        if hit is not None:  # else another search has begun since
+            self.dismiss(hit)
 
     def action_to_results(self) -> None:
         self._list.focus()

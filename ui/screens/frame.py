@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import ActiveBinding
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
@@ -140,6 +141,26 @@ class Dialog(ModalScreen[T]):
     def __init__(self, texts: Texts) -> None:
         super().__init__()
         self.texts = texts
+        self._is_dismissed = False
+
+    def dismiss(self, result: T | None = None) -> AwaitComplete:
+        """Closes this dialog, whatever is shown by then; a second time changes nothing.
+
+        Textual would take away what is on top: of another place after one of its keys, or what
+        was opened over this dialog meanwhile.
+        """
+        if self._is_dismissed:
+            return AwaitComplete()
+        self._is_dismissed = True
+        if self.is_active:
+            return super().dismiss(result)
+        if self._result_callbacks:
+            self._result_callbacks[-1](result)
+        return AwaitComplete()
+
+    def on_screen_resume(self) -> None:
+        if self._is_dismissed and self.is_active:
+            self.app.pop_screen()
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:

@@ -76,7 +76,7 @@ class Palette(Dialog[str | None]):
 
     def _fill(self, typed: str) -> None:
         self._shown = fitting(self._commands, typed)
-        self._list.set_options([Option(_line(command)) for command in self._shown])
+        self._list.set_options([Option(_line(one), id=one.id) for one in self._shown])
         self._list.highlighted = 0 if self._shown else None
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -91,7 +91,7 @@ class Palette(Dialog[str | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.dismiss(self._shown[event.option_index].id)
+        self.dismiss(event.option_id)  # the list may be another one by now
 
     def action_step(self, step: int) -> None:
         if self._shown:

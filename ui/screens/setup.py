@@ -123,14 +123,18 @@ class LanguageStep(SetupStep):
     STEP = "language"
     AUTO_FOCUS = "#setup-options"
 
+    def __init__(self, premises: Premises) -> None:
+        super().__init__(premises)
+        self._options = Options([name for _, name in LANGUAGES])
+
     def compose_question(self) -> ComposeResult:
         yield Plain(self.words.language_title, classes="dialog-title")
         yield Plain(self.words.language_body, classes="setup-body")
-        yield Options([name for _, name in LANGUAGES])
+        yield self._options
 
     def on_mount(self) -> None:
         here = [tag for tag, _ in LANGUAGES].index("zh" if self.texts.language == "zh" else "en")
-        self.query_one(OptionList).highlighted = here
+        self._options.highlighted = here
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
