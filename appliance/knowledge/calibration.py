@@ -77,15 +77,15 @@ def sampled(
 ) -> Sample:
     """`own` rows say what the phrasing says; `others` are the rest of its entry; `opposed` are
     rows that may say the opposite, which are never answered directly."""
-    left_out = _LeftOut(entry_id, own, others, opposed)
-    return Sample(tuple(_outcome(near, left_out, weight) for weight in WEIGHTS))
+    left_out = _LeftOut(entry_id, opposed)
+    found = near.scored_by(WEIGHTS, without=own)
+    outside = near.scored_by(WEIGHTS, without=own | others)
+    return Sample(tuple(_outcome(left_out, *both) for both in zip(found, outside, strict=True)))
 
 
 @dataclass(frozen=True)
 class _LeftOut:
     entry_id: str
-    own: frozenset[str]
-    others: frozenset[str]
     opposed: frozenset[str]
 
     def evidence(self, found: Sequence[Scored]) -> float:
@@ -94,9 +94,7 @@ class _LeftOut:
         return evidence([one.score for one in found])
 
 
-def _outcome(near: Neighbourhood, left_out: _LeftOut, weight: float) -> Outcome:
-    found = near.scored(weight, without=left_out.own)
-    outside = near.scored(weight, without=left_out.own | left_out.others)
+def _outcome(left_out: _LeftOut, found: Sequence[Scored], outside: Sequence[Scored]) -> Outcome:
     first = found[0] if found else Scored("", 0.0, 0.0, "")
     return Outcome(
         right=first.entry_id == left_out.entry_id,

@@ -3,12 +3,14 @@
 It waits until the index is quiet, and goes to work when the embedding model is another one or a
 good part of the phrasings has changed since. A bounded number of phrasings, drawn evenly, are asked
 of the very index that people use, one at a time, so that a person's search waits for one of them at
-most. What it learned is stored, and holds until something better is there; the calibration of
-another embedding model is never used.
+most, and with as long a rest after each: who asks meanwhile has the other half. What it learned is
+stored, and holds until something better is there; the calibration of another embedding model is
+never used.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -91,7 +93,7 @@ class Calibrator:
         """Learns anew from what is indexed now. Raises what index, model and store raise."""
         stamp, written = self._embedder.stamp, self._index.rows_written
         drawn, phrasings = await self._draw()
-        samples = [one for one in [await self._ask(each) for each in drawn] if one is not None]
+        samples = await self._asked(drawn)
         made_at_ms = now_ms()
         found = await asyncio.to_thread(
             learned, samples, stamp=stamp, phrasings=phrasings, at_ms=made_at_ms
@@ -144,6 +146,16 @@ class Calibrator:
                     if len(rows) > 1 and seen % every == 0 and len(drawn) < self._samples:
                         drawn.append(_Drawn(entry, row))
         return drawn, phrasings
+
+    async def _asked(self, drawn: list[_Drawn]) -> list[Sample]:
+        samples: list[Sample] = []
+        for each in drawn:
+            began_s = time.monotonic()
+            sample = await self._ask(each)
+            if sample is not None:
+                samples.append(sample)
+            await asyncio.sleep(time.monotonic() - began_s)
+        return samples
 
     async def _ask(self, drawn: _Drawn) -> Sample | None:
         """None when the phrasing's row has gone in the meantime."""

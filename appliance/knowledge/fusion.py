@@ -72,16 +72,28 @@ class Neighbourhood:
 
         `lexical` is the weight of words, 1 for words alone.
         """
+        return self.scored_by([lexical], without=without)[0]
+
+    def scored_by(
+        self, lexicals: Sequence[float], *, without: frozenset[str] = frozenset()
+    ) -> list[list[Scored]]:
+        """`scored` for each of these weights."""
         kept = [n for n, one in enumerate(self._candidates) if one.pk not in without]
         if not kept:
-            return []
-        weights = np.where(self._comparable, lexical, 0.0 if lexical < 1 else 1.0)
-        similar = (1 - weights) * self._meaning + weights * self._words
-        chosen = np.array([0, *(n + 1 for n in kept)])
-        similar = similar[np.ix_(chosen, chosen)]
-        return self._by_entry(kept, similar[0, 1:], _votes(similar))
+            return [[] for _ in lexicals]
+        places = np.array([0, *(n + 1 for n in kept)])
+        chosen = np.ix_(places, places)
+        meaning, words = self._meaning[chosen], self._words[chosen]
+        comparable = self._comparable[chosen]
+        found = []
+        for lexical in lexicals:
+            similar = _mixed(meaning, words, comparable, lexical)
+            found.append(self._by_entry(kept, similar[0, 1:], _votes(similar)))
+        return found
 
-    def _by_entry(self, kept: list[int], similar: Floats, votes: Floats) -> list[Scored]:
+    def _by_entry(
+        self, kept: list[int], similar: NDArray[np.floating], votes: NDArray[np.floating]
+    ) -> list[Scored]:
         scores: dict[str, float] = {}
         best: dict[str, int] = {}
         for place, n in enumerate(kept):
@@ -101,11 +113,18 @@ class Neighbourhood:
         return sorted(found, key=lambda one: (-one.score, -one.similarity, one.entry_id))
 
 
-def _votes(similar: Floats) -> Floats:
+def _mixed(
+    meaning: Floats, words: Floats, comparable: NDArray[np.bool_], lexical: float
+) -> NDArray[np.floating]:
+    weights = np.where(comparable, lexical, 0.0 if lexical < 1 else 1.0)
+    return (1 - weights) * meaning + weights * words
+
+
+def _votes(similar: NDArray[np.floating]) -> NDArray[np.floating]:
     """How much of each row's "1" reaches the question."""
     kernel = np.exp(SHARPNESS * (similar - 1))
     rows = kernel[1:, 1:] + RIDGE * np.eye(len(kernel) - 1, dtype=kernel.dtype)
-    weights: Floats = np.linalg.solve(rows, kernel[0, 1:])
+    weights: NDArray[np.floating] = np.linalg.solve(rows, kernel[0, 1:])
     return weights
 
 

@@ -8,6 +8,7 @@ the new model is followed by one with the model before, which can say what was w
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def serve(options: Options, listener: Listener) -> int:
 
     Raises SluiceError for whatever keeps it from starting.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the thread budget belongs to the engine
     data = prepare_data_directory(options.data_directory)
     settings = options.applied(load(data))
     check_rule(settings.limiter)
