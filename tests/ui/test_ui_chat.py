@@ -2,6 +2,7 @@
 
 import pytest
 from stub_api import NOW_MS, StubApi, problem
+from textual import events
 from ui_driver import running
 
 from appliance.schema import (
@@ -74,6 +75,17 @@ async def test_the_prompt_takes_lines_and_keeps_its_text_until_it_is_accepted(ap
         await sluice.until(lambda: api.streams)
         assert api.turns[next(iter(api.sessions))][0].question == "one\ntwo"
         await sluice.sees("Type a question")
+
+
+async def test_a_long_paste_is_undone(api: StubApi) -> None:
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        sluice.app.post_message(events.Paste("\n".join(f"line {n}" for n in range(40))))
+        await sluice.sees("line 39")
+        await sluice.press("ctrl+z")
+        await sluice.sees(sluice.texts.chat_prompt)
+        await sluice.press("ctrl+y")
+        await sluice.sees("line 39")
 
 
 async def test_a_session_whose_first_question_was_refused_is_used_again(api: StubApi) -> None:

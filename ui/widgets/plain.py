@@ -6,6 +6,7 @@ these in place of Textual's `Static`, `Label`, `Input` and `TextArea`, and a tes
 
 from textual.content import Content
 from textual.events import Paste
+from textual.geometry import Offset
 from textual.widgets import Input, Static, TextArea
 
 from ui.safe_text import safe_line, safe_text
@@ -47,3 +48,13 @@ class TextField(TextArea):
         event.stop()
         event.prevent_default()
         await super()._on_paste(Paste(safe_text(event.text)))
+
+    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
+        """Nothing while the cursor is beyond the text, as it is in the middle of an undo.
+
+        Textual 8 measures the shorter text before it moves the cursor, and a scrollbar that goes
+        then would look for a line that is not there.
+        """
+        if self.cursor_location != self.clamp_visitable(self.cursor_location):
+            return Offset()
+        return super().scroll_cursor_visible(center=center, animate=animate)
