@@ -88,6 +88,15 @@ async def test_a_long_paste_is_undone(api: StubApi) -> None:
         await sluice.sees("line 39")
 
 
+async def test_a_window_without_room_for_the_prompt_crashes_nothing(api: StubApi) -> None:
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        for width in range(1, 30):
+            await sluice.pilot.resize_terminal(width, 8)
+        await sluice.pilot.resize_terminal(100, 30)
+        await sluice.sees(sluice.texts.chat_prompt)
+
+
 async def test_a_session_whose_first_question_was_refused_is_used_again(api: StubApi) -> None:
     async with running(api) as sluice:
         await sluice.sees("ready")
