@@ -16,6 +16,8 @@ import numpy.typing as npt
 import platformdirs
 import pytest
 
+from appliance.fleet.fitting import memory_of
+from appliance.worker.memory import memory_bytes
 from models.precheck import precheck
 from models.store import Store
 
@@ -33,6 +35,13 @@ def weights(role: str) -> Path:
     if not store.path(entry.name).exists():
         pytest.skip(f"no {entry.name} in {WEIGHTS}")
     return store.starter(role)
+
+
+@pytest.mark.parametrize("role", ["chat", "test-chat"])
+def test_what_the_catalogue_says_of_memory_is_what_a_worker_will_need(role: str) -> None:
+    """So a model's need is known before it is fetched."""
+    path, entry = weights(role), Store(WEIGHTS).catalogue.require(role)
+    assert memory_of(entry, cache_tokens=16_384) == memory_bytes(path, cache_tokens=16_384)
 
 
 @pytest.mark.parametrize(
