@@ -63,3 +63,11 @@ def test_nothing_is_lost_or_moved(text: str) -> None:
 def test_no_line_is_wider_than_asked_for(text: str, width: int) -> None:
     for line in Content(text).wrap(width):
         assert cell_len(line.plain) <= width
+
+
+@pytest.mark.parametrize("width", [-1, 0, 1])
+@pytest.mark.parametrize("text", [MIXED, "Unbreakable", "你好", "", " "])
+def test_where_there_is_no_room_a_text_is_cut(text: str, width: int) -> None:
+    content = Content(text)
+    assert content.get_height({}, width) >= 0
+    assert all(line.cell_length <= max(width, 0) for line in content.wrap(width))

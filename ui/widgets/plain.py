@@ -7,7 +7,6 @@ these in place of Textual's `Static`, `Label`, `Input` and `TextArea`, and a tes
 from textual.content import Content
 from textual.events import Paste
 from textual.geometry import Offset
-from textual.strip import Strip
 from textual.widgets import Input, Static, TextArea
 
 from ui.safe_text import safe_line, safe_text
@@ -59,7 +58,3 @@ class TextField(TextArea):
         if self.cursor_location != self.clamp_visitable(self.cursor_location):
             return Offset()
         return super().scroll_cursor_visible(center=center, animate=animate)
-
-    def render_line(self, y: int) -> Strip:
-        """Nothing where there is no room at all: Textual 8 cannot wrap its placeholder there."""
-        return super().render_line(y) if self.content_size.width > 0 else Strip([])
