@@ -33,7 +33,7 @@ from ui.answers import UNREACHABLE
 from ui.background import Work, start
 from ui.client import Client
 from ui.clock import Clock
-from ui.first_start import FirstStart, Hands
+from ui.first_start import FirstStart, Hands, SetupBegun
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
 from ui.keys import key, ours
 from ui.link import Link, LinkState
@@ -254,6 +254,9 @@ class SluiceApp(App[int]):
 
     def action_setup(self) -> None:
         start(self, self._begin_set_up, group="setup", exclusive=True)
+
+    async def on_setup_begun(self, message: SetupBegun) -> None:
+        await self._first_start.open()
 
     async def on_turned(self, message: Turned) -> None:
         await self._first_start.turn(message.step)

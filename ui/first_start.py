@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from textual.app import App
+from textual.message import Message
 from textual.screen import Screen
 
 from appliance.errors import SluiceError
@@ -42,6 +43,10 @@ class Hands:
     speak: Callable[[Texts], Awaitable[None]]
 
 
+class SetupBegun(Message):
+    """The questions are to be shown; the app hears it."""
+
+
 class FirstStart:
     """Owns the mode `MODE` of the app."""
 
@@ -64,15 +69,21 @@ class FirstStart:
         """Begins if nobody has answered. Raises what the server answers."""
         self._status = await self._calls.status()
         if not self._status.done:
-            await self._show("language")
+            self._app.post_message(SetupBegun())
 
     async def begin(self) -> None:
-        """From the first question, or where the person left off for another place."""
+        """Begins whatever was answered before. Raises what the server answers."""
         self._status = await self._calls.status()
+        self._app.post_message(SetupBegun())
+
+    # Screens come and go in the app's own handlers only, so one change ends before the next begins.
+
+    async def open(self) -> None:
+        """From the first question, or where the person left off for another place."""
         if self._step is None:
             await self._show("language")
         else:
-            self._app.switch_mode(MODE)
+            await self._app.switch_mode(MODE)
 
     async def turn(self, step: Step | None) -> None:
         """To another question, or to the end."""

@@ -5,12 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from stub_api import GB, KEY, StubApi, entry_of, problem, setup_status
+from textual import events
 from ui_driver import Driven, running
 
 from appliance.schema_setup import DownloadStatus, SetupPut
 from ui.faq_files import MAX_FAQ_BYTES
 from ui.screens import polled
-from ui.screens.setup import FaqStep, KeyStep, LanguageStep
+from ui.screens.setup import FaqStep, KeyStep, LanguageStep, SetupStep
 from ui.screens.setup_model import ModelStep
 from ui.widgets.plain import LineField
 
@@ -323,3 +324,16 @@ async def test_nothing_is_cut_off_at_eighty_columns(fresh: StubApi, language: st
         await skip(sluice)
         await skip(sluice)
         await sluice.sees(KEY, sluice.texts.setup.key_next[:8])
+
+
+async def test_quick_keys_go_through_one_change_after_another(fresh: StubApi) -> None:
+    async with running(fresh) as sluice:
+        await to_step(sluice, ModelStep)
+        for _ in range(3):
+            for pressed in ("f4", "f12", "escape", "f12", "f12", "left", "f2", "f12", "escape"):
+                sluice.app.post_message(events.Key(pressed, None))
+            await sluice.pilot.pause()
+        await sluice.press("f2", "f12")
+        await sluice.until(lambda: sluice.app.current_mode == "setup")
+        assert isinstance(sluice.app.screen, SetupStep)
+        assert len(sluice.app.screen_stack) == 2
