@@ -337,3 +337,11 @@ async def test_quick_keys_go_through_one_change_after_another(fresh: StubApi) ->
         await sluice.until(lambda: sluice.app.current_mode == "setup")
         assert isinstance(sluice.app.screen, SetupStep)
         assert len(sluice.app.screen_stack) == 2
+
+
+async def test_pages_are_turned_in_a_list_without_room(fresh: StubApi) -> None:
+    async with running(fresh, width=4, height=40) as sluice:
+        await sluice.until(lambda: isinstance(sluice.app.screen, LanguageStep))
+        await sluice.press("pageup", "pagedown")
+        await sluice.pilot.resize_terminal(100, 30)
+        await sluice.sees("Which language")

@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 
 from ui.keys import key
 from ui.texts import Texts
+from ui.widgets.choices import Choices
 
 _NEW: Final = "+new"  # no session id starts with a plus sign
 _MORE: Final = "+more"
@@ -35,7 +36,7 @@ class SessionRow:
     is_warm: bool = False
 
 
-class SessionList(OptionList):
+class SessionList(Choices):
     """Shows rows, with `current` (empty for a new session) emphasised."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
