@@ -374,11 +374,12 @@ class Admitted(Record, frozen=True, kw_only=True):
 
 
 class Retrieved(Record, frozen=True, kw_only=True):
-    """`degraded` says why retrieval gave less than it should, empty when all is well. `decision`
-    is "" where the FAQ was not asked."""
+    """`degraded` says why retrieval gave less than it should, empty when all is well; `by_words`
+    when nothing but words was compared. `decision` is "" where the FAQ was not asked."""
 
     matches: tuple[Match, ...]
     degraded: str = ""
+    by_words: bool = False
     decision: Decision | Literal[""] = ""
 
 

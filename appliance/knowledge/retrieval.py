@@ -16,13 +16,14 @@ words alone find what they can, and the result says so in `degraded`.
 import asyncio
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from appliance.errors import SluiceError
 from appliance.knowledge.calibration import NOTHING_LEARNED
-from appliance.knowledge.decision import CHOICES, decide
+from appliance.knowledge.decision import CHOICES, WORDS_FLOOR, decide
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
@@ -98,8 +99,7 @@ class _State:
 class _Found:
     """`timed` when a record that was looked at has a period of validity."""
 
-    matches: tuple[Match, ...]
-    degraded: str = ""
+    found: Retrieved
     timed: bool = False
 
 
@@ -168,11 +168,11 @@ class Retrieval:
         if before is not None and before.rests_on == now:
             return before
         wanted = max(self._faq.matches, CHOICES)
-        found = await self._found(
+        made = await self._found(
             question, limit=wanted, floor=-1.0, embedded=embedded or NOT_EMBEDDED, only=ANY
         )
-        decided = self.decided(question, Retrieved(matches=found.matches, degraded=found.degraded))
-        return Searched(decided, None if found.degraded or found.timed else now)
+        decided = self.decided(question, made.found)
+        return Searched(decided, None if made.found.degraded or made.timed else now)
 
     async def _state(self) -> _State:
         revision = await self._entries.revision()
@@ -181,8 +181,15 @@ class Retrieval:
     def decided(self, question: str, found: Retrieved) -> Retrieved:
         """The decision on what a search without a floor has found."""
         whole = not found.degraded
-        made = decide(question, found.matches, self.calibration, self._faq, whole=whole)
-        return Retrieved(matches=made.matches, degraded=found.degraded, decision=made.kind)
+        made = decide(
+            question,
+            found.matches,
+            self.calibration,
+            self._faq,
+            whole=whole,
+            by_words=found.by_words,
+        )
+        return replace(found, matches=made.matches, decision=made.kind)
 
     async def exact(self, question: str) -> Retrieved:
         """What needs neither a model nor vectors: entries with this very phrasing, and their
@@ -205,26 +212,29 @@ class Retrieval:
         embedded: Embedded | None = None,
         only: Only = ANY,
     ) -> Retrieved:
-        """At most `limit` entries as similar as `floor` or more, best first; settings fill both."""
-        found = await self._found(
+        """At most `limit` entries as similar as `floor` or more, best first; settings fill both,
+        but for the floor of what was found by words alone."""
+        made = await self._found(
             question,
             limit=self._faq.matches if limit is None else limit,
-            floor=self._faq.floor if floor is None else floor,
+            floor=floor,
             embedded=embedded or NOT_EMBEDDED,
             only=only,
         )
-        return Retrieved(matches=found.matches, degraded=found.degraded)
+        return made.found
 
     async def _found(
-        self, question: str, *, limit: int, floor: float, embedded: Embedded, only: Only
+        self, question: str, *, limit: int, floor: float | None, embedded: Embedded, only: Only
     ) -> _Found:
         text = tidied_line(question[:MAX_QUESTION_CHARS])
         if not text:
-            return _Found(())
+            return _Found(Retrieved(matches=()))
         await self._index.started(min(START_PATIENCE_S, self._faq.retrieval_timeout_s))
-        found = await self._search(text, limit, embedded, only)
-        matches = tuple(match for match in found.matches[:limit] if match.similarity >= floor)
-        return replace(found, matches=matches)
+        made = await self._search(text, limit, embedded, only)
+        if floor is None:
+            floor = WORDS_FLOOR if made.found.by_words else self._faq.floor
+        matches = tuple(match for match in made.found.matches[:limit] if match.similarity >= floor)
+        return _Found(replace(made.found, matches=matches), made.timed)
 
     async def _search(self, text: str, limit: int, embedded: Embedded, only: Only) -> _Found:
         """Asks for more rows until enough entries are found or there are no more rows."""
@@ -237,7 +247,9 @@ class Retrieval:
             if len(matches) >= limit or nominated.complete or rows >= ROWS_MAX:
                 degraded = nominated.fault or self._index.degraded
                 timed = any(record.valid_from or record.valid_until for record in records)
-                return _Found(tuple(matches), degraded, timed)
+                by_words = not len(nominated.asked)
+                found = Retrieved(matches=tuple(matches), degraded=degraded, by_words=by_words)
+                return _Found(found, timed)
             embedded = Embedded(self._embedder.stamp, nominated.asked)
             rows = min(rows * 4, ROWS_MAX)
 

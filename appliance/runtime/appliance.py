@@ -233,7 +233,10 @@ class Appliance:
             parts.reapers.child_changed(status, pool)
         parts.loader.child_changed(status)
         if status.name == MILVUS and status.state == "ready":
+            parts.vectors.found()
             parts.index.wake(compare=True)
+        elif status.name == MILVUS:
+            parts.vectors.lost()
 
     def _worker_silent(self, name: str) -> None:
         """Alive but stopped or wedged is dead: it is killed, and comes back like after a crash."""

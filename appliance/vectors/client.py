@@ -5,6 +5,10 @@ pymilvus blocks and takes a second to import, so everything runs on one thread n
 one thread is also the one writer that Milvus Lite allows. Long work goes there in small pieces,
 so that a search waits for a batch and not for an import. A call's deadline starts when it is
 made: those that queued behind an index that is away expire without being tried.
+
+Who asks a question does not wait for a server that is known to be dead. Whoever supervises it says
+so (`lost`, `found`), and everything that waits ends at once; and a search that takes long looks
+whether its server refuses connections. The thread lets go of such a call a little later.
 """
 
 import asyncio
@@ -12,7 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from appliance.errors import Invalid, Overloaded, Unavailable
 from appliance.vectors import rows
@@ -27,6 +32,8 @@ DELETE_ENTRIES = 200
 PAGE_ROWS = 8_000
 SEARCH_LIMIT = 1_000
 CALLS_WAITING = 512
+PROBE_AFTER_S = 0.2
+PROBE_TIMEOUT_S = 1.0
 
 T = TypeVar("T")
 
@@ -46,6 +53,18 @@ class Vectors:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vectors")
         self._waiting = 0
         self._closed = False
+        self._uri = uri
+        self._lost = asyncio.Event()
+
+    def lost(self) -> None:
+        """The server is known to be down: calls are Unavailable at once until it is `found`."""
+        self._index.is_lost = True
+        self._lost.set()
+
+    def found(self) -> None:
+        """It is up again."""
+        self._index.is_lost = False
+        self._lost.clear()
 
     @classmethod
     async def open(cls, uri: str, deadline_s: float, *, token: str = "") -> "Vectors":
@@ -102,7 +121,7 @@ class Vectors:
         if not 1 <= limit <= SEARCH_LIMIT:
             raise Invalid(f"limit {limit} is not between 1 and {SEARCH_LIMIT}")
         condition = rows.equals_all(category=category, language=language)
-        return await self._run(
+        return await self._asked(
             partial(self._index.search, collection, vector, limit=limit, condition=condition)
         )
 
@@ -111,7 +130,7 @@ class Vectors:
         found: dict[str, Sequence[float]] = {}
         for first in range(0, len(pks), BATCH_ROWS):
             piece = pks[first : first + BATCH_ROWS]
-            found |= await self._run(partial(self._index.vectors_of, collection, piece))
+            found |= await self._asked(partial(self._index.vectors_of, collection, piece))
         return found
 
     async def digests(self, collection: str) -> dict[str, str]:
@@ -139,14 +158,59 @@ class Vectors:
         self._thread.shutdown(wait=False)
         await asyncio.wait([closing], timeout=CLOSE_TIMEOUT_S)
 
+    async def _asked(self, work: Callable[[float], T]) -> T:
+        """For questions: ends as soon as the server is seen to refuse connections."""
+        running = asyncio.ensure_future(self._run(work))
+        try:
+            while not running.done():
+                await asyncio.wait([running], timeout=PROBE_AFTER_S)
+                if not running.done() and await refuses(self._uri):
+                    raise Unavailable("the vector index refuses connections", reason="refused")
+            return running.result()
+        finally:
+            running.cancel()
+
     async def _run(self, work: Callable[[float], T], *, timeout_s: float | None = None) -> T:
         if self._closed:
             raise Unavailable("the vector index is closed", reason="closed")
         if self._waiting >= CALLS_WAITING:
             raise Overloaded("too many calls wait for the vector index", retry_after_s=1.0)
+        if self._lost.is_set():
+            raise _lost()
         deadline = time.monotonic() + (timeout_s or self._call_timeout_s)
         self._waiting += 1
+        call = asyncio.get_running_loop().run_in_executor(self._thread, work, deadline)
+        lost = asyncio.ensure_future(self._lost.wait())
+        either: list[asyncio.Future[Any]] = [call, lost]
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, deadline)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not call.done():
+                raise _lost()
+            return call.result()
         finally:
+            lost.cancel()
+            call.cancel()
             self._waiting -= 1
+
+
+def _lost() -> Unavailable:
+    return Unavailable("the vector index is being restarted", reason="lost")
+
+
+async def refuses(uri: str) -> bool:
+    """Whether nobody listens at the address; False when that cannot be told soon."""
+    address = urlsplit(uri)
+    if address.scheme == "unix":
+        connecting = asyncio.open_unix_connection(unquote(address.path))
+    else:
+        default = 443 if address.scheme == "https" else 80
+        connecting = asyncio.open_connection(address.hostname, address.port or default)
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            _, writer = await connecting
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return False

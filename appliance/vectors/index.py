@@ -53,6 +53,8 @@ class Index:
         self._client: Any = None  # Any: pymilvus ships no types
         self._dimensions: dict[str, int] = {}
         self._unsettled: set[str] = set()
+        self.is_lost = False
+        """Set from outside while the server is known to be down: no call is tried again then."""
 
     def open(self, deadline: float) -> None:
         """Connects, then loads and flushes every collection."""
@@ -227,6 +229,8 @@ class Index:
             try:
                 if time.monotonic() >= deadline:
                     raise Unavailable("the vector index did not answer in time", reason="timeout")
+                if self.is_lost:
+                    raise Unavailable("the vector index is being restarted", reason="lost")
                 if self._client is None:
                     self._connect(deadline)
                 return work(self._client)

@@ -9,8 +9,9 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
@@ -25,6 +26,8 @@ from appliance.vectors.client import Vectors
 from appliance.vectors.rows import Row
 
 pytestmark = pytest.mark.integration
+
+T = TypeVar("T")
 
 DIMENSION = 16
 POLICY = Policy(
@@ -67,6 +70,15 @@ def index_in(tmp_path: Path, policy: Policy) -> EmbeddedMilvus:
     sockets = tmp_path / "run"
     sockets.mkdir(mode=0o700, exist_ok=True)
     return embedded_milvus(tmp_path / "milvus", sockets, policy=policy)
+
+
+async def once_it_is_back(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer of a server that was killed; until it is up again it refuses."""
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -226,8 +238,8 @@ async def test_nothing_is_lost_or_doubled_by_kills_of_the_index(tmp_path: Path) 
                 await vectors.flush("faq")
             await vectors.delete_entries("faq", [f"e{round_}"])
             os.kill(pid_of(tree), signal.SIGKILL)
-            # The same connection finds the next process by itself, within its deadline.
-            nominees = await vectors.search("faq", vector_of(50), 1_000)
+            # The same connection finds the next process by itself.
+            nominees = await once_it_is_back(lambda: vectors.search("faq", vector_of(50), 1_000))
             pks = [nominee.pk for nominee in nominees]
             assert len(pks) == len(set(pks)) == written - round_ - 1
         assert len(await vectors.digests("faq")) == written - 4
@@ -268,6 +280,46 @@ async def test_while_the_index_is_away_calls_end_in_time_and_later_ones_work(
         assert asyncio.get_running_loop().time() - before < 5.0
         tree.kill("milvus")
         vectors._call_timeout_s = 20.0
+        assert await once_it_is_back(lambda: found(vectors, 1)) == ["e1"]
+
+
+async def test_a_dead_index_is_known_without_waiting_and_comes_back_by_itself(
+    tmp_path: Path,
+) -> None:
+    policy = Policy(start_timeout_s=30.0, backoff_first_s=600.0, backoff_cap_s=600.0)
+    async with serving(tmp_path, policy=policy) as (tree, vectors):
+        await vectors.ensure_collection("faq", DIMENSION)
+        await vectors.upsert("faq", [row_of(1)])
+        vectors._call_timeout_s = 600.0  # who waited for it would not see the end of this test
+        os.kill(pid_of(tree), signal.SIGKILL)
+        calls = [vectors.search("faq", vector_of(1), 1) for _ in range(3)]
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, Unavailable)
+            assert outcome.reason == "refused"
+        tree.retry("milvus")
+        assert (await tree.wait_ready("milvus", 30.0)).state == "ready"
+        assert await once_it_is_back(lambda: found(vectors, 1)) == ["e1"]
+
+
+async def test_what_waits_ends_when_the_server_is_said_to_be_lost(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (tree, vectors):
+        await vectors.ensure_collection("faq", DIMENSION)
+        await vectors.upsert("faq", [row_of(1)])
+        pid = pid_of(tree)
+        os.kill(pid, signal.SIGSTOP)  # it refuses nothing: only its supervisor can know
+        while psutil.Process(pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        vectors._call_timeout_s = 600.0
+        calls = [asyncio.ensure_future(vectors.search("faq", vector_of(1), 1)) for _ in range(3)]
+        assert not (await asyncio.wait(calls, timeout=0.5))[0]
+        vectors.lost()
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, Unavailable)
+            assert outcome.reason == "lost"
+        with pytest.raises(Unavailable):
+            await vectors.flush("faq")
+        os.kill(pid, signal.SIGCONT)
+        vectors.found()
         assert await found(vectors, 1) == ["e1"]
 
 
