@@ -347,6 +347,18 @@ class Client:
             raise refusal(response.status_code, response.content)
         return response
 
+    async def download(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        """The pieces of a file as they come. Wrap it in `contextlib.aclosing`."""
+        try:
+            async with self._streams.stream("GET", path, params=query) as response:
+                if response.status_code >= HTTPStatus.BAD_REQUEST:
+                    await response.aread()
+                    raise refusal(response.status_code, response.content)
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.TransportError as error:
+            raise self._away(error) from error
+
     def _ended(self, call: asyncio.Task[httpx.Response]) -> None:
         self._under_way.discard(call)
         if not call.cancelled():

@@ -1,9 +1,14 @@
 """The calls that judge and mend the FAQ, over the client's connection."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final, TypeVar
 
+from appliance.errors import SluiceError
 from appliance.schema import Accepted, Entry, FaqTest, FaqTestPost
 from appliance.schema_curation import (
+    ImportJob,
+    ImportOutcome,
     Miss,
     MissPromote,
     MissState,
@@ -13,8 +18,9 @@ from appliance.schema_curation import (
     RestorePost,
     Revision,
 )
-from ui.answers import Listing, parse
-from ui.client import Client
+from ui.answers import BAD_ANSWER, Listing, parse
+from ui.client import IMPORT_TIMEOUT_S, RECONNECTS_MAX, Client, backoff_s
+from ui.faq_files import FaqFile
 
 EDITED_SINCE: Final = "edited_since"
 LISTED_MAX: Final = 1_000
@@ -95,6 +101,57 @@ class Curating:
         """Returns when all were asked, or after a minute; the rest then goes on by itself."""
         path = "/api/faq/regressions/run"
         await self._client.send_call("POST", path, read_timeout_s=RUN_TIMEOUT_S)
+
+    # --- files ------------------------------------------------------------------------------
+
+    async def rehearse(self, file: FaqFile) -> ImportOutcome:
+        """What importing the file would do; nothing is stored."""
+        return await self._send_file(file, {"dry_run": "true"})
+
+    async def import_file(self, file: FaqFile, *, overwrite: bool) -> ImportOutcome:
+        """Stores all of the file or nothing; `follow_import` tells when it can be found.
+
+        Raises `Conflict` with the reason `EDITED_SINCE` for lines older than an edit, unless
+        `overwrite`.
+        """
+        query = {"wait": "false", "overwrite": "true" if overwrite else "false"}
+        return await self._send_file(file, query)
+
+    async def _send_file(self, file: FaqFile, query: dict[str, str]) -> ImportOutcome:
+        response = await self._client.send_call(
+            "POST",
+            "/api/faq/import",
+            query=query,
+            content=file.content,
+            headers={"Content-Type": file.kind},
+            read_timeout_s=IMPORT_TIMEOUT_S,
+        )
+        return parse(response.content, ImportOutcome)
+
+    async def follow_import(self, import_id: str) -> AsyncGenerator[ImportJob, None]:
+        """How far an import is, until it is done; a broken connection is taken up again."""
+        failures = 0
+        while True:
+            path = f"/api/faq/imports/{import_id}/events"
+            try:
+                async with aclosing(self._client.messages(path, "")) as messages:
+                    async for message in messages:
+                        if message is None:
+                            continue
+                        failures, job = 0, parse(message.data, ImportJob)
+                        yield job
+                        if job.state == "done":
+                            return
+            except SluiceError as error:
+                passing = error.code in ("unavailable", "overloaded", "internal")
+                if not passing or error.reason == BAD_ANSWER or failures >= RECONNECTS_MAX:
+                    raise
+            failures += 1
+            await self._client.pause(backoff_s(failures))
+
+    def export(self, form: str) -> AsyncGenerator[bytes, None]:
+        """Every entry as the pieces of a file. Wrap it in `contextlib.aclosing`."""
+        return self._client.download("/api/faq/export", {"format": form})
 
     async def _listed(
         self, path: str, kind: type[Listing[T]], query: dict[str, str]

@@ -101,6 +101,45 @@ class CurateTexts:
     cause_edit: str
     cause_asked: str
 
+    key_import: str
+    tip_import: str
+    key_export: str
+    tip_export: str
+    key_dry_run: str
+    tip_dry_run: str
+    key_import_file: str
+    tip_import_file: str
+
+    import_title: str
+    import_path: str
+    import_hint: str
+    import_looking: str
+    import_line: str
+    import_kind: str
+    import_what: str
+    import_at: str
+    import_error: str
+    import_edited_since: str
+    import_same_question: str
+    import_near: str
+    import_near_line: str
+    import_near_entry: str
+    import_would: str
+    import_mend: str
+    import_ready: str
+    import_nothing: str
+    import_late_title: str
+    import_late_body: str
+    import_late_since: str
+    import_late_yes: str
+    import_storing: str
+    import_done: str
+    import_found: str
+    export_title: str
+    export_label: str
+    export_writing: str
+    export_unknown_kind: str
+
 
 ENGLISH: Final = CurateTexts(
     key_misses="Misses",
@@ -193,6 +232,46 @@ ENGLISH: Final = CurateTexts(
     cause_import="an import",
     cause_edit="an edit",
     cause_asked="being asked to",
+    key_import="Import",
+    tip_import="Take entries from a file, after a look at what that would do",
+    key_export="Export",
+    tip_export="Write every entry into a file which import takes back",
+    key_dry_run="Look",
+    tip_dry_run="See what the file would do; nothing is stored",
+    key_import_file="Import",
+    tip_import_file="Store the entries of the file that was looked at",
+    import_title="Import entries from a file",
+    import_path="Path of a .jsonl, .csv, .xlsx or .md file",
+    import_hint="Enter shows what the file would do. Nothing is stored by that.",
+    import_looking="Looking at the file…",
+    import_line="Line",
+    import_kind="Kind",
+    import_what="What",
+    import_at="Line {line}: {kind}",
+    import_error="error",
+    import_edited_since="edited since",
+    import_same_question="same question",
+    import_near="near",
+    import_near_line="“{question}” means nearly the same as line {line}, “{other}”: {score}",
+    import_near_entry="“{question}” means nearly the same as the entry “{other}”: {score}",
+    import_would="New: {created}, changed: {updated}, unchanged: {unchanged}. Errors: {errors}, "
+    "conflicts: {conflicts}, near: {duplicates}",
+    import_mend="A file with errors is not taken. Mend its lines, then look again.",
+    import_ready="Nothing is stored yet: Ctrl+S imports the file.",
+    import_nothing="There is nothing to store: the FAQ says all of it already.",
+    import_late_title="Replace newer edits?",
+    import_late_body="Entries edited after this file was exported: {count}. Importing puts the "
+    "file's text in their place; the edits stay in the history.",
+    import_late_since="Somebody edited an entry of this file meanwhile. Importing puts the file's "
+    "text in its place; the edit stays in the history.",
+    import_late_yes="Replace",
+    import_storing="Importing…",
+    import_done="Imported. New: {created}, changed: {updated}, unchanged: {unchanged}",
+    import_found="Found by meaning so far: {done} of {count}. This goes on when you leave.",
+    export_title="Export all entries",
+    export_label="File: .jsonl, .csv, .xlsx or .md",
+    export_writing="Writing the file…",
+    export_unknown_kind="The ending is not known. Use .jsonl, .csv, .xlsx or .md.",
 )
 
 CHINESE: Final = CurateTexts(
@@ -283,4 +362,43 @@ CHINESE: Final = CurateTexts(
     cause_import="导入",
     cause_edit="编辑",
     cause_asked="要求",
+    key_import="导入",
+    tip_import="从文件导入问答，先查看会有什么结果",
+    key_export="导出",
+    tip_export="把全部问答写入文件，可再导入",
+    key_dry_run="查看",
+    tip_dry_run="查看文件会带来什么；不会保存",
+    key_import_file="导入",
+    tip_import_file="保存已查看文件里的问答",
+    import_title="从文件导入问答",
+    import_path=".jsonl、.csv、.xlsx 或 .md 文件的路径",
+    import_hint="按 Enter 查看文件会带来什么，此时不会保存。",
+    import_looking="正在查看文件…",
+    import_line="行",
+    import_kind="类型",
+    import_what="说明",
+    import_at="第 {line} 行：{kind}",
+    import_error="错误",
+    import_edited_since="其间有改动",
+    import_same_question="问题相同",
+    import_near="相近",
+    import_near_line="“{question}”与第 {line} 行“{other}”含义相近：{score}",
+    import_near_entry="“{question}”与问答“{other}”含义相近：{score}",
+    import_would="新增 {created}，改动 {updated}，不变 {unchanged}。错误 {errors}，"
+    "冲突 {conflicts}，相近 {duplicates}",
+    import_mend="有错误的文件不会被导入。请改正这些行，再查看一次。",
+    import_ready="尚未保存：按 Ctrl+S 导入。",
+    import_nothing="没有需要保存的内容：问答库里已经都有了。",
+    import_late_title="替换较新的修改？",
+    import_late_body="文件导出后又有修改的问答：{count} 条。导入会以文件内容替换；"
+    "修改仍留在历史里。",
+    import_late_since="其间有人修改了文件里的一条问答。导入会以文件内容替换；修改仍留在历史里。",
+    import_late_yes="替换",
+    import_storing="正在导入…",
+    import_done="已导入。新增 {created}，改动 {updated}，不变 {unchanged}",
+    import_found="已可按含义找到：{done}/{count}。离开后会继续。",
+    export_title="导出全部问答",
+    export_label="文件：.jsonl、.csv、.xlsx 或 .md",
+    export_writing="正在写入文件…",
+    export_unknown_kind="不认识这个扩展名。请使用 .jsonl、.csv、.xlsx 或 .md。",
 )

@@ -43,7 +43,7 @@ from appliance.schema import (
     UserPatch,
 )
 from appliance.schema_conversations import BranchPost
-from appliance.schema_curation import FeedbackPost
+from appliance.schema_curation import FeedbackPost, ImportJob
 from appliance.schema_inbox import InboxMessage, InboxPage, Unread
 from appliance.schema_logs import LogLine, LogPage
 from appliance.schema_setup import (
@@ -152,6 +152,16 @@ class StubApi(LoopbackServer):
         """A request that nobody sent: its events can be emitted and followed."""
         self.streams[request_id] = Stream("")
 
+    def tell_import(self, job: ImportJob) -> None:
+        """Appends how far an import is to its stream, which `add_stream` made."""
+
+        async def append() -> None:
+            stream, name = self.streams[job.id], "done" if job.state == "done" else "progress"
+            stream.events.append((f"{len(stream.events) + 1}", name, msgspec.json.encode(job)))
+            stream.grew.set()
+
+        self.call(append())
+
     def calls(self, method: str, path: str) -> list[Asked]:
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
@@ -162,7 +172,7 @@ class StubApi(LoopbackServer):
 
     async def stream(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         of_inbox = asked.path.endswith("/inbox/events")
-        stream = self.inbox_stream if of_inbox else self.streams[asked.path.split("/")[3]]
+        stream = self.inbox_stream if of_inbox else self.streams[asked.path.split("/")[-2]]
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
         )
@@ -392,7 +402,7 @@ class StubApi(LoopbackServer):
     def _unread(self) -> int:
         return sum(not message.read for message in (self.inbox or {}).values())
 
-    def _faq(self, asked: Asked, rest: list[str]) -> Reply:
+    def _faq(self, asked: Asked, rest: list[str]) -> Reply | None:
         curated = self.curation.answer(asked, rest, self.entries)
         if curated is not None:
             return curated
@@ -408,6 +418,8 @@ class StubApi(LoopbackServer):
             case ("POST",):
                 put = msgspec.json.decode(asked.body, type=EntryPut)
                 return Reply(201, self._store(f"e-{next(self._ids)}", put))
+            case ("GET", "imports", import_id, "events") if import_id in self.streams:
+                return None
             case ("GET", "search"):
                 return Reply(200, Page(items=self.matches))
             case ("POST", "test") if self.outcome is not None:

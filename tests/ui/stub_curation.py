@@ -8,6 +8,7 @@ from stub_http import Asked, Reply
 from appliance.schema import Accepted, Entry, Page
 from appliance.schema_curation import (
     Asker,
+    ImportOutcome,
     Miss,
     MissPromote,
     Outcome,
@@ -29,6 +30,9 @@ class StubCuration:
     checks: dict[str, Regression] = field(default_factory=dict)
     runs: list[RegressionRun] = field(default_factory=list)
     first_found: str = ""
+    rehearsed: ImportOutcome | None = None
+    imported: ImportOutcome | None = None
+    exported: bytes = b""
 
     def add_miss(self, question: str, *others: str, people: int = 1, count: int = 1) -> Miss:
         miss = Miss(
@@ -60,6 +64,11 @@ class StubCuration:
                 return self._miss(asked, deed, entries)
             case (_, "regressions", *deed):
                 return self._check(asked, deed)
+            case ("POST", "import"):
+                dry = asked.query.get("dry_run") == "true"
+                return Reply(200, self.rehearsed if dry else self.imported)
+            case ("GET", "export"):
+                return Reply(200, self.exported)
             case _:
                 return None
 

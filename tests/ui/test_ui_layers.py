@@ -17,7 +17,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 PURE = (
     *("turns", "entries", "wording", "safe_text", "answers", "attachments", "citations"),
     *("exporting", "searching", "texts", "texts_en", "texts_zh", "texts_chat"),
-    *("texts_faq", "texts_curate", "texts_operate", "texts_setup", "faq_files"),
+    *("texts_faq", "texts_curate", "texts_operate", "texts_setup", "faq_files", "faq_exports"),
     "setup_wording",
 )
 HEADLESS = (

@@ -4,11 +4,13 @@ After a wanted change: `pytest tests/ui/test_ui_snapshots.py --snapshot-update`,
 """
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from stub_api import KEY, NOW_MS, StubApi, setup_status
 from test_ui_faq_checks import fill_with_checks
+from test_ui_faq_import import BAD
 from test_ui_faq_misses import fill_with_misses
 from test_ui_operate import fill_for_operators
 from test_ui_places import busy_status
@@ -37,6 +39,7 @@ from ui.screens.setup import FaqStep, KeyStep, LanguageStep
 from ui.screens.setup_model import ModelStep
 from ui.texts import texts_for
 from ui.widgets.answer import Answer
+from ui.widgets.plain import LineField
 
 pytestmark = pytest.mark.ui
 
@@ -235,6 +238,17 @@ async def checks(sluice: Driven) -> None:
     await sluice.sees("Where do we eat?", "→")
 
 
+async def file_report(sluice: Driven) -> None:
+    sluice.api.curation.rehearsed = BAD
+    await sluice.press("f3")
+    await sluice.sees("What is this?")
+    await sluice.press("i")
+    field = sluice.app.screen.query_one("#import-path", LineField)
+    field.set_text("faq.csv")
+    await sluice.press("enter")
+    await sluice.sees("white space", "e-1 was edited since")
+
+
 async def miss_editor(sluice: Driven) -> None:
     await misses(sluice)
     await sluice.press("p")
@@ -244,8 +258,19 @@ async def miss_editor(sluice: Driven) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
-@pytest.mark.parametrize("walk", [misses, miss_editor, checks], ids=lambda walk: walk.__name__)
-def test_curating(picture: Picture, language: str, size: tuple[int, int], walk: Walk) -> None:
+@pytest.mark.parametrize(
+    "walk", [misses, miss_editor, checks, file_report], ids=lambda walk: walk.__name__
+)
+def test_curating(
+    picture: Picture,
+    language: str,
+    size: tuple[int, int],
+    walk: Walk,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faq.csv").write_text("question,answer")
     picture(walk, language=language, size=size)
 
 

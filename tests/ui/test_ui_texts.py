@@ -21,6 +21,7 @@ from ui.screens.entry_reader import EntryReader
 from ui.screens.faq import FaqScreen
 from ui.screens.faq_checks import ChecksScreen
 from ui.screens.faq_history import FaqHistoryScreen
+from ui.screens.faq_import import ImportScreen
 from ui.screens.faq_misses import MissesScreen
 from ui.screens.faq_test import FaqTestScreen
 from ui.screens.find import FindScreen
@@ -70,6 +71,7 @@ BOUND: list[type[DOMNode]] = [
     FaqHistoryScreen,
     FaqTestScreen,
     ChecksScreen,
+    ImportScreen,
     MissesScreen,
     MissEditor,
     FindScreen,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from conftest import Running
@@ -12,6 +13,7 @@ from textual.pilot import Pilot
 from ui.app import SluiceApp
 from ui.client import Client
 from ui.texts import texts_for
+from ui.widgets.plain import LineField
 
 pytestmark = pytest.mark.integration
 
@@ -102,3 +104,32 @@ async def test_a_saved_question_is_asked_now_and_tells_how_it_did(appliance: Run
     with appliance.client() as client:
         (saved,) = client.get("/api/faq/regressions").json()["items"]
         assert (saved["entry_id"], saved["outcome"]["passed"]) == (entry["id"], True)
+
+
+async def test_a_file_is_looked_at_then_imported_and_comes_back_as_an_export(
+    appliance: Running, tmp_path: Path
+) -> None:
+    words = ENGLISH.curate
+    path, back = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    path.write_text("question,answer\nWhere is the sauna?,In the cellar.\nNo answer?,\n")
+    async with at_faq(appliance) as seen:
+        await seen.pilot.press("i")
+        await seen.sees(words.import_hint)
+        seen.app.screen.query_one("#import-path", LineField).set_text(str(path))
+        await seen.pilot.press("enter")
+        await seen.sees("Errors: 1", words.import_mend)
+        path.write_text("question,answer\nWhere is the sauna?,In the cellar.\n")
+        seen.app.screen.query_one("#import-path", LineField).focus()
+        await seen.pilot.press("enter")
+        await seen.sees("New: 1", words.import_ready)
+        await seen.pilot.press("ctrl+s")
+        await seen.sees(words.import_found.format(done=1, count=1))
+        await seen.pilot.press("escape")
+        await seen.sees("Where is the sauna?")
+        await seen.pilot.press("x")
+        await seen.sees(words.export_title)
+        seen.app.screen.query_one("#line", LineField).set_text(str(back))
+        await seen.pilot.press("enter")
+        await seen.until(back.exists)
+        await seen.sees("Written")
+    assert '"answer":"In the cellar."' in back.read_text()

@@ -34,7 +34,7 @@ class Desk(Dialog[T]):
         self.table = RecordTable(name, columns, pointing=True)
         self.table.add_class("desk-table")
         self.text = Plain()
-        self._scroll = VerticalScroll(self.text, classes="desk-text")
+        self.scroll = VerticalScroll(self.text, classes="desk-text")
         self._is_busy = False
         self._offered: tuple[bool, ...] = ()
 
@@ -43,7 +43,7 @@ class Desk(Dialog[T]):
             yield self.title_line
             yield self.note
             yield self.table
-            yield self._scroll
+            yield self.scroll
         yield Footer(show_command_palette=False, compact=True)
 
     def say(self, words: str, *, is_trouble: bool = False) -> None:
@@ -52,7 +52,7 @@ class Desk(Dialog[T]):
 
     def show_text(self, words: Content) -> None:
         self.text.update(words)
-        self._scroll.scroll_home(animate=False)
+        self.scroll.scroll_home(animate=False)
 
     def offer_keys(self) -> None:
         """Makes the footer anew when other keys work now; each time, that can be seen."""

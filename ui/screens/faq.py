@@ -217,6 +217,12 @@ class FaqScreen(SluiceScreen):
     def action_show_checks(self) -> None:
         self._desks.show_checks()
 
+    def action_import_file(self) -> None:
+        self._desks.import_file()
+
+    def action_export_file(self) -> None:
+        self._desks.export_file()
+
     # --- editing ----------------------------------------------------------------------------
 
     def action_add_entry(self) -> None:
