@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from appliance.errors import SluiceError
 from appliance.schema import Accepted, Entry, FaqTest, FaqTestPost
 from appliance.schema_curation import (
+    DeletedEntry,
     ImportJob,
     ImportOutcome,
     Miss,
@@ -55,6 +56,10 @@ class Curating:
         return await self._client.write(
             "POST", path, Entry, RestorePost(version=version), seen=seen
         )
+
+    async def deleted(self) -> tuple[DeletedEntry, ...]:
+        """The last deleted first, `LISTED_MAX` at most."""
+        return await self._listed("/api/faq/deleted", Listing[DeletedEntry], {})
 
     # --- questions without a good answer ----------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Every entry of the FAQ as a file on this machine, written as it comes; the ending says the form."""
+"""Every entry of the FAQ as a file, written as it comes; its ending says the form."""
 
 import asyncio
 import os

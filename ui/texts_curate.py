@@ -140,6 +140,18 @@ class CurateTexts:
     export_writing: str
     export_unknown_kind: str
 
+    key_deleted: str
+    tip_deleted: str
+    key_bring_back: str
+    tip_bring_back: str
+
+    deleted_title: str
+    deleted_when: str
+    deleted_count: str
+    deleted_none: str
+    deleted_back: str
+    deleted_conflict: str
+
 
 ENGLISH: Final = CurateTexts(
     key_misses="Misses",
@@ -272,6 +284,17 @@ ENGLISH: Final = CurateTexts(
     export_label="File: .jsonl, .csv, .xlsx or .md",
     export_writing="Writing the file…",
     export_unknown_kind="The ending is not known. Use .jsonl, .csv, .xlsx or .md.",
+    key_deleted="Deleted",
+    tip_deleted="See deleted entries, and bring one back",
+    key_bring_back="Bring back",
+    tip_bring_back="Put the entry back into the FAQ as it was",
+    deleted_title="Deleted entries",
+    deleted_when="Deleted",
+    deleted_count="Entries: {count}, the last deleted first",
+    deleted_none="No deleted entry is remembered.",
+    deleted_back="Back in the FAQ, as version {version}: “{question}”",
+    deleted_conflict="Not brought back: somebody else changed the entry meanwhile. The list is as "
+    "it is now.",
 )
 
 CHINESE: Final = CurateTexts(
@@ -401,4 +424,14 @@ CHINESE: Final = CurateTexts(
     export_label="文件：.jsonl、.csv、.xlsx 或 .md",
     export_writing="正在写入文件…",
     export_unknown_kind="不认识这个扩展名。请使用 .jsonl、.csv、.xlsx 或 .md。",
+    key_deleted="已删除",
+    tip_deleted="查看已删除的问答，并可恢复",
+    key_bring_back="恢复",
+    tip_bring_back="把这条问答原样放回问答库",
+    deleted_title="已删除的问答",
+    deleted_when="删除时间",
+    deleted_count="共 {count} 条，最近删除的在前",
+    deleted_none="没有可恢复的已删除问答。",
+    deleted_back="已放回问答库，成为版本 {version}：“{question}”",
+    deleted_conflict="未恢复：其间有人改动了这条问答。列表已是最新。",
 )

@@ -10,7 +10,14 @@ from appliance import keys
 from appliance.bus.client import Bus
 from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound
-from appliance.knowledge.entries import REPLACE_ATTEMPTS, Entries, content, first_version, valid_id
+from appliance.knowledge.entries import (
+    REPLACE_ATTEMPTS,
+    Entries,
+    VersionConflict,
+    content,
+    first_version,
+    valid_id,
+)
 from appliance.knowledge.text import tidied
 from appliance.schema import Entry
 from appliance.schema_curation import DeletedEntry, Revision
@@ -51,11 +58,14 @@ class History:
     ) -> Entry:
         """Makes an old text the newest version; of a deleted entry the last when none is named.
 
+        With `expected`, only of an entry that is still at this version, or was deleted at it.
         Raises NotFound, Invalid, VersionConflict, or Conflict while others write.
         """
         past = await self._past(entry_id)
         live = await self._entries.many([entry_id])
         if live and version is None:
+            if expected not in (None, live[0].version):
+                raise VersionConflict(live[0], None, expected or 0)
             raise Invalid(
                 f"FAQ entry {entry_id} is not deleted",
                 hint="name the `version` to go back to; GET its /history lists them",
@@ -72,13 +82,16 @@ class History:
             )
         if live:
             return await self._entries.replace(entry_id, content(wanted), expected=expected)
-        return await self._undelete(wanted)
+        return await self._undelete(wanted, expected)
 
-    async def _undelete(self, wanted: Entry) -> Entry:
+    async def _undelete(self, wanted: Entry, expected: int | None) -> Entry:
         for _ in range(REPLACE_ATTEMPTS):
             last = (await self._entries.last_versions([wanted.id])).get(wanted.id)
             if last is None:  # somebody else brought it back
-                return await self._entries.replace(wanted.id, content(wanted))
+                return await self._entries.replace(wanted.id, content(wanted), expected=expected)
+            if expected not in (None, last):
+                newest = _latest(await self._past(wanted.id)) or wanted
+                raise VersionConflict(newest, content(wanted), expected or 0)
             entry = first_version(
                 tidied(content(wanted)),
                 at_ms=wanted.created_at_ms,

@@ -139,6 +139,23 @@ async def test_an_older_version_of_a_deleted_entry_can_come_back(
     assert (await history.restore(made.id, 1)).answer == "One"
 
 
+async def test_a_deleted_entry_comes_back_only_at_the_version_that_was_seen(
+    entries: Entries, history: History
+) -> None:
+    made = await edited(entries, await entries.create(entry_put(answer="One")), 1)
+    await entries.delete(made.id)
+    with pytest.raises(VersionConflict) as caught:
+        await history.restore(made.id, 1, expected=1)
+    assert caught.value.stored.version == 2
+    assert await entries.count() == 0
+    back = await history.restore(made.id, 2, expected=2)
+    assert back.version == 3
+    for version in (1, None):  # somebody else brought it back meanwhile
+        with pytest.raises(VersionConflict):
+            await history.restore(made.id, version, expected=2)
+    assert await entries.read(made.id) == back
+
+
 async def test_of_deleted_entries_the_oldest_are_forgotten_at_the_bound(
     entries: Entries, history: History, bus: Bus
 ) -> None:

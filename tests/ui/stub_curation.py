@@ -8,6 +8,7 @@ from stub_http import Asked, Reply
 from appliance.schema import Accepted, Entry, Page
 from appliance.schema_curation import (
     Asker,
+    DeletedEntry,
     ImportOutcome,
     Miss,
     MissPromote,
@@ -33,6 +34,7 @@ class StubCuration:
     rehearsed: ImportOutcome | None = None
     imported: ImportOutcome | None = None
     exported: bytes = b""
+    deleted: dict[str, DeletedEntry] = field(default_factory=dict)
 
     def add_miss(self, question: str, *others: str, people: int = 1, count: int = 1) -> Miss:
         miss = Miss(
@@ -67,6 +69,14 @@ class StubCuration:
             case ("POST", "import"):
                 dry = asked.query.get("dry_run") == "true"
                 return Reply(200, self.rehearsed if dry else self.imported)
+            case ("GET", "deleted"):
+                return Reply(200, Page(items=tuple(self.deleted.values())))
+            case ("POST", entry_id, "restore") if entry_id in self.deleted:
+                fields = msgspec.structs.asdict(self.deleted.pop(entry_id))
+                fields["version"] += 1
+                del fields["deleted_at_ms"]
+                entries[entry_id] = Entry(**fields)
+                return Reply(200, entries[entry_id])
             case ("GET", "export"):
                 return Reply(200, self.exported)
             case _:

@@ -162,7 +162,7 @@ async def test_an_edit_after_the_look_is_asked_about_too(api: StubApi, file: Pat
 
 async def test_failures_and_files_that_are_none_are_told(api: StubApi, tmp_path: Path) -> None:
     async with looked_at(api, tmp_path / "faq.csv") as sluice:
-        await sluice.sees("There is no such file.")
+        await sluice.sees("There is no such file")
         (tmp_path / "dir.csv").mkdir()
         good = tmp_path / "good.md"
         good.write_text("# q")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from stub_api import KEY, NOW_MS, StubApi, setup_status
 from test_ui_faq_checks import fill_with_checks
+from test_ui_faq_deleted import fill_with_deleted
 from test_ui_faq_import import BAD
 from test_ui_faq_misses import fill_with_misses
 from test_ui_operate import fill_for_operators
@@ -249,6 +250,14 @@ async def file_report(sluice: Driven) -> None:
     await sluice.sees("white space", "e-1 was edited since")
 
 
+async def deleted(sluice: Driven) -> None:
+    fill_with_deleted(sluice.api)
+    await sluice.press("f3")
+    await sluice.sees("What is this?")
+    await sluice.press("u")
+    await sluice.sees("Where is the pool?", "Behind the house.")
+
+
 async def miss_editor(sluice: Driven) -> None:
     await misses(sluice)
     await sluice.press("p")
@@ -259,7 +268,7 @@ async def miss_editor(sluice: Driven) -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
 @pytest.mark.parametrize(
-    "walk", [misses, miss_editor, checks, file_report], ids=lambda walk: walk.__name__
+    "walk", [misses, miss_editor, checks, file_report, deleted], ids=lambda walk: walk.__name__
 )
 def test_curating(
     picture: Picture,

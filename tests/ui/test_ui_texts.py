@@ -20,6 +20,7 @@ from ui.screens.entry_editor import EntryEditor
 from ui.screens.entry_reader import EntryReader
 from ui.screens.faq import FaqScreen
 from ui.screens.faq_checks import ChecksScreen
+from ui.screens.faq_deleted import DeletedScreen
 from ui.screens.faq_history import FaqHistoryScreen
 from ui.screens.faq_import import ImportScreen
 from ui.screens.faq_misses import MissesScreen
@@ -71,6 +72,7 @@ BOUND: list[type[DOMNode]] = [
     FaqHistoryScreen,
     FaqTestScreen,
     ChecksScreen,
+    DeletedScreen,
     ImportScreen,
     MissesScreen,
     MissEditor,

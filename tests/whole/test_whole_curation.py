@@ -59,7 +59,9 @@ def test_an_entry_goes_back_and_a_deleted_one_comes_back(appliance: Running) -> 
         found = client.get("/api/faq/search", params={"q": question}).json()["items"]
         assert "Red." not in [match["answer"] for match in found]
         assert client.get("/api/faq/deleted").json()["items"][0]["answer"] == "Red."
-        undone = client.post(f"{path}/restore", json={})
+        stale = client.post(f"{path}/restore", json={}, headers={"If-Match": '"1"'})
+        assert (stale.status_code, stale.json()["error"]["reason"]) == (409, "edited_since")
+        undone = client.post(f"{path}/restore", json={}, headers={"If-Match": '"3"'})
         assert (undone.status_code, undone.json()["version"]) == (200, 4)
         found = client.get("/api/faq/search", params={"q": question}).json()["items"]
         assert found[0]["answer"] == "Red."

@@ -223,6 +223,9 @@ class FaqScreen(SluiceScreen):
     def action_export_file(self) -> None:
         self._desks.export_file()
 
+    def action_show_deleted(self) -> None:
+        self._desks.show_deleted()
+
     # --- editing ----------------------------------------------------------------------------
 
     def action_add_entry(self) -> None:

@@ -1,5 +1,6 @@
 """What lies beside the FAQ's table: each desk is opened over it, and tells when entries changed."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
@@ -16,6 +17,7 @@ from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine
 from ui.screens.faq_checks import ChecksScreen
+from ui.screens.faq_deleted import DeletedScreen
 from ui.screens.faq_import import MAX_PATH_CHARS, ImportScreen
 from ui.screens.faq_misses import MissesScreen
 from ui.screens.faq_test import FaqTestScreen
@@ -27,6 +29,7 @@ DESKS: Final[tuple[Binding, ...]] = (
     key("g", "show_checks", "checks", show=False),
     key("i", "import_file", "import", show=False),
     key("x", "export_file", "export", show=False),
+    key("u", "show_deleted", "deleted", show=False),
 )
 
 
@@ -95,7 +98,7 @@ class FaqDesks:
             return
         self._screen.notify(self._texts.curate.export_writing, markup=False)
         try:
-            path = path.expanduser()
+            path = await asyncio.to_thread(path.expanduser)
             async with aclosing(self._curating.export(form)) as pieces:
                 await faq_exports.write_new(path, pieces)
         except FileExistsError:
@@ -107,6 +110,10 @@ class FaqDesks:
         else:
             said = words.export_done.format(path=safe_line(str(path)))
             self._screen.notify(said, markup=False)
+
+    def show_deleted(self) -> None:
+        screen = DeletedScreen(self._texts, curating=self._curating, clock=self._clock)
+        self._screen.app.push_screen(screen, self._after)
 
     def _after(self, has_changed: bool | None) -> None:
         if has_changed:

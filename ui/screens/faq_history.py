@@ -95,7 +95,7 @@ class FaqHistoryScreen(Dialog[Entry | None]):
     def on_data_table_row_highlighted(self) -> None:
         revision = self._pointed
         if revision is not None:
-            self._text.update(revision_words(self.texts, revision))
+            self._text.update(entry_words(revision))
 
     # --- restoring --------------------------------------------------------------------------
 
@@ -145,11 +145,11 @@ class FaqHistoryScreen(Dialog[Entry | None]):
         self.dismiss(None)
 
 
-def revision_words(texts: Texts, revision: Revision) -> Content:
-    """The whole text of a version, safe to show."""
-    parts = [Content.styled(block(revision.question), "bold")]
-    parts += [Content.styled(f"  {safe_line(one)}", "dim") for one in revision.phrasings]
-    kind = "  ".join(safe_line(one, 100) for one in (revision.category, revision.language) if one)
+def entry_words(entry: Entry) -> Content:
+    """The whole text of an entry or a version of it, safe to show."""
+    parts = [Content.styled(block(entry.question), "bold")]
+    parts += [Content.styled(f"  {safe_line(one)}", "dim") for one in entry.phrasings]
+    kind = "  ".join(safe_line(one, 100) for one in (entry.category, entry.language) if one)
     if kind:
         parts.append(Content.styled(kind, "$text-accent"))
-    return Content("\n").join([*parts, Content(), Content(block(revision.answer))])
+    return Content("\n").join([*parts, Content(), Content(block(entry.answer))])
