@@ -51,6 +51,8 @@ class Seen:
 
 @asynccontextmanager
 async def at_faq(appliance: Running) -> AsyncIterator[Seen]:
+    with appliance.client() as http:  # nobody asks the first start's questions
+        assert http.put("/api/setup", json={"done": True}).status_code == 200
     client = Client(appliance.url, appliance.key)
     app = SluiceApp(client, ENGLISH)
     try:
