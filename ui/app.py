@@ -53,6 +53,7 @@ from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
 from ui.terminal import driver_class, has_terminal, stderr_in
 from ui.texts import Texts, language_of, texts_for
+from ui.widgets import choices
 from ui.widgets.conversation_view import ConversationView
 from ui.widgets.faq_table import FaqTable
 from ui.widgets.prompt import Prompt
@@ -95,6 +96,7 @@ class SluiceApp(App[int]):
         self._until = until
         self.title = "Sluice"
         line_breaks.install()
+        choices.install()
         self._client = client
         self._texts = texts
         self._clock = clock or Clock()

@@ -13,7 +13,6 @@ from textual.widgets import Button, Footer, Input, OptionList
 from ui.keys import key
 from ui.screens.frame import Dialog
 from ui.texts import Texts
-from ui.widgets.choices import Choices
 from ui.widgets.plain import LineField, Plain
 
 
@@ -97,7 +96,7 @@ class PickOne(Dialog[int | None]):
     def __init__(self, texts: Texts, *, title: str, lines: Sequence[str]) -> None:
         super().__init__(texts)
         self._title = title
-        self._lines = Choices(*(Content(line) for line in lines), markup=False)
+        self._lines = OptionList(*(Content(line) for line in lines), markup=False)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):

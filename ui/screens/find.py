@@ -21,7 +21,6 @@ from ui.keys import key
 from ui.screens.frame import Dialog
 from ui.searching import HITS_MAX, Hit, is_searchable
 from ui.texts import Texts
-from ui.widgets.choices import Choices
 from ui.widgets.plain import LineField, Plain
 from ui.wording import error_words, session_title
 
@@ -45,7 +44,7 @@ class FindScreen(Dialog[Hit | None]):
             id="find-words", placeholder=texts.chat.find_placeholder, max_length=_MOST_CHARS
         )
         self._note = Plain(texts.chat.find_hint, classes="form-note")
-        self._list = Choices(markup=False, id="find-hits")
+        self._list = OptionList(markup=False, id="find-hits")
         self._hits: dict[str, Hit] = {}  # by the id of their lines, which is never used again
         self._ids = map(str, itertools.count())
         self._timer: Timer | None = None

@@ -14,7 +14,6 @@ from textual.widgets.option_list import Option
 from ui.keys import key
 from ui.screens.frame import Dialog
 from ui.texts import Texts
-from ui.widgets.choices import Choices
 from ui.widgets.plain import LineField, Plain
 
 SHOWN_MAX: Final = 200
@@ -61,7 +60,7 @@ class Palette(Dialog[str | None]):
         self._field = LineField(
             id="palette-words", placeholder=texts.operate.palette_hint, max_length=100
         )
-        self._list = Choices(markup=False, id="palette-commands")
+        self._list = OptionList(markup=False, id="palette-commands")
         self._shown: list[Command] = []
 
     def compose(self) -> ComposeResult:

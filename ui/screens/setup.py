@@ -33,7 +33,6 @@ from ui.screens.frame import LinkedScreen, explained
 from ui.setting_up import SettingUp
 from ui.setup_wording import LANGUAGES, file_words
 from ui.texts import Texts
-from ui.widgets.choices import Choices
 from ui.widgets.plain import Plain
 
 Step = Literal["language", "model", "faq", "key"]
@@ -256,7 +255,7 @@ class KeyStep(SetupStep):
         return super().check_action(action, parameters)
 
 
-class Options(Choices):
+class Options(OptionList):
     """A few lines to choose from; the footer tells the key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [key("enter", "select", "choose")]

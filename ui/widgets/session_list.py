@@ -14,7 +14,6 @@ from textual.widgets.option_list import Option
 
 from ui.keys import key
 from ui.texts import Texts
-from ui.widgets.choices import Choices
 
 _NEW: Final = "+new"  # no session id starts with a plus sign
 _MORE: Final = "+more"
@@ -36,7 +35,7 @@ class SessionRow:
     is_warm: bool = False
 
 
-class SessionList(Choices):
+class SessionList(OptionList):
     """Shows rows, with `current` (empty for a new session) emphasised."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
