@@ -199,7 +199,7 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=0,
             lt=1,
             description="While somebody is answered who has used little lately, this part of the "
-            "engine's time is his, and the answers of whoever has used more than twice as much "
+            "engine's time is his, and the answers of whoever has used half as much again "
             "go on with the rest: a flooder slows nobody but himself. It costs throughput only "
             "where steps grow with what runs (on a CPU); 0 gives everybody every step.",
         ),

@@ -1,9 +1,9 @@
 """Who sits out a step, so that one who asks much does not slow one who asks little; pure.
 
 All that runs shares each step, and on a CPU a step with four answers takes two and a half times as
-long as a step with one. So somebody who has used less than half of what another has lately goes
-first: the other's answers and prompts sit out steps while his are computed. They are not shut out:
-they get `1 - kept` of the time, and an answer never waits longer than `gap_s` for its next token.
+long as a step with one. So somebody who has used less than two thirds of what another has lately
+goes first: the other's answers and prompts sit out steps while his are computed. They are not shut
+out: they get `1 - kept` of the time, and an answer waits no longer than `gap_s` for its next token.
 Those who have used about the same share every step, and where a step with everybody costs hardly
 more (on a GPU), so does everybody. (After "least attained service first"; among people, not
 requests, so that a long answer is no disadvantage by itself.)
@@ -18,7 +18,7 @@ from typing import Literal
 from appliance.worker.gauge import Gauge
 
 HALF_LIFE_S = 60.0
-AHEAD_RATIO = 2.0  # of use: who has used more than this many times another's is ahead of him
+AHEAD_RATIO = 1.5  # of use: who has used more than this many times another's is ahead of him
 AHEAD_S = 1.0  # of use: a smaller lead is none
 USERS_SWEPT_ABOVE = 1_000
 PROMPT_PORTION = 32  # tokens of prompts that wait while others go first

@@ -132,7 +132,7 @@ def test_a_flooders_prompts_advance_too() -> None:
     assert PROMPT_PORTION <= machine.tokens["long"] <= 300
 
 
-def test_who_has_used_half_as_much_shares_from_then_on() -> None:
+def test_who_has_used_nearly_as_much_shares_from_then_on() -> None:
     machine = flooded(Machine())
     machine.asks("essay", "other", answer=5_000)
     first = [machine.step() for _ in range(100)]

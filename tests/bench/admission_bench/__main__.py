@@ -61,9 +61,9 @@ async def appliance(uids: dict[str, str], engine: str) -> AsyncIterator[Client]:
                 timeout=600.0,
                 limits=httpx.Limits(max_connections=1000),
             ) as http:
-                client = Client(http, uids, real=engine == "llama")
+                client = Client(http, uids | {"before": "before"}, real=engine == "llama")
                 for _ in range(8):  # what answers take is learned before it is promised
-                    await client.ask("polite")
+                    await client.ask("before")
                 client.answers.clear()
                 yield client
         finally:
