@@ -2,6 +2,7 @@
 # make test   set up what is missing, then run every test
 # make check  format, lint, types, import contracts and unit tests
 # make torture   kill -9 in the middle of answers, RUNS=50 times of each kind, and look what readers saw
+# make interleave   edits beside questions, RUNS=1000 times, with kills: nothing stale is ever shown
 # make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
 # make bench-lengths FILES="a.json"  predicted answer lengths beside simpler predictors
 # make bench-retrieval DATA=FOLDER   what the FAQ finds on public data sets, beside published figures
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture bench-engine bench-lengths bench-retrieval bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
+.PHONY: run test check torture interleave bench-engine bench-lengths bench-retrieval bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -44,9 +45,11 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "unit and not model" -q
 
-RUNS ?= 50
 torture: $(VENV)/.ready
-	$(BIN)/python tests/whole/torture.py --runs $(RUNS)
+	$(BIN)/python tests/whole/torture.py --runs $(or $(RUNS),50)
+
+interleave: $(VENV)/.ready
+	$(BIN)/python tests/whole/interleave.py --runs $(or $(RUNS),1000)
 
 # Tests keep their weights in the user's cache, away from the data of a running appliance.
 models: $(VENV)/.ready
