@@ -5,10 +5,14 @@ below the matches are those loaded entries that contain the text literally: a dr
 and a search still gives something when the index is away.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from appliance.schema import Entry, EntryPut, Match
+
+Order = Literal["written", "question", "category", "language", "state"]
+ORDERS: Final[tuple[Order, ...]] = ("written", "question", "category", "language", "state")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,18 @@ def row_of_entry(entry: Entry) -> Row:
         language=entry.language,
         state=entry.state,
     )
+
+
+def in_order(rows: Iterable[Row], order: Order) -> list[Row]:
+    """Rows by one column, equal ones by question; as they were written, they stay as given."""
+    if order == "written":
+        return list(rows)
+
+    def place(row: Row) -> tuple[str, str]:
+        column: str = getattr(row, order)
+        return column.casefold(), row.question.casefold()
+
+    return sorted(rows, key=place)
 
 
 def row_of_match(match: Match) -> Row:

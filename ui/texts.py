@@ -79,6 +79,8 @@ class Texts:
     tip_add_entry: str
     key_edit_entry: str
     tip_edit_entry: str
+    key_sort_entries: str
+    tip_sort_entries: str
     key_delete_entry: str
     tip_delete_entry: str
     key_load_demo: str
@@ -202,6 +204,7 @@ class Texts:
     faq_draft: str
     faq_count: str
     faq_count_more: str
+    faq_sorting: str
     faq_found: str
     faq_found_literal: str
     faq_none: str

@@ -11,6 +11,7 @@ from ui_driver import Driven, running
 
 from appliance.schema import Match
 from ui.screens.entry_editor import EntryEditor
+from ui.widgets.faq_table import FaqTable
 
 pytestmark = pytest.mark.ui
 
@@ -106,6 +107,38 @@ async def test_the_table_reads_on_at_its_end(empty_api: StubApi) -> None:
         await sluice.sees("Entries: 70")
         await sluice.press("ctrl+end")
         await sluice.sees("Question 69?")
+
+
+async def test_the_table_is_sorted_by_column_with_all_that_there_is(empty_api: StubApi) -> None:
+    empty_api.page_limit = 50
+    for number in reversed(range(330)):
+        empty_api.add_entry(f"Question {number:03}?", "Answer.", category="ab"[number % 2])
+    async with at_faq(empty_api) as sluice:
+        await sluice.sees("Entries: 50 so far, more below", "Question 329?")
+        await sluice.press("o")
+        await sluice.sees("Question ▲", "Entries: 330", "Question 000?")
+        await sluice.sees_no("Question 329?")
+        await sluice.press("ctrl+end", "ctrl+end")
+        await sluice.sees("Question 329?")
+        await sluice.press("o", "ctrl+home")
+        await sluice.sees("Category ▲", "Question 002?")
+        await sluice.sees_no("Question 001?")
+        await sluice.press("o", "o", "o", "ctrl+home")
+        await sluice.sees("Question 329?")
+        await sluice.sees_no("▲")
+
+
+async def test_a_further_page_is_only_added(empty_api: StubApi) -> None:
+    empty_api.page_limit = 50
+    for number in range(120):
+        empty_api.add_entry(f"Question {number:03}?", "Answer.")
+    async with at_faq(empty_api) as sluice:
+        await sluice.sees("Entries: 50 so far")
+        table = sluice.app.screen.query_one(FaqTable)
+        first = table.get_row_at(0)
+        await sluice.press("ctrl+end")
+        await sluice.sees("Entries: 100 so far")
+        assert table.get_row_at(0)[0] is first[0]
 
 
 async def test_an_entry_is_added(filled: StubApi) -> None:

@@ -16,7 +16,7 @@ from ui.answers import UNREACHABLE
 from ui.client import Client
 from ui.clock import Clock
 from ui.curating import Curating
-from ui.entries import Row, row_of_entry, search_rows
+from ui.entries import ORDERS, Order, Row, in_order, row_of_entry, search_rows
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.dialogs import Confirm, Question
@@ -31,6 +31,8 @@ from ui.widgets.plain import LineField, Plain
 from ui.wording import block
 
 SEARCH_DELAY_S: Final = 0.25
+SORTED_ROWS: Final = 200  # of a sorted list, shown at once and added at its end
+READ_AT_ONCE: Final = 500  # entries of one page while all are read
 _ANY: Final = ""
 
 
@@ -63,6 +65,8 @@ class FaqScreen(SluiceScreen):
         self._entries: dict[str, Entry] = {}
         self._cursor: str | None = None
         self._is_loading_more = False
+        self._order: Order = "written"
+        self._sorted_shown = SORTED_ROWS
         self._search_timer: Timer | None = None
         self._search = LineField(
             id="faq-search", placeholder=texts.faq_search, compact=True, select_on_focus=False
@@ -106,24 +110,53 @@ class FaqScreen(SluiceScreen):
         )
         self._entries = {entry.id: entry for entry in page.items}
         self._cursor = page.cursor
+        if self._order != "written":
+            await self._read_rest()
         await self._show()
 
     def on_faq_table_more_wanted(self, message: FaqTable.MoreWanted) -> None:
-        if self._cursor is not None and not self._is_loading_more and not self._wanted:
+        if self._order != "written":
+            if self._sorted_shown < len(self._entries) and not self._wanted:
+                self._sorted_shown += SORTED_ROWS
+                self.attempt(self._show, group="load")
+        elif self._cursor is not None and not self._is_loading_more and not self._wanted:
             self._is_loading_more = True
             self.attempt(partial(self._load_more, self._cursor), group="load")
 
     async def _load_more(self, cursor: str) -> None:
         try:
-            page = await self._client.entries(
-                category=self._chosen(self._category),
-                language=self._chosen(self._language),
-                cursor=cursor,
-            )
+            await self._read_page(cursor)
         finally:
             self._is_loading_more = False
+        await self._show()
+
+    async def _read_page(self, cursor: str, limit: int = 100) -> None:
+        page = await self._client.entries(
+            category=self._chosen(self._category),
+            language=self._chosen(self._language),
+            cursor=cursor,
+            limit=limit,
+        )
         self._entries |= {entry.id: entry for entry in page.items}
         self._cursor = page.cursor
+
+    async def _read_rest(self) -> None:
+        """A list can be sorted once all of it is there."""
+        while self._cursor is not None:
+            self._note.update(self.texts.faq_sorting.format(count=len(self._entries)))
+            await self._read_page(self._cursor, READ_AT_ONCE)
+
+    def on_faq_table_sort_wanted(self, message: FaqTable.SortWanted) -> None:
+        if self._wanted:
+            return  # what a search found is sorted by how near it is
+        following = ORDERS[(ORDERS.index(self._order) + 1) % len(ORDERS)]
+        self._order = following if message.order is None else message.order
+        self._sorted_shown = SORTED_ROWS
+        self.attempt(self._sort, group="load", exclusive=True)
+
+    async def _sort(self) -> None:
+        if self._order != "written":
+            await self._read_rest()
         await self._show()
 
     async def _show(self) -> None:
@@ -132,7 +165,10 @@ class FaqScreen(SluiceScreen):
         if self._wanted:
             await self._show_found(self._wanted)
             return
-        self._table.show([row_of_entry(entry) for entry in self._entries.values()], scored=False)
+        rows = in_order(map(row_of_entry, self._entries.values()), self._order)
+        if self._order != "written":
+            rows = rows[: self._sorted_shown]
+        self._table.show(rows, scored=False, order=self._order)
         template = self.texts.faq_count_more if self._cursor else self.texts.faq_count
         count = len(self._entries)
         self._note.update(template.format(count=count) if count else self.texts.faq_none)

@@ -10,7 +10,7 @@ from textual.events import Resize
 from textual.message import Message
 from textual.widgets import DataTable
 
-from ui.entries import Row
+from ui.entries import ORDERS, Order, Row
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.texts import Texts
@@ -29,6 +29,7 @@ class FaqTable(DataTable[Text]):
         key("enter,e", "edit_entry", "edit_entry"),
         key("h", "show_history", "history"),
         key("delete,d", "delete_entry", "delete_entry"),
+        key("o", "sort_entries", "sort_entries", show=False),
     ]
 
     @dataclass
@@ -49,26 +50,40 @@ class FaqTable(DataTable[Text]):
     class DeleteWanted(Message):
         row: Row
 
+    @dataclass
+    class SortWanted(Message):
+        """By this column, or by the next one where it is None."""
+
+        order: Order | None
+
     class MoreWanted(Message):
         """The cursor reached the last row."""
 
     def __init__(self, texts: Texts) -> None:
         super().__init__(id="faq-table", cursor_type="row", zebra_stripes=True)
         self._texts = texts
-        self._shown: dict[str, Row] = {}
+        self._rows: list[Row] = []
         self._is_scored = False
+        self._order: Order = "written"
 
     @property
     def pointed(self) -> Row | None:
         """The row under the cursor."""
-        rows = list(self._shown.values())
-        return rows[self.cursor_row] if 0 <= self.cursor_row < len(rows) else None
+        return self._rows[self.cursor_row] if 0 <= self.cursor_row < len(self._rows) else None
 
-    def show(self, rows: Iterable[Row], *, scored: bool) -> None:
-        """Shows rows in the order given; the cursor stays on its entry if that is still there."""
-        kept = self.pointed
-        self._shown = {row.id: row for row in rows}
-        self._is_scored = scored
+    def show(self, rows: Iterable[Row], *, scored: bool, order: Order = "written") -> None:
+        """Shows rows in the order given; the cursor stays on its entry if that is still there.
+
+        Rows behind those that stand there already are only added: however many there are, a
+        further page costs what a page costs.
+        """
+        before, self._rows = self._rows, list(rows)
+        is_same = (self._is_scored, self._order) == (scored, order)
+        if before and is_same and self._rows[: len(before)] == before:
+            self._add(self._rows[len(before) :])
+            return
+        kept = before[self.cursor_row] if 0 <= self.cursor_row < len(before) else None
+        self._is_scored, self._order = scored, order
         self._fill(kept.id if kept is not None else "")
         self.post_message(self.Pointed(self.pointed))
 
@@ -80,12 +95,23 @@ class FaqTable(DataTable[Text]):
         fixed = _CATEGORY_CELLS + _LANGUAGE_CELLS + _LAST_CELLS + 4 * _PADDING_CELLS
         room = max(_QUESTION_MIN_CELLS, self.scrollable_content_region.width - fixed)
         self.clear(columns=True)
-        self.add_column(Text(texts.faq_question), width=room)
-        self.add_column(Text(texts.faq_category), width=_CATEGORY_CELLS)
-        self.add_column(Text(texts.faq_language), width=_LANGUAGE_CELLS)
         last = texts.faq_score if self._is_scored else texts.faq_state
-        self.add_column(Text(last), width=_LAST_CELLS)
-        for row in self._shown.values():
+        columns: tuple[tuple[Order, str, int], ...] = (
+            ("question", texts.faq_question, room),
+            ("category", texts.faq_category, _CATEGORY_CELLS),
+            ("language", texts.faq_language, _LANGUAGE_CELLS),
+            ("state", last, _LAST_CELLS),
+        )
+        for order, label, width in columns:
+            mark = " ▲" if order == self._order else ""
+            self.add_column(Text(label + mark), width=width, key=order)
+        self._add(self._rows)
+        at = next((at for at, row in enumerate(self._rows) if row.id == pointed_id), None)
+        if at is not None:
+            self.move_cursor(row=at, animate=False)
+
+    def _add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
             self.add_row(
                 _cell(row.question),
                 _cell(row.category),
@@ -93,9 +119,6 @@ class FaqTable(DataTable[Text]):
                 self._last_cell(row),
                 key=row.id,
             )
-        ids = list(self._shown)
-        if pointed_id in self._shown:
-            self.move_cursor(row=ids.index(pointed_id), animate=False)
 
     def _last_cell(self, row: Row) -> Text:
         if self._is_scored:
@@ -113,6 +136,14 @@ class FaqTable(DataTable[Text]):
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         event.stop()
         self.action_edit_entry()
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        event.stop()
+        order = next((one for one in ORDERS if one == event.column_key.value), None)
+        self.post_message(self.SortWanted(order))
+
+    def action_sort_entries(self) -> None:
+        self.post_message(self.SortWanted(None))
 
     def action_edit_entry(self) -> None:
         if self.pointed is not None:
