@@ -68,7 +68,8 @@ class StubCuration:
                 return self._check(asked, deed)
             case ("POST", "import"):
                 dry = asked.query.get("dry_run") == "true"
-                return Reply(200, self.rehearsed if dry else self.imported)
+                outcome = self.rehearsed if dry else self.imported
+                return Reply(200, outcome) if outcome is not None else None
             case ("GET", "deleted"):
                 return Reply(200, Page(items=tuple(self.deleted.values())))
             case ("POST", entry_id, "restore") if entry_id in self.deleted:
