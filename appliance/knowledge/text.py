@@ -19,6 +19,7 @@ from appliance.schema import EntryPut
 _LINE_ENDS = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+_EMPTY = "Expected `str` of length >= 1"  # in the words of msgspec
 _EXPECTED = {
     "language": "expected a code such as zh, en or pt-BR, or nothing",
     "state": "expected published or draft",
@@ -69,6 +70,8 @@ def worded(error: Exception) -> str:
     """A validation error with its field first: `question: Expected ...`."""
     message, _, path = str(error).partition(" - at `$")
     field = path.strip(".`").partition("[")[0]
+    if message == _EMPTY:
+        message = "must not be empty"
     return f"{field}: {_EXPECTED.get(field, message)}" if field else message
 
 

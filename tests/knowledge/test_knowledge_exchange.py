@@ -252,7 +252,7 @@ def test_a_csv_file_without_a_header_is_refused(data: str) -> None:
         ('{"question":"q"}', "Object missing required field `answer`"),
         ('{"question":"q","answer":"a","colour":1}', "Object contains unknown field `colour`"),
         ('{"question":"q","answer":7}', "answer: Expected `str`, got `int`"),
-        ('{"question":"q","answer":"a","phrasings":[""]}', "phrasings: Expected `str` of length"),
+        ('{"question":"q","answer":"a","phrasings":[""]}', "phrasings: must not be empty"),
         ('{"question":"q","answer":"a","language":"?"}', "language: expected a code"),
         ('{"question":"q","answer":" \\u0000"}', "answer: nothing but white space"),
         ('{"question":"q","answer":"a","id":"X"}', "id: "),
