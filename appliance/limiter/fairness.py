@@ -8,15 +8,16 @@ end; cached input is nearly free; counters decay with a half-life, so that an ol
 forgotten.
 
 Decay multiplies all counters alike and so never changes who is next. It is done by making new
-charges larger instead ("forward decay", Cormode et al., ICDE 2009).
+charges larger instead (`decay`).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from appliance.decay import ForwardDecay
+
 OUTPUT_WEIGHT = 2.0
 CACHED_WEIGHT = 0.1
-REBASE_ABOVE = 2.0**40
 USERS_SWEPT_ABOVE = 10_000
 
 
@@ -33,10 +34,10 @@ class FairShare:
     now_s: float
     _levels: dict[str, float] = field(default_factory=dict)
     _floor: float = 0.0
-    _epoch_s: float = field(init=False)
+    _decay: ForwardDecay = field(init=False)
 
     def __post_init__(self) -> None:
-        self._epoch_s = self.now_s
+        self._decay = ForwardDecay(self.half_life_s, self.now_s)
 
     def level(self, uid: str) -> float:
         """The counter, in units that only compare with other users' counters."""
@@ -60,14 +61,12 @@ class FairShare:
     def scale(self, now_s: float) -> float:
         """How much a token charged now counts against one charged at the start."""
         self.now_s = max(self.now_s, now_s)
-        scale = 2.0 ** ((self.now_s - self._epoch_s) / self.half_life_s)
-        if scale < REBASE_ABOVE:
-            return float(scale)
-        for uid in self._levels:
-            self._levels[uid] /= scale
-        self._floor /= scale
-        self._epoch_s = self.now_s
-        return 1.0
+        scale, factor = self._decay.at(self.now_s)
+        if factor != 1.0:
+            for uid in self._levels:
+                self._levels[uid] *= factor
+            self._floor *= factor
+        return scale
 
     def _sweep(self) -> None:
         """Users at or below the floor would be lifted to it anyway."""

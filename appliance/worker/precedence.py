@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from appliance.decay import ForwardDecay
 from appliance.worker.gauge import Gauge
 
 HALF_LIFE_S = 60.0
@@ -57,7 +58,7 @@ class Precedence:
     gap_s: float
     _users: dict[str, str] = field(default_factory=dict)
     _used_s: dict[str, float] = field(default_factory=dict)
-    _now_s: float = 0.0
+    _decay: ForwardDecay = field(default_factory=lambda: ForwardDecay(HALF_LIFE_S, 0.0))
     _accounts: dict[Kind, _Account] = field(
         default_factory=lambda: {"answers": _Account(), "prompts": _Account()}
     )
@@ -89,11 +90,10 @@ class Precedence:
 
     def charge(self, tokens: Mapping[str, int], seconds: float, now_s: float) -> None:
         """The step of the last turn lasted so long and had so many tokens of each request."""
-        self._decay(now_s)
-        total = sum(tokens.values())
+        token_s = seconds / sum(tokens.values()) * self._scale(now_s)
         for request_id, count in tokens.items():
             user = self._users[request_id]
-            self._used_s[user] = self._used_s.get(user, 0.0) + seconds * count / total
+            self._used_s[user] = self._used_s.get(user, 0.0) + token_s * count
         if len(self._used_s) > USERS_SWEPT_ABOVE:
             most = sorted(self._used_s, key=self._used_s.__getitem__, reverse=True)
             self._used_s = {user: self._used_s[user] for user in most[: USERS_SWEPT_ABOVE // 2]}
@@ -103,9 +103,8 @@ class Precedence:
         users = set(self._users.values())
         if not self.kept or len(users) < 2:
             return frozenset()
-        self._decay(now_s)
         used_s = {user: self._used_s.get(user, 0.0) for user in users}
-        bound_s = AHEAD_RATIO * min(used_s.values()) + AHEAD_S
+        bound_s = AHEAD_RATIO * min(used_s.values()) + AHEAD_S * self._scale(now_s)
         return frozenset(user for user, own_s in used_s.items() if own_s > bound_s)
 
     def _joins(self, kind: Kind, alone_s: float, extra_s: float, now_s: float) -> bool:
@@ -120,8 +119,9 @@ class Precedence:
         account.joined_at_s = now_s
         return True
 
-    def _decay(self, now_s: float) -> None:
-        factor = 0.5 ** (max(0.0, now_s - self._now_s) / HALF_LIFE_S)
-        self._now_s = max(self._now_s, now_s)
-        for user in self._used_s:
-            self._used_s[user] *= factor
+    def _scale(self, now_s: float) -> float:
+        """How much a second used now counts."""
+        scale, factor = self._decay.at(now_s)
+        if factor != 1.0:
+            self._used_s = {user: used_s * factor for user, used_s in self._used_s.items()}
+        return scale

@@ -58,9 +58,11 @@ class Stepper:
 
     def plan(self) -> list[Span]:
         """What the next step computes."""
-        turn = self._turn()
-        decoding = [one for one in self._scheduler.decoding if one not in turn.out]
-        budget = self._budget(len(decoding), turn)
+        answering = self._scheduler.decoding
+        turn = self._turn(answering)
+        decoding = [one for one in answering if one not in turn.out]
+        prompts = self._scheduler.running - len(answering)
+        budget = self._budget(len(decoding), prompts, turn)
         return self._scheduler.plan(budget, self._draft(decoding), turn.out)
 
     def run(self, spans: list[Span]) -> None:
@@ -73,15 +75,15 @@ class Stepper:
             self._gauge.computed(sum(tokens.values()), seconds)
             self._precedence.charge(tokens, seconds, self._clock())
 
-    def _turn(self) -> Turn:
+    def _turn(self, answering: list[str]) -> Turn:
         users = {
             request_id: sequence.generation.scope
             for request_id, sequence in self._requests.sequences.items()
             if self._scheduler.sequence(request_id) is not None
         }
-        return self._precedence.turn(users, self._scheduler.decoding, self._gauge, self._clock())
+        return self._precedence.turn(users, answering, self._gauge, self._clock())
 
-    def _budget(self, decoding: int, turn: Turn) -> int:
+    def _budget(self, decoding: int, prompts: int, turn: Turn) -> int:
         """Tokens for the next step: as many as the answers that run can wait for."""
         most = self._backend.shape.step_tokens
         if all(one.generation.prefill_only for one in self._requests.sequences.values()):
@@ -90,7 +92,6 @@ class Stepper:
             return most
         if turn.prompt_tokens is not None:
             return decoding + turn.prompt_tokens
-        prompts = self._scheduler.running - len(self._scheduler.decoding)
         gap_s = gap_between(self._gap_s, answers=decoding, prompts=prompts)
         fitting = self._gauge.all_steps.fitting(STRETCH * self._gap_s if turn.waits else gap_s)
         return most if fitting is None else max(fitting, decoding + PROMPT_AT_LEAST)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from appliance.limiter.core import Limiter, Rules
+from appliance.limiter.fairness import FairShare
 from appliance.limiter.tiers import Tier
 from appliance.limiter.verdict import (
     Action,
@@ -404,3 +405,11 @@ TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSlots = SlotsAreNeverExceeded.TestCase
 TestSlots.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+
+
+def test_after_a_week_without_a_question_the_next_one_is_served() -> None:
+    """The weight of a charge once grew beyond what a number holds, after 17 quiet hours."""
+    fair = FairShare(60.0, 0.0)
+    fair.charge("a", 100.0, weight=1.0, now_s=1.0)
+    fair.charge("b", 1.0, weight=1.0, now_s=7 * 86_400.0)
+    assert fair.level("b") > fair.level("a") >= 0.0

@@ -220,3 +220,13 @@ def test_an_engine_lets_who_asked_little_go_first_and_says_the_same_to_everybody
     assert run.finished("hello").text.startswith("You said: hi You said: hi")
     whole = "You said: tell me " * 60
     assert all(whole.startswith("".join(run.pieces(flood.request_id))) for flood in floods)
+
+
+def test_use_is_forgotten_over_a_weekend_on_a_machine_that_has_run_for_months() -> None:
+    machine = Machine(now_s=1e7)
+    machine.asks("long", "a", answer=1_000)
+    machine.until_ended("long")
+    machine.now_s += 2 * 86_400.0
+    machine.asks("again", "a")
+    machine.asks("hello", "b")
+    assert len(machine.step()) == 2
