@@ -113,6 +113,10 @@ class Curating:
         """What importing the file would do; nothing is stored."""
         return await self._send_file(file, {"dry_run": "true"})
 
+    async def take_file(self, file: FaqFile) -> ImportOutcome:
+        """Stores all of the file or nothing, and returns once it can be found."""
+        return await self._send_file(file, {})
+
     async def import_file(self, file: FaqFile, *, overwrite: bool) -> ImportOutcome:
         """Stores all of the file or nothing; `follow_import` tells when it can be found.
 

@@ -1,6 +1,5 @@
 """The calls of the first start's questions, over the client's connection."""
 
-from appliance.schema_curation import ImportOutcome
 from appliance.schema_setup import (
     DownloadPost,
     DownloadStatus,
@@ -9,7 +8,7 @@ from appliance.schema_setup import (
     UiLanguage,
 )
 from ui.answers import parse
-from ui.client import IMPORT_TIMEOUT_S, Client
+from ui.client import Client
 
 
 class SettingUp:
@@ -40,17 +39,6 @@ class SettingUp:
     async def pause_download(self) -> DownloadStatus:
         response = await self._client.send_call("POST", "/api/setup/download/pause")
         return parse(response.content, DownloadStatus)
-
-    async def import_faq(self, content: bytes, kind: str) -> ImportOutcome:
-        """Takes a file of this content type whole or not at all."""
-        response = await self._client.send_call(
-            "POST",
-            "/api/faq/import",
-            content=content,
-            headers={"Content-Type": kind},
-            read_timeout_s=IMPORT_TIMEOUT_S,
-        )
-        return parse(response.content, ImportOutcome)
 
     async def _put(self, wanted: SetupPut) -> SetupStatus:
         response = await self._client.send_call("PUT", "/api/setup", body=wanted)

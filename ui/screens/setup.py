@@ -25,6 +25,7 @@ from appliance.schema import ImportReport
 from appliance.schema_setup import SetupStatus, UiLanguage
 from ui.background import start
 from ui.client import Client
+from ui.curating import Curating
 from ui.faq_files import FaqFileError, read_faq_file
 from ui.keys import key
 from ui.safe_text import safe_line
@@ -189,7 +190,7 @@ class FaqStep(SetupStep):
         except FaqFileError as error:
             self.say(file_words(self.texts, error, name))
             raise
-        return await self.premises.calls.import_faq(file.content, file.kind)
+        return await Curating(self.premises.client).take_file(file)
 
     def _take(self, load: Callable[[], Awaitable[ImportReport]]) -> None:
         """Work of the app: it is not given up when the person goes on meanwhile."""
