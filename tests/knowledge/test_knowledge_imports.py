@@ -161,7 +161,7 @@ async def test_a_rehearsal_tells_all_and_stores_nothing(entries: Entries) -> Non
     rehearsal = await rehearse(entries, file, "jsonl")
     assert rehearsal.plan.report == ImportReport(created=7, updated=1, unchanged=1)
     assert [(p.line, p.message[:12]) for p in rehearsal.parsed.problems] == [
-        (3, "answer: Expe"),
+        (3, "answer: must"),
         (1, "the FAQ hold"),
     ]
     assert [c.kind for c in rehearsal.plan.conflicts] == ["same_question"]
