@@ -74,7 +74,9 @@ class LoopbackServer:
         return f"http://127.0.0.1:{self._port}"
 
     def up(self) -> None:
-        self.call(self._listen())
+        """Listens, if it does not."""
+        if self._server is None:
+            self.call(self._listen())
 
     def down(self) -> None:
         """Stops listening and cuts every connection."""

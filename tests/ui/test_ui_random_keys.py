@@ -2,7 +2,8 @@
 
 A thousand keys over a few runs of the real app against the stub, each run beginning at another
 place. Keys come in bursts, as from a person who types fast or a terminal that pastes; the app
-settles after each. `SLUICE_RANDOM_KEYS=N` makes it N keys, other ones each time.
+settles after each. Meanwhile the server answers, fails, cuts its lines, goes away and comes back.
+`SLUICE_RANDOM_KEYS=N` makes it N keys, other ones each time.
 """
 
 import asyncio
@@ -11,17 +12,33 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from stub_api import NOW_MS, StubApi, setup_status
+from stub_api import NOW_MS, StubApi, problem, setup_status
 from test_ui_operate import fill_for_operators
 from textual import events
 from textual.geometry import Offset
 from ui_driver import Driven, running
 
-from appliance.schema import Match, Turn
+from appliance.schema import (
+    TERMINAL_STATES,
+    Cancelled,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Loading,
+    Match,
+    Refused,
+    Retrieved,
+    Timings,
+    Turn,
+    Usage,
+    Waiting,
+)
 from appliance.schema_inbox import InboxMessage
 from ui.app import SluiceApp
 
@@ -39,6 +56,7 @@ NAMED = (
     *("ctrl+up", "ctrl+down", "alt+up", "alt+down", "ctrl+left", "ctrl+right", "ctrl+home"),
     *("shift+left", "shift+up", "ctrl+end", "ctrl+shift+left", "ctrl+backspace", "ctrl+delete"),
 )
+SIZES = ((80, 24), (100, 30), (120, 40))
 PLACES = ("f2", "f3", "f4", "f5", "f6", "f7", "f9", "f12")
 WAYS_IN = ((), ("f1",), ("ctrl+p",), ("enter",), ("slash",), ("a",), ("ctrl+f",), ("tab",))
 
@@ -70,7 +88,19 @@ class Resized:
     height: int
 
 
-Act = Burst | Pasted | Clicked | Resized
+Change = Literal["answers", "ends", "cut", "away", "back", "fails", "heals"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+
+
+@dataclass(frozen=True)
+class Served:
+    """The server does something; `seed` settles the details."""
+
+    change: Change
+    seed: int
+
+
+Act = Burst | Pasted | Clicked | Resized | Served
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789/?+-.,:;!@#[]{}()*_` 你好，问答库？一😀\u0301\u202e"
 LENGTHS = (1, 4, 8, 16, 24)
@@ -85,9 +115,11 @@ def some_key(chance: Random) -> tuple[str, str | None]:
 
 def some_act(chance: Random) -> Act:
     kind = chance.random()
-    if kind < 0.7:
+    if kind < 0.15:
+        return Served(chance.choice(CHANGES), chance.randrange(1_000_000))
+    if kind < 0.72:
         return Burst(tuple(some_key(chance) for _ in range(chance.choice(LENGTHS))))
-    if kind < 0.85:
+    if kind < 0.86:
         return Clicked(chance.randrange(1000), chance.randrange(1000), chance.choice((1, 1, 3)))
     if kind < 0.93:
         return Pasted(EVIL * chance.choice((0, 1, 20)))
@@ -133,6 +165,51 @@ def full(api: StubApi) -> None:
     }
 
 
+def some_event(chance: Random, *, is_last: bool) -> Event:
+    if is_last:
+        ends: tuple[Event, ...] = (
+            Done(finish_reason="stop", model=EVIL, usage=Usage(), timings=Timings()),
+            Failed(code="internal", reason=EVIL, message=EVIL, hint=EVIL),
+            Refused(reason="queue_full", message=EVIL, retry_after_s=3.0),
+            Cancelled(reason="asked"),
+        )
+        return chance.choice(ends)
+    pieces = ("word ", EVIL, "\n\n| a | b |\n|---|", "\n```py\nx", "\n```\n", "1. one\n   - two\n")
+    on_the_way: tuple[Event, ...] = (
+        Waiting(place=2, eta_s=3.0),
+        Loading(model=EVIL, percent=40),
+        Retrieved(matches=(), degraded=EVIL),
+        *(Delta(text=piece) for piece in pieces),
+    )
+    return chance.choice(on_the_way)
+
+
+def serve(api: StubApi, act: Served) -> None:
+    chance = Random(act.seed)
+    match act.change:
+        case "answers" | "ends":
+            is_open = (
+                request_id
+                for request_id, stream in api.streams.items()
+                if not stream.events or stream.events[-1][1] not in TERMINAL_STATES
+            )
+            for request_id in list(is_open):
+                api.emit(request_id, some_event(chance, is_last=act.change == "ends"))
+        case "cut":
+            api.cut()
+        case "away":
+            api.down()
+        case "back":
+            api.up()
+        case "fails":
+            if api.asked:
+                asked = chance.choice(api.asked)
+                status, code = chance.choice(((503, "unavailable"), (404, "not_found")))
+                api.overrides[asked.method, asked.path] = problem(status, code, EVIL, hint=EVIL)
+        case "heals":
+            api.overrides.clear()
+
+
 def _mouse(kind: type[events.MouseEvent], at: Offset, button: int) -> events.MouseEvent:
     return kind(None, at.x, at.y, 0, 0, button, False, False, False, at.x, at.y)
 
@@ -147,6 +224,8 @@ async def carry_out(sluice: Driven, act: Act) -> None:
             app.post_message(events.Paste(text))
         case Resized(width=width, height=height):
             await sluice.pilot.resize_terminal(width, height)
+        case Served():
+            serve(sluice.api, act)
         case Clicked(x=x, y=y, button=button):
             at = Offset(x * size.width // 1000, y * size.height // 1000)
             app.post_message(_mouse(events.MouseDown, at, button))
@@ -158,9 +237,16 @@ def count(act: Act) -> int:
     return len(act.keys) if isinstance(act, Burst) else 1
 
 
-async def walk(api: StubApi, start: tuple[str, ...], chosen: list[Act], language: str) -> None:
+async def walk(
+    api: StubApi,
+    start: tuple[str, ...],
+    chosen: list[Act],
+    *,
+    language: str,
+    size: tuple[int, int],
+) -> None:
     """Raises what the app raised; it is still there afterwards and draws."""
-    async with running(api, language=language) as sluice:
+    async with running(api, language=language, width=size[0], height=size[1]) as sluice:
         await sluice.sees(sluice.texts.link_up)
         await sluice.press(*start)
         for act in chosen:
@@ -200,10 +286,12 @@ def _nothing_leaves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place=st.sampled_from(PLACES),
     way_in=st.sampled_from(WAYS_IN),
     language=st.sampled_from(("en", "zh")),
+    size=st.sampled_from(SIZES),
 )
 def test_a_thousand_random_keys_never_crash_the_ui(
-    seed: int, place: str, way_in: tuple[str, ...], language: str
+    seed: int, place: str, way_in: tuple[str, ...], language: str, size: tuple[int, int]
 ) -> None:
     with StubApi() as api:
         full(api)
-        asyncio.run(walk(api, (place, *way_in), some_acts(Random(seed)), language))
+        acts = some_acts(Random(seed))
+        asyncio.run(walk(api, (place, *way_in), acts, language=language, size=size))
