@@ -26,7 +26,7 @@ def machine_line(texts: Texts, machine: SetupMachine) -> str:
 
 
 def weights_state(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
-    """In a word or two; a suggested one says so too."""
+    """In a word or two, for a table of eighty columns; a star marks the suggested one."""
     words = texts.setup
     if model.chosen:
         said = words.model_in_use
@@ -45,7 +45,7 @@ def weights_state(texts: Texts, model: SetupModel, download: DownloadStatus) -> 
         said = words.model_part.format(percent=percent)
     else:
         said = words.model_absent
-    return f"★ {words.model_suggested} · {said}" if model.recommended else said
+    return f"★ {said}" if model.recommended else said
 
 
 def rate(texts: Texts, model: SetupModel) -> str:
@@ -65,7 +65,9 @@ def model_lines(texts: Texts, model: SetupModel, download: DownloadStatus) -> st
     else:
         expect = words.model_expect_gpu if model.size_bytes else ""
     first = "  ".join(part for part in (note, safe_line(model.licence, 40)) if part)
-    return "\n".join(part for part in (first, expect, _deed(texts, model, download)) if part)
+    suggested = f"★ {words.model_suggested}" if model.recommended else ""
+    last = " ".join(part for part in (suggested, _deed(texts, model, download)) if part)
+    return "\n".join(part for part in (first, expect, last) if part)
 
 
 def _deed(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:

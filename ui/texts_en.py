@@ -77,10 +77,10 @@ ENGLISH: Final = Texts(
     minutes="{count} min",
     hours="{count} h",
     days="{count} d",
-    link_connecting="connecting",
+    link_connecting="waiting",
     link_connecting_banner=(
-        "Waiting for the server at {address}. It may still be starting; "
-        "otherwise start it with: sluice serve"
+        "Waiting for the server at {address}, which may still be starting. "
+        "If nobody has started it: sluice serve"
     ),
     link_away="away",
     link_away_banner=(
@@ -90,7 +90,7 @@ ENGLISH: Final = Texts(
     link_starting_banner="The server is starting. Look around; answers wait until it is up.",
     link_starting_detail="The server is starting. Not ready yet: {detail}",
     link_up="ready",
-    link_refused="key refused",
+    link_refused="refused",
     link_refused_banner=(
         "The server does not accept this key. Leave with Ctrl+Q and start again with the right one."
     ),
