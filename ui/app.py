@@ -33,6 +33,7 @@ from ui.answers import UNREACHABLE
 from ui.background import Work, start
 from ui.client import Client
 from ui.clock import Clock
+from ui.drafts import Drafts
 from ui.first_start import FirstStart, Hands, SetupBegun
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
 from ui.keys import key, ours
@@ -102,6 +103,7 @@ class SluiceApp(App[int]):
         self._clock = clock or Clock()
         self._link = Link(client.readiness, tell=self._tell_link)
         self._places: list[LinkedScreen] = []
+        self._drafts = Drafts()
         self._was_asked = False
         self._follows_inbox = False
         self._operating = Operating(client)
@@ -116,8 +118,9 @@ class SluiceApp(App[int]):
     def _makers(self) -> dict[Place, Callable[[], SluiceScreen]]:
         texts, client, clock = self._texts, self._client, self._clock
         address, operating, inbox = client.base_url, self._operating, self._inbox
+        drafts = self._drafts
         return {
-            "chat": lambda: ChatScreen(texts, address, client=client, clock=clock),
+            "chat": lambda: ChatScreen(texts, address, client=client, clock=clock, drafts=drafts),
             "faq": lambda: FaqScreen(texts, address, client=client, clock=clock),
             "status": lambda: StatusScreen(texts, address, client=client),
             "models": lambda: ModelsScreen(texts, address, operating=operating),
@@ -272,6 +275,9 @@ class SluiceApp(App[int]):
     async def _speak(self, texts: Texts) -> None:
         """Every place is made anew, in another language, when it is visited next."""
         self._texts = texts
+        for screen in self._places:
+            if isinstance(screen, ChatScreen):
+                screen.keep_draft()
         self._places = [screen for screen in self._places if not isinstance(screen, SluiceScreen)]
         for place, make in self._makers().items():
             await self.remove_mode(place)

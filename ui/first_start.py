@@ -101,6 +101,7 @@ class FirstStart:
     async def choose_language(self, language: UiLanguage) -> None:
         if language != self._texts.language:
             self._texts = texts_for(language)
+            await self._app.switch_mode(MODE)  # a place that is shown cannot be made anew
             await self._hands.speak(self._texts)
         await self._show("model")
         await self._calls.choose_language(language)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 ROOT = Path(inspect.getfile(keys)).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 PURE = (
-    *("turns", "entries", "wording", "safe_text", "answers", "attachments", "citations"),
+    *("turns", "entries", "wording", "safe_text", "answers", "attachments", "citations", "drafts"),
     *("exporting", "searching", "texts", "texts_en", "texts_zh", "texts_chat"),
     *("texts_faq", "texts_curate", "texts_operate", "texts_setup", "faq_files", "faq_exports"),
     "setup_wording",

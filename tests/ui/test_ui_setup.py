@@ -11,8 +11,9 @@ from ui_driver import Driven, running
 from appliance.schema_setup import DownloadStatus, SetupPut
 from ui.faq_files import MAX_FAQ_BYTES
 from ui.screens import polled
-from ui.screens.setup import FaqStep, KeyStep, LanguageStep, SetupStep
+from ui.screens.setup import FaqStep, KeyStep, LanguageChosen, LanguageStep, SetupStep
 from ui.screens.setup_model import ModelStep
+from ui.texts import texts_for
 from ui.widgets.plain import LineField
 
 pytestmark = pytest.mark.ui
@@ -119,13 +120,69 @@ async def test_a_language_is_spoken_at_once_and_everywhere(fresh: StubApi) -> No
         await sluice.sees("▸2 Model")
 
 
+async def speak_chinese(sluice: Driven) -> None:
+    await sluice.press("f12")
+    await sluice.until(lambda: isinstance(sluice.app.screen, LanguageStep))
+    await sluice.press("down", "enter")
+    await sluice.sees("▸2 模型")
+    await sluice.press("f2")
+    await sluice.sees("F2 对话", "就绪")
+
+
+async def test_what_was_typed_outlives_another_language(fresh: StubApi) -> None:
+    now(fresh, done=True)
+    first, second = fresh.add_session("First"), fresh.add_session("Second", minutes_ago=1)
+    async with running(fresh) as sluice:
+        await sluice.sees("● ready", "First", "Second")
+        await sluice.type("for a new one")
+        await sluice.chat.open_session(first.id)
+        await sluice.type("begun here")
+        await sluice.chat.open_session(second.id)
+        await sluice.type("and here")
+        await speak_chinese(sluice)
+        await sluice.sees("and here")
+        await sluice.type(" again")
+        await sluice.ask("")
+        sent = fresh.calls("POST", f"/api/sessions/{second.id}/messages")
+        assert msgspec.json.decode(sent[0].body)["text"] == "and here again"
+        for session_id, text in ((first.id, "begun here"), ("", "for a new one")):
+            await sluice.chat.open_session(session_id)
+            await sluice.sees(text)
+
+
+async def test_a_file_that_was_attached_outlives_another_language(
+    fresh: StubApi, tmp_path: Path
+) -> None:
+    now(fresh, done=True)
+    (tmp_path / "notes.txt").write_text("one\ntwo")
+    async with running(fresh) as sluice:
+        await sluice.sees("● ready")
+        await sluice.press("ctrl+o")
+        await sluice.until(lambda: sluice.app.screen.query(LineField))
+        sluice.app.screen.query_one(LineField).set_text(str(tmp_path / "notes.txt"))
+        await sluice.press("enter")
+        await sluice.sees("+ notes.txt")
+        await speak_chinese(sluice)
+        await sluice.sees("+ notes.txt")
+
+
+async def test_a_language_is_taken_though_one_has_just_gone_elsewhere(fresh: StubApi) -> None:
+    async with running(fresh) as sluice:
+        await sluice.sees("Which language")
+        await sluice.press("f2")
+        sluice.app.post_message(LanguageChosen("zh"))
+        await sluice.sees("▸2 模型")
+        await sluice.press("f2")
+        await sluice.sees("F2 对话")
+
+
 async def test_what_to_expect_of_a_model_is_said(fresh: StubApi) -> None:
     async with running(fresh, width=120) as sluice:
         await to_step(sluice, ModelStep)
-        await sluice.sees("★ suggested · can be downloaded", "fitting-4b in English.")
+        await sluice.sees("★ not here", "fitting-4b in English.", "★ Suggested")
         await sluice.sees("About 12 tokens a second", "after about 8 s", "Enter downloads it")
         await sluice.press("down")
-        await sluice.sees("Free some space", "too little disk")
+        await sluice.sees("Free some space", "disk full")
         await sluice.press("enter")
         await sluice.press("down")
         await sluice.sees("too little free memory", "huge-30b in English.")
@@ -318,9 +375,15 @@ async def test_an_older_server_asks_nothing(fresh: StubApi) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 async def test_nothing_is_cut_off_at_eighty_columns(fresh: StubApi, language: str) -> None:
+    assert fresh.setup is not None
+    long = "q" * 34  # as the longest of the catalogue
+    models = [msgspec.structs.replace(fresh.setup.models[0], name=long), *fresh.setup.models]
+    now(fresh, models=tuple(models))
+    words = texts_for(language).setup
+    states = (words.model_no_memory, words.model_no_disk, f"★ {words.model_absent}")
     async with running(fresh, language=language, width=80, height=24) as sluice:
         await to_step(sluice, ModelStep)
-        await sluice.sees("huge-30b", "fitting-4b", sluice.texts.setup.model_no_memory)
+        await sluice.sees("huge-30b", *(f"  {state}\n" for state in states))
         await skip(sluice)
         await skip(sluice)
         await sluice.sees(KEY, sluice.texts.setup.key_next[:8])

@@ -3,7 +3,7 @@
 The conversations live in `Conversations`, which follows every open answer; this screen shows one
 of them at a time. `_shown` is the id of its session, empty for a new session that the server
 does not know yet: it is created when the first question is sent. What is typed is kept for each
-session until the server has accepted it.
+session until the server has accepted it, also when the app makes this screen anew.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from ui.conversations import (
     SessionsChanged,
     TurnChanged,
 )
+from ui.drafts import Draft, Drafts
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.chat_deeds import Hands, TurnDeeds
@@ -35,7 +36,7 @@ from ui.screens.frame import LinkDoubted, SluiceScreen
 from ui.searching import Hit
 from ui.texts import Texts
 from ui.turns import LiveTurn
-from ui.widgets.composer import Composer, Draft
+from ui.widgets.composer import Composer
 from ui.widgets.conversation_view import ConversationView
 from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList, SessionRow
@@ -91,7 +92,9 @@ class ChatScreen(SluiceScreen):
         key("ctrl+down,alt+down", "step(1)", "next_session", show=False),
     ]
 
-    def __init__(self, texts: Texts, address: str, *, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, texts: Texts, address: str, *, client: Client, clock: Clock, drafts: Drafts
+    ) -> None:
         super().__init__(texts, address)
         self._clock = clock
         self._conversations = Conversations(
@@ -99,8 +102,8 @@ class ChatScreen(SluiceScreen):
             spawn=lambda work: start(self, work, group="follow"),
             tell=lambda change: self.post_message(Changed(change)),
         )
-        self._shown = ""
-        self._drafts: dict[str, Draft] = {}
+        self._shown = drafts.shown
+        self._drafts = drafts
         self._is_sending = False
         self._works: tuple[bool, ...] = ()
         self._list = SessionList(texts)
@@ -122,6 +125,13 @@ class ChatScreen(SluiceScreen):
             with Vertical(id="talk"):
                 yield self._view
                 yield self._composer
+
+    def on_mount(self) -> None:
+        """Goes on where a screen before this one left off."""
+        self._composer.load(self._drafts.of(self._shown))
+        if self._shown:
+            self._conversations.show(self._shown)
+            self.call_later(self._show_conversation)
 
     def on_link_restored(self) -> None:
         self.attempt(self._read_again, group="read", exclusive=True)
@@ -219,10 +229,10 @@ class ChatScreen(SluiceScreen):
 
     async def _switch(self, session_id: str) -> None:
         if session_id != self._shown:
-            self._keep_draft()
+            self.keep_draft()
             self._shown = session_id
             self._conversations.show(session_id)
-            self._composer.load(self._drafts.get(session_id, Draft()))
+            self._composer.load(self._drafts.of(session_id))
             await self._show_conversation()
             self._show_sessions()
             if session_id:
@@ -230,10 +240,10 @@ class ChatScreen(SluiceScreen):
                 self.attempt(load, group="load", exclusive=True)
         self._composer.focus_prompt()
 
-    def _keep_draft(self) -> None:
-        self._drafts.pop(self._shown, None)
-        if self._composer.draft != Draft():
-            self._drafts[self._shown] = self._composer.draft
+    def keep_draft(self) -> None:
+        """What stands in the prompt is kept, and which session is shown."""
+        self._drafts.keep(self._shown, self._composer.draft)
+        self._drafts.shown = self._shown
 
     async def action_new_session(self) -> None:
         await self._switch("")
@@ -261,7 +271,7 @@ class ChatScreen(SluiceScreen):
 
     async def _delete(self, session_id: str) -> None:
         await self._conversations.delete(session_id)
-        self._drafts.pop(session_id, None)
+        self._drafts.forget(session_id)
         if self._shown == session_id:
             self._composer.load(Draft())
             await self._switch("")
@@ -300,8 +310,8 @@ class ChatScreen(SluiceScreen):
             self._is_sending = False
         if self._shown == session_id and self._composer.draft == draft:
             self._composer.load(Draft())
-        elif self._drafts.get(session_id) == draft:
-            del self._drafts[session_id]
+        elif self._drafts.of(session_id) == draft:
+            self._drafts.forget(session_id)
 
     def action_stop_answer(self) -> None:
         self.attempt(partial(self._conversations.cancel, self._shown), group="stop")

@@ -12,11 +12,11 @@ from appliance.schema import MAX_TITLE_CHARS
 from appliance.schema_curation import Thumb
 from ui.attachments import split
 from ui.conversations import Conversations
+from ui.drafts import Draft
 from ui.safe_text import safe_line, safe_text
 from ui.screens.chat_errands import ChatErrands
 from ui.screens.frame import SluiceScreen
 from ui.turns import LiveTurn
-from ui.widgets.composer import Draft
 from ui.widgets.conversation_view import Deed
 from ui.wording import session_title
 

@@ -7,24 +7,12 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from appliance.schema import MAX_TEXT_CHARS
-from ui.attachments import MAX_ATTACHMENTS, Asked, Attachment, joined, split
+from ui.attachments import MAX_ATTACHMENTS, Attachment, split
+from ui.drafts import Draft
 from ui.safe_text import safe_line, safe_text
 from ui.texts import Texts
 from ui.widgets.plain import Plain
 from ui.widgets.prompt import Prompt
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A question as it was typed, with its files."""
-
-    text: str = ""
-    attachments: tuple[Attachment, ...] = ()
-
-    @property
-    def whole(self) -> str:
-        """The question as it is sent."""
-        return joined(Asked(self.text, self.attachments))
 
 
 class Composer(Vertical):
