@@ -200,8 +200,9 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             lt=1,
             description="While somebody is answered who has used little lately, this part of the "
             "engine's time is his, and the answers of whoever has used half as much again "
-            "go on with the rest: a flooder slows nobody but himself. It costs throughput only "
-            "where steps grow with what runs (on a CPU); 0 gives everybody every step.",
+            "go on with the rest: a flooder slows nobody but himself. It costs throughput where "
+            "steps grow with what runs: a quarter with four slots on a CPU, and more with many "
+            "slots, which stopped answers hold for longer; 0 gives everybody every step.",
         ),
     ] = 0.9
     draft_tokens: Annotated[

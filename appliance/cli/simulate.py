@@ -47,6 +47,13 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--slow-factor", type=float, default=2.0, help="how many times slower")
     parser.add_argument(
+        "--kept-pace",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="part of a worker's time for users who have used less, as worker.kept_pace; default 0",
+    )
+    parser.add_argument(
         "--model", default="gpu", metavar="NAME|FILE", help="worker constants: gpu, cpu or a file"
     )
     parser.add_argument(
@@ -83,7 +90,13 @@ def simulate(arguments: argparse.Namespace) -> int:
     if arguments.load is not None:
         rate = arguments.load * capacity(constants, arguments.workers, workload)
         workload = Workload(trace, count, rate, arguments.seed, disturbance)
-    scene = Scene(constants, arguments.workers, arguments.policy, arguments.limiter)
+    scene = Scene(
+        constants,
+        arguments.workers,
+        arguments.policy,
+        arguments.limiter,
+        kept_pace=arguments.kept_pace,
+    )
     record = World(scene, workload).run()
     _print(record.report(), dict(record.refusals), rate)
     return EXIT_OK
@@ -100,6 +113,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise Invalid("--load must be above 0")
     if not (arguments.noise >= 0 and 0 <= arguments.slow < 1 and arguments.slow_factor > 0):
         raise Invalid("--noise must not be negative, --slow below 1, --slow-factor above 0")
+    if not 0 <= arguments.kept_pace < 1:
+        raise Invalid("--kept-pace must be at least 0 and below 1")
 
 
 def _print(report: "Report", refusals: dict[str, int], rate: float) -> None:

@@ -106,6 +106,7 @@ class Limiter:
         self._now_s = now_s
         self._alone_since_s = now_s
         self._news_at_s = float("inf")
+        self._retry_asked_s, self._retry_s = float("-inf"), 1.0
 
     @property
     def waiting(self) -> int:
@@ -241,11 +242,17 @@ class Limiter:
         return self.capacity == 0 and alone_s >= self.rules.no_worker_after_s
 
     def _retry_after_s(self, reason: Reason, now_s: float) -> float:
-        """When the first of those who wait is expected to have gone in, at least a second."""
+        """When the first of those who wait is expected to have gone in, at least a second.
+
+        Asked anew once a second, for who is refused asks most.
+        """
         if reason == "no_worker":
             return self.rules.no_worker_after_s
-        slots = Starts(self.capacity, self._remaining_s(now_s))
-        return max(1.0, slots.next_s() if slots else self.rules.no_worker_after_s)
+        if now_s >= self._retry_asked_s + 1:
+            slots = Starts(self.capacity, self._remaining_s(now_s))
+            free_s = slots.next_s() if slots else self.rules.no_worker_after_s
+            self._retry_asked_s, self._retry_s = now_s, max(1.0, free_s)
+        return self._retry_s
 
     def _turn_away(self, ticket: Ticket, reason: Reason, now_s: float) -> Action:
         self._line.drop(ticket.ask.request_id)

@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ SPREAD_LEAST = 0.2
 SLOTS_SAMPLED = 256
 Z80 = 0.8416  # the 80 % quantile of the standard normal distribution
 LEAST_SPREAD = 0.05
+SQRT_2 = math.sqrt(2)
 
 DRAWS = 4
 SCATTER = 0.8  # standard deviation of ln(remaining time / expected remaining time)
@@ -48,22 +50,27 @@ def mean_output(forecast: Forecast, done: float = 0.0) -> float:
     """Expected tokens still to come of an output that has reached `done` tokens."""
     if forecast.p50 <= 0:
         return 0.0
-    spread = max(LEAST_SPREAD, math.log(max(1.0, forecast.p80 / forecast.p50)) / Z80)
+    log_median, spread, mean = _log_normal(forecast.p50, forecast.p80)
     if done <= 0:
-        mean = forecast.p50 * math.exp(spread * spread / 2)
         return min(mean, float(forecast.most))
-    z = (math.log(done) - math.log(forecast.p50)) / spread
+    z = (math.log(done) - log_median) / spread
     beyond = _upper_tail(z)
     if beyond < 1e-9:  # far outside what was predicted: as much again as a tenth of it
         rest = 0.1 * done
     else:
-        whole = forecast.p50 * math.exp(spread * spread / 2) * _upper_tail(z - spread)
-        rest = max(0.0, whole / beyond - done)
+        rest = max(0.0, mean * _upper_tail(z - spread) / beyond - done)
     return min(rest, max(0.0, forecast.most - done))
 
 
+@lru_cache(maxsize=4096)  # asked of all that runs whenever somebody is told a time
+def _log_normal(p50: float, p80: float) -> tuple[float, float, float]:
+    """Mean and standard deviation of the logarithm, and the mean."""
+    spread = max(LEAST_SPREAD, math.log(max(1.0, p80 / p50)) / Z80)
+    return math.log(p50), spread, p50 * math.exp(spread * spread / 2)
+
+
 def _upper_tail(z: float) -> float:
-    return 0.5 * math.erfc(z / math.sqrt(2))
+    return 0.5 * math.erfc(z / SQRT_2)
 
 
 @dataclass

@@ -7,6 +7,7 @@ Seeds below 1000 are reported; parameters were tuned on seeds from 1000 on only.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -43,7 +44,9 @@ RUNS_NAME = "runs.jsonl"
 FLOOD_WORKERS = 4
 FLOOD_UNTIL_S = 240.0
 FLOOD_WARM_S = 60.0
+FLOOD_SIZES = (1, 4)
 OTHERS_LOAD, FLOOD_LOAD = 0.25, 3.0
+KEPT_PACE = 0.9  # as `worker.kept_pace`
 
 
 class PlacementRun(msgspec.Struct, frozen=True, tag="placement"):
@@ -73,14 +76,30 @@ class FairnessRun(msgspec.Struct, frozen=True, tag="fairness"):
     refused: int
 
 
-class FloodRun(msgspec.Struct, frozen=True, tag="flood"):
-    """The others' p95 time to first token and everybody's tokens, flooded or not."""
+class FloodCase(msgspec.Struct, frozen=True):
+    """How a flood is met, or that there is none."""
 
     limiter: LimiterName
     flooded: bool
+    kept_pace: float
+
+
+FLOOD_CASES = (
+    CALM_CASE := FloodCase("none", False, 0.0),
+    PLAIN_CASE := FloodCase("none", True, 0.0),
+    FloodCase("service", True, 0.0),
+    FloodCase("service", True, KEPT_PACE),
+)
+
+
+class FloodRun(msgspec.Struct, frozen=True, tag="flood"):
+    """The others' p95 time to first token and to the end, and everybody's tokens."""
+
+    case: FloodCase
     size: int
     seed: int
-    others_p95_s: float
+    others_first_s: float
+    others_last_s: float
     tokens: int
 
 
@@ -138,7 +157,9 @@ def _outstanding(plan: Plan, traces: Path, done: list[Outcome]) -> Iterator[Outc
         yield from _fairness(
             plan, vtc, {(r.limiter, r.seed) for r in done if isinstance(r, FairnessRun)}
         )
-        yield from _floods(plan, vtc, {r.seed for r in done if isinstance(r, FloodRun)})
+        yield from _floods(
+            plan, vtc, {(r.case, r.size, r.seed) for r in done if isinstance(r, FloodRun)}
+        )
     finished = {
         (r.trace, r.workers, r.load, r.seed, r.policy) for r in done if isinstance(r, PlacementRun)
     }
@@ -210,20 +231,19 @@ def _fairness(
             yield FairnessRun(limiter, seed, found.mean, found.most, found.tokens_per_s, refused)
 
 
-def _floods(plan: Plan, vtc: list[TraceRequest], done: set[int]) -> Iterator[FloodRun]:
+def _floods(
+    plan: Plan, vtc: list[TraceRequest], done: set[tuple[FloodCase, int, int]]
+) -> Iterator[FloodRun]:
     constants = BUILT_IN["gpu"]
-    cases: list[tuple[LimiterName, bool]] = [("none", False), ("none", True), ("service", True)]
-    for seed in range(plan.seeds):
-        if seed in done:
+    rules = Rules(waiting=4096, news_interval_s=float("inf"))
+    for case, seed, size in product(FLOOD_CASES, range(plan.seeds), FLOOD_SIZES):
+        if (case, size, seed) in done:
             continue
         full = capacity(constants, FLOOD_WORKERS, Workload(vtc, len(vtc), 1.0, seed))
         rate = OTHERS_LOAD * full
         others = Workload(vtc, int(rate * FLOOD_UNTIL_S), rate, seed)
-        for size in (1, 4):
-            for limiter, flooded in cases:
-                flood_rate = FLOOD_LOAD * full / size if flooded else 0.0
-                scene = Scene(constants, FLOOD_WORKERS, "hybrid", limiter, Rules(waiting=4096))
-                flood = Flood(others, flood_rate, size, FLOOD_UNTIL_S)
-                record = World(scene, flood).run()
-                got = served(record, without=FLOODER, from_s=FLOOD_WARM_S, until_s=FLOOD_UNTIL_S)
-                yield FloodRun(limiter, flooded, size, seed, got.first_p95_s, got.tokens)
+        flood_rate = FLOOD_LOAD * full / size if case.flooded else 0.0
+        scene = Scene(constants, FLOOD_WORKERS, "hybrid", case.limiter, rules, case.kept_pace)
+        record = World(scene, Flood(others, flood_rate, size, FLOOD_UNTIL_S)).run()
+        got = served(record, without=FLOODER, from_s=FLOOD_WARM_S, until_s=FLOOD_UNTIL_S)
+        yield FloodRun(case, size, seed, got.first_p95_s, got.last_p95_s, got.tokens)

@@ -57,23 +57,34 @@ def _by_user(
 
 @dataclass(frozen=True)
 class Served:
-    """What some users got."""
+    """What some users got, and how many tokens were computed for everybody."""
 
     first_p95_s: float
+    last_p95_s: float
     tokens: int
 
 
 def served(record: Record, *, without: str | None, from_s: float, until_s: float) -> Served:
-    """p95 time to first token of requests that arrived in the window, and tokens finished in it.
+    """p95 times of requests that arrived in the window, and the tokens computed in it.
 
-    Users named `without` count for the tokens only.
+    Users named `without` count for the tokens only. A prompt counts when its first token came, and
+    an answer evenly from there to its end: what is under way at an edge of the window counts in
+    part, for it may be much more under one rule than under another.
     """
-    at_s, last = np.asarray(record.at_s), np.asarray(record.last_s)
-    first, users = np.asarray(record.first_s), np.asarray(record.users)
-    inside = (at_s >= from_s) & (at_s < until_s) & (first >= 0)
+    at_s, users = np.asarray(record.at_s), np.asarray(record.users)
+    first, last = np.asarray(record.first_s), np.asarray(record.last_s)
+    ended = last >= 0
+    inside = (at_s >= from_s) & (at_s < until_s) & ended
     if without is not None and without in record.names:
         inside &= users != record.names[without]
-    end = at_s + last
-    finished = (last >= 0) & (end >= from_s) & (end < until_s)
-    tokens = int((np.asarray(record.tokens) + np.asarray(record.outputs))[finished].sum())
-    return Served(float(np.percentile(first[inside], 95)) if inside.any() else 0.0, tokens)
+    begin, end = at_s + first, at_s + last
+    prompts = ended & (begin >= from_s) & (begin < until_s)
+    over_s = np.clip(np.minimum(end, until_s) - np.maximum(begin, from_s), 0.0, None)
+    part = np.where(end > begin, over_s / np.maximum(end - begin, 1e-9), prompts)
+    outputs = (np.asarray(record.outputs) * part)[ended].sum()
+    tokens = int(np.asarray(record.tokens)[prompts].sum() + outputs)
+    return Served(_p95(first[inside]), _p95(last[inside]), tokens)
+
+
+def _p95(values: npt.NDArray[np.float64]) -> float:
+    return float(np.percentile(values, 95)) if len(values) else 0.0

@@ -1,13 +1,23 @@
 """The comparison's outcomes as a Markdown page and charts. It computes means, no verdicts."""
 
-from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
 from appliance.placement.names import PolicyName
 from appliance.simulator.charts import Panel, chart
-from appliance.simulator.compare import FairnessRun, FloodRun, Outcome, PlacementRun
+from appliance.simulator.compare import (
+    CALM_CASE,
+    FLOOD_CASES,
+    PLAIN_CASE,
+    FairnessRun,
+    FloodCase,
+    FloodRun,
+    Outcome,
+    PlacementRun,
+)
+from appliance.simulator.world import CAPACITY_WORKERS
 
 PAGE_NAME = "RESULTS.md"
 ORDER: tuple[PolicyName, ...] = (
@@ -28,17 +38,17 @@ TITLES: dict[PolicyName, str] = {
     "weighted_round_robin": "weighted round robin",
     "round_robin": "round robin",
 }
-FLOOD_CASES = 3  # no flood, a flood first come first served, and through the limiter
 LEAST_S = 1e-4  # what a logarithmic axis can show
 
-HEAD = """# Scheduling, simulated
+HEAD = f"""# Scheduling, simulated
 
 Made by `make bench-scheduling`; the numbers are means over seeds of a simulation, not
 measurements of a machine. A seed chooses the slice of the trace, how wrong output predictions are
 (log-normal, standard deviation 0.5), and when which worker is twice as slow without saying so (5 %
 of the time). All policies see the same. Load 1 is the rate at which the same slice is served when
-all of it waits from the start and workers pull. Parameters are the same for all traces, and were
-tuned on other seeds. Worker model: an 8B model on one GPU (`constants.py`, "gpu").
+all of it waits from the start and workers pull; for more than {CAPACITY_WORKERS} workers as many
+times as much as for {CAPACITY_WORKERS}. Parameters are the same for all traces, and were tuned on
+other seeds. Worker model: an 8B model on one GPU (`constants.py`, "gpu").
 """
 
 
@@ -70,7 +80,8 @@ def _policies(runs: Iterable[PlacementRun]) -> list[PolicyName]:
 def _placement_table(runs: list[PlacementRun]) -> list[str]:
     policies = _policies(runs)
     lines = [
-        "Mean / p99 in seconds, the least in bold; refused requests, if any, in brackets.",
+        "Mean / p99 in seconds, the least as printed in bold; refused requests, if any, in "
+        "brackets.",
         "",
         "| workers | load | seeds | " + " | ".join(TITLES[p] for p in policies) + " |",
         "|---" * (3 + len(policies)) + "|",
@@ -94,8 +105,12 @@ def _placement_table(runs: list[PlacementRun]) -> list[str]:
 
 
 def _bold(values: dict[PolicyName, float], policy: PolicyName) -> str:
-    text = f"{values[policy]:.3f}" if values[policy] < 1 else f"{values[policy]:.2f}"
-    return f"**{text}**" if values[policy] == min(values.values()) else text
+    text = _seconds(values[policy])
+    return f"**{text}**" if text == _seconds(min(values.values())) else text
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}"
 
 
 def _chart(runs: list[PlacementRun], trace: str, workers: int) -> str:
@@ -141,33 +156,52 @@ def _fairness(runs: list[FairnessRun]) -> list[str]:
 
 
 def _flood(runs: list[FloodRun]) -> list[str]:
-    # What was stopped before all cases of a seed were run is left out.
-    cases = Counter((run.size, run.seed) for run in runs)
-    runs = [run for run in runs if cases[(run.size, run.seed)] == FLOOD_CASES]
-    sizes = sorted({run.size for run in runs})
-    if not sizes:
+    found = {(run.case, run.size, run.seed): run for run in runs}
+    if not found:
         return []
     lines = [
         "",
         "## A flood",
         "",
         "The users of the VTC trace at a quarter of the load four workers can take, and one more "
-        "who sends three times what they can take. p95 time to first token of the others, and "
-        "everybody's tokens against first come first served.",
+        "who sends three times what they can take. p95 times of the others to their first token "
+        "and to the end, in seconds and against those without a flood; and the tokens computed for "
+        "all, against first come first served.",
         "",
-        "| flooder's requests | limiter | seeds | others' p95, s | against no flood | throughput |",
-        "|---|---|---|---|---|---|",
+        "Kept pace is the worker's setting: in its steps answers of whoever has used more sit out "
+        "while those of others are computed. With 64 slots, in which 16 answers take half as long "
+        "a step as all, that costs what sits out; and it frees its slot as much later.",
+        "",
+        "| flooder's requests | limiter | seeds | first token p95 | | whole answer p95 | "
+        "| throughput |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for size in sizes:
-        mine = [run for run in runs if run.size == size]
-        calm = fmean(run.others_p95_s for run in mine if not run.flooded)
-        plain = fmean(r.tokens for r in mine if r.flooded and r.limiter == "none")
+    for size, case in product(sorted({run.size for run in runs}), FLOOD_CASES[1:]):
+        # Compared over the seeds that all three have.
+        seeds = {run.seed for run in runs}
+        for needed in (CALM_CASE, PLAIN_CASE, case):
+            seeds &= {seed for seed in seeds if (needed, size, seed) in found}
+        if not seeds:
+            continue
+        calm, plain, hit = (
+            [found[(one, size, seed)] for seed in sorted(seeds)]
+            for one in (CALM_CASE, PLAIN_CASE, case)
+        )
+        first_s, last_s = (
+            fmean(run.others_first_s for run in hit),
+            fmean(run.others_last_s for run in hit),
+        )
         title = "like the others'" if size == 1 else f"{size} times as long"
-        for limiter, name in (("none", "first come first served"), ("service", "limiter service")):
-            hit = [run for run in mine if run.flooded and run.limiter == limiter]
-            p95 = fmean(run.others_p95_s for run in hit)
-            share = fmean(run.tokens for run in hit) / plain
-            lines.append(
-                f"| {title} | {name} | {len(hit)} | {p95:.3f} | {p95 / calm:.2f} | {share:.3f} |"
-            )
+        lines.append(
+            f"| {title} | {_met(case)} | {len(seeds)} "
+            f"| {first_s:.3f} | {first_s / fmean(run.others_first_s for run in calm):.2f} "
+            f"| {last_s:.1f} | {last_s / fmean(run.others_last_s for run in calm):.2f} "
+            f"| {fmean(run.tokens for run in hit) / fmean(run.tokens for run in plain):.3f} |"
+        )
     return lines
+
+
+def _met(case: FloodCase) -> str:
+    if case.limiter == "none":
+        return "first come first served"
+    return "limiter service" + (f", kept pace {case.kept_pace}" if case.kept_pace else "")

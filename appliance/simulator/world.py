@@ -25,22 +25,26 @@ from appliance.simulator.record import Record
 from appliance.simulator.trace import BLOCK_TOKENS
 from appliance.simulator.worker import NEVER, Sequence, SimWorker
 from appliance.simulator.workload import CALM, Arrival, Source, Workload
+from appliance.worker.precedence import Precedence
 
 LimiterName: TypeAlias = Literal["none", "service"]
 OUTPUT_MOST = 4096
 SPREAD = 1.5  # the 80 % quantile told to the limiter, as a multiple of the predicted median
 STALL_EVERY_S = 5.0
+CAPACITY_WORKERS, CAPACITY_REQUESTS = 8, 4000
+GAP_S = 1.0  # as `worker.gap_ms`
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is simulated beside the workload."""
+    """What is simulated beside the workload. `kept_pace` as in the worker's settings."""
 
     constants: Constants
     workers: int
     policy: PolicyName
     limiter: LimiterName = "none"
     rules: Rules = field(default_factory=Rules)
+    kept_pace: float = 0.0
 
 
 @dataclass(slots=True)
@@ -103,13 +107,14 @@ class World:
     # Below: helpers in call order.
 
     def _new_worker(self, number: int) -> SimWorker:
-        fleet = self._fleet
+        fleet, kept = self._fleet, self._scene.kept_pace
         return SimWorker(
             self._scene.constants,
             number,
             lambda block: fleet.evicted(block, number),
             lambda blocks: fleet.stored(blocks, number),
             BLOCK_TOKENS,
+            Precedence(kept=kept, gap_s=GAP_S) if kept else None,
         )
 
     def _slow(self, number: int, slowness: float, now_s: float) -> None:
@@ -172,8 +177,8 @@ class World:
             if not took:
                 self._happen(worker, now_s)
             took = True
-            request = self._open[int(job.id)]
-            worker.start(job, request.arrival.output_tokens, now_s)
+            arrival = self._open[int(job.id)].arrival
+            worker.start(job, arrival.output_tokens, now_s, arrival.uid)
         if took:
             self._schedule(worker)
         self._ready.pop(number, None)
@@ -220,8 +225,12 @@ class World:
 def capacity(constants: Constants, workers: int, workload: Workload) -> float:
     """Requests per second when all of the workload is there from the start and workers pull.
 
-    This is what a load of 1 means in every comparison.
+    This is what a load of 1 means in every comparison. For many workers it is taken from a few:
+    with few requests for each, the time until the last one has ended says little.
     """
+    if workers > CAPACITY_WORKERS:
+        part = replace(workload, count=min(workload.count, CAPACITY_REQUESTS))
+        return capacity(constants, CAPACITY_WORKERS, part) * workers / CAPACITY_WORKERS
     saturating = replace(workload, rate=1e9, disturbance=CALM)
     record = World(Scene(constants, workers, "pull"), saturating).run()
     return record.report().served / record.end_s

@@ -226,6 +226,20 @@ def test_a_budget_names_itself_and_when_to_come_back() -> None:
     assert runs(made.arrived(ask("b"), 10.0 + refused.retry_after_s)) == ["b"]
 
 
+def test_when_to_try_again_is_estimated_once_a_second() -> None:
+    rules = Rules(tiers={"standard": Tier(waiting=1)}, output_s=1.0)
+    made = limiter(rules, capacity=1)
+    made.arrived(ask("a"), 0.0)
+    made.arrived(ask("b"), 0.0)
+    told = []
+    for number, at_s in enumerate((2.0, 2.9, 3.1)):
+        (refused,) = made.arrived(ask(f"c{number}"), at_s)
+        assert isinstance(refused, Refuse)
+        told.append(refused.retry_after_s)
+    assert told[0] == told[1]
+    assert 1.0 < told[2] < told[0]
+
+
 def test_what_would_never_fit_a_budget_is_too_large() -> None:
     made = limiter(Rules(tiers={"standard": Tier(tokens_per_minute=10)}))
     assert refusals(made.arrived(ask("a"), 0.0)) == {"a": "too_large"}

@@ -11,29 +11,34 @@ from appliance.placement.fleet import Job
 from appliance.simulator.constants import Constants
 from appliance.simulator.kv import PrefixCache
 from appliance.simulator.worker import NEVER, SimWorker
+from appliance.worker.precedence import Precedence
 
 pytestmark = pytest.mark.unit
 
 MODEL = Constants(
     step_s=1.0, input_s=0.5, output_s=0.25, chunk_tokens=8, slots=4, kv_tokens=1_000_000
 )
+GAP_S = 10.0
 
 
-def worker(model: Constants = MODEL) -> SimWorker:
-    return SimWorker(model, 0, lambda block: None, lambda blocks: None, 512)
+def worker(kept: float | None = None) -> SimWorker:
+    rule = None if kept is None else Precedence(kept=kept, gap_s=GAP_S)
+    return SimWorker(MODEL, 0, lambda block: None, lambda blocks: None, 512, rule)
 
 
 def job(name: int, tokens: int, blocks: tuple[int, ...] = ()) -> Job:
     return Job(name, tokens, 1.0, blocks, 0.0)
 
 
-def played(made: SimWorker, arrivals: list[tuple[float, int, int]]) -> dict[int, list[float]]:
+def played(
+    made: SimWorker, arrivals: list[tuple[float, int, int]], users: str = ""
+) -> dict[int, list[float]]:
     """First token and end of each (time, prompt, output), all of which find a slot."""
     happened: dict[int, list[float]] = {}
     for name, (at_s, tokens, output) in enumerate(arrivals):
         for happening in made.advance(at_s):
             happened.setdefault(int(happening.sequence.job.id), []).append(happening.at_s)
-        made.start(job(name, tokens), output, at_s)
+        made.start(job(name, tokens), output, at_s, users[name : name + 1])
     while made.next_s != NEVER:
         for happening in made.advance(made.next_s):
             happened.setdefault(int(happening.sequence.job.id), []).append(happening.at_s)
@@ -120,6 +125,54 @@ def test_jumping_equals_stepping(gaps: list[tuple[int, int, int]]) -> None:
     assert jumped.keys() == stepped.keys()
     for name, times in stepped.items():
         assert jumped[name] == pytest.approx(times)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.integers(1, 50), st.integers(1, 20)),
+        min_size=1,
+        max_size=12,
+    ),
+    st.booleans(),
+)
+def test_one_user_alone_is_never_held_back_nor_anybody_without_a_kept_pace(
+    gaps: list[tuple[int, int, int]], several: bool
+) -> None:
+    arrivals = [
+        (sum(gap for gap, _, _ in gaps[: number + 1]) / 7 + 0.0001234, tokens, output)
+        for number, (_, tokens, output) in enumerate(gaps)
+    ]
+    plain = played(worker(), arrivals)
+    ruled = (
+        played(worker(0.0), arrivals, "abcabcabcabc")
+        if several
+        else played(worker(0.9), arrivals, "aaaaaaaaaaaa")
+    )
+    assert ruled.keys() == plain.keys()
+    for name, times in plain.items():
+        assert ruled[name] == pytest.approx(times)
+
+
+def test_who_has_used_less_is_answered_as_if_alone_and_nobody_is_shut_out() -> None:
+    # Three long answers of one user; another asks a while later. A step with one answer lasts
+    # 1.25 seconds, with four 2. The gap of 10 seconds lets the others into a step now and then.
+    flood = [(0.0, 1, 200)] * 3
+    late = [*flood, (100.3, 8, 40)]
+    alone_s = [5.0, 5.0 + 39 * 1.25]
+    equal, ruled = (played(worker(kept), late, "fffp")[3] for kept in (0.0, 0.9))
+    assert equal[1] - 100.3 > 1.5 * alone_s[1]
+    assert ruled[1] - 100.3 < 1.25 * alone_s[1]
+    ends = [times[1] for name, times in played(worker(0.9), late, "fffp").items() if name != 3]
+    work_s = 5.0 + 39 * 1.25 + max(times[1] for times in played(worker(), flood).values())
+    assert max(ends) <= work_s + GAP_S
+
+
+def test_a_prompt_of_whoever_has_used_less_overtakes() -> None:
+    first = [(0.0, 400, 5), (0.1, 400, 5), (60.2, 16, 5)]
+    equal, ruled = (played(worker(kept), first, "ffp") for kept in (0.0, 0.9))
+    assert equal[2][0] > equal[1][0]
+    assert ruled[2][0] < ruled[0][0] < ruled[1][0]
 
 
 def test_a_known_prefix_is_not_computed_again() -> None:

@@ -13,9 +13,16 @@ from appliance.errors import EXIT_OK, EXIT_USAGE, Invalid
 from appliance.limiter.core import Rules
 from appliance.limiter.tiers import Tier
 from appliance.placement.names import PolicyName
-from appliance.simulator.compare import FairnessRun, FloodRun, Plan, compare, read_outcomes
+from appliance.simulator.compare import (
+    FLOOD_CASES,
+    FairnessRun,
+    FloodRun,
+    Plan,
+    compare,
+    read_outcomes,
+)
 from appliance.simulator.constants import Constants, read_constants
-from appliance.simulator.fairness import service_difference
+from appliance.simulator.fairness import served, service_difference
 from appliance.simulator.record import Record
 from appliance.simulator.results import write_results
 from appliance.simulator.trace import TraceRequest, read_trace
@@ -214,6 +221,7 @@ def test_capacity_is_the_rate_of_a_run_where_all_waits_from_the_start() -> None:
     same = [TraceRequest(float(number), "", 8, 1) for number in range(50)]
     assert capacity(MODEL, 1, Workload(same, 50, 1.0, 0)) == pytest.approx(0.2)
     assert capacity(MODEL, 2, Workload(same, 50, 1.0, 0)) == pytest.approx(0.4)
+    assert capacity(MODEL, 1000, Workload(same, 50, 1.0, 0)) == pytest.approx(50 / 35 * 125)
 
 
 def test_equal_service_has_no_difference_and_a_starved_user_has_his_demand() -> None:
@@ -230,6 +238,20 @@ def test_equal_service_has_no_difference_and_a_starved_user_has_his_demand() -> 
     assert service_difference(unfair).mean == pytest.approx(200, rel=0.2)
     assert fair.report().jain == pytest.approx(1.0)
     assert unfair.report().jain < 0.6
+
+
+def test_what_is_under_way_at_the_edge_of_a_window_counts_in_part() -> None:
+    record = Record(1)
+    for number, (at_s, first_s, last_s) in enumerate([(0, 5, 25), (12, 4, 8), (19, 3, 9)]):
+        arrival = Arrival(float(at_s), "ab"[number == 1], 100, 40, 40.0, ())
+        record.arrived(number, arrival)
+        record.first_token(number, arrival, at_s + first_s, 0)
+        record.ended(number, arrival, at_s + last_s)
+    record.arrived(3, Arrival(13.0, "b", 100, 40, 40.0, ()))  # refused: never served
+    got = served(record, without="a", from_s=10.0, until_s=20.0)
+    # Half of the first answer; the second whole, with its prompt; of the third nothing yet.
+    assert got.tokens == 20 + 140
+    assert (got.first_p95_s, got.last_p95_s) == (4.0, 8.0)
 
 
 def test_a_comparison_goes_on_where_it_was_stopped_and_writes_its_page(tmp_path: Path) -> None:
@@ -266,16 +288,16 @@ def test_the_page_shows_fairness_and_floods_and_leaves_out_what_is_incomplete(
         FairnessRun(limiter, 0, difference, 500.0, 777.0, 0)
         for limiter, difference in FAIRNESS_CASES
     ]
-    cases: list[tuple[LimiterName, bool, float, int]] = [
-        ("none", False, 0.1, 50),
-        ("none", True, 90.0, 1000),
-        ("service", True, 0.15, 995),
+    found = [(0.1, 2.0, 50), (90.0, 100.0, 1000), (0.15, 5.0, 995), (0.12, 2.2, 400)]
+    floods = [
+        FloodRun(case, 1, 0, first_s, last_s, tokens)
+        for case, (first_s, last_s, tokens) in zip(FLOOD_CASES, found, strict=True)
     ]
-    floods = [FloodRun(name, flooded, 1, 0, p95, n) for name, flooded, p95, n in cases]
-    page = write_results([*fair, *floods, FloodRun("none", False, 4, 0, 0.1, 50)], tmp_path)
+    page = write_results([*fair, *floods, FloodRun(FLOOD_CASES[0], 4, 0, 0.1, 2.0, 50)], tmp_path)
     text = page.read_text()
     assert "| limiter service | 1 | 240 |" in text
-    assert "| like the others' | limiter service | 1 | 0.150 | 1.50 | 0.995 |" in text
+    assert "| like the others' | limiter service | 1 | 0.150 | 1.50 | 5.0 | 2.50 | 0.995 |" in text
+    assert "| limiter service, kept pace 0.9 | 1 | 0.120 | 1.20 | 2.2 | 1.10 | 0.400 |" in text
     assert "4 times as long" not in text
 
 
@@ -306,6 +328,7 @@ def test_a_trace_of_one_moment_comes_all_at_once(
         ["--trace", "t", "--workers", "0"],
         ["--trace", "t", "--load", "-1"],
         ["--trace", "t", "--slow", "1"],
+        ["--trace", "t", "--kept-pace", "1"],
         ["--trace", "t", "--requests", "0"],
         ["--trace", "/nowhere/at/all"],
         ["--compare", "x"],

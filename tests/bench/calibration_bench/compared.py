@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from appliance.limiter.core import Rules
+from appliance.simulator.compare import KEPT_PACE
 from appliance.simulator.constants import Constants
 from appliance.simulator.trace import TraceRequest
 from appliance.simulator.workload import CALM, Arrival, Spell, Workload
@@ -54,7 +55,7 @@ def live(asked: Sequence[Asked]) -> Outcome:
 
 def simulated(asked: Sequence[Asked], found: Fit) -> Outcome:
     """What the simulator makes of it, with what every first word costs beside the worker."""
-    scene = Scene(found.constants, 1, "hybrid", "service", Rules())
+    scene = Scene(found.constants, 1, "hybrid", "service", Rules(), KEPT_PACE)
     report = World(scene, Replay(asked)).run().report()
     around_s = found.around_s
     return Outcome(
