@@ -42,6 +42,7 @@ from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.chat import ChatScreen
 from ui.screens.faq import FaqScreen
+from ui.screens.faq_misses import MissesScreen
 from ui.screens.frame import CallFailed, LinkDoubted, LinkedScreen, SluiceScreen
 from ui.screens.help import HelpScreen, KeySection
 from ui.screens.inbox import InboxScreen, SessionWanted
@@ -161,6 +162,7 @@ class SluiceApp(App[int]):
                 ours(ConversationView.BINDINGS),
             ),
             KeySection(texts.help_faq, ours([*FaqScreen.BINDINGS, *FaqTable.BINDINGS])),
+            KeySection(texts.curate.miss_title_open, ours(MissesScreen.BINDINGS)),
             KeySection(texts.help_status, ours(StatusScreen.BINDINGS)),
             KeySection(texts.operate.key_models, ours(ModelsScreen.BINDINGS)),
             KeySection(texts.operate.key_people, ours(PeopleScreen.BINDINGS)),

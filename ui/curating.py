@@ -11,6 +11,7 @@ from appliance.schema_curation import (
     ImportJob,
     ImportOutcome,
     Miss,
+    MissAnswer,
     MissPromote,
     MissState,
     Regression,
@@ -70,6 +71,11 @@ class Curating:
     async def promote(self, miss_id: str, body: MissPromote) -> Entry:
         """Raises `Conflict` when somebody else made an entry of it."""
         return await self._client.write("POST", f"/api/faq/misses/{miss_id}/promote", Entry, body)
+
+    async def answer(self, miss_id: str, text: str) -> Miss:
+        """Tells those who asked. Raises `Conflict` when they were told something else before."""
+        body = MissAnswer(answer=text)
+        return await self._client.write("POST", f"/api/faq/misses/{miss_id}/answer", Miss, body)
 
     async def draft(self, miss_id: str) -> Accepted:
         """Has the model write an answer; follow its request for the text."""

@@ -12,6 +12,8 @@ class CurateTexts:
     tip_misses: str
     key_promote: str
     tip_promote: str
+    key_answer_miss: str
+    tip_answer_miss: str
     key_add_to_entry: str
     tip_add_to_entry: str
     key_dismiss: str
@@ -22,12 +24,15 @@ class CurateTexts:
     tip_next_state: str
     key_write_draft: str
     tip_write_draft: str
+    key_send_answer: str
+    tip_send_answer: str
 
     busy: str
 
     miss_title_open: str
     miss_title_dismissed: str
     miss_title_promoted: str
+    miss_title_answered: str
     miss_asked: str
     miss_people: str
     miss_last: str
@@ -41,11 +46,20 @@ class CurateTexts:
     miss_askers: str
     miss_told: str
     miss_untold: str
+    miss_answered: str
+    miss_answering: str
+    miss_waits: str
     miss_dismissed: str
     miss_reopened: str
     miss_promote_title: str
     miss_saved: str
     miss_saved_draft: str
+    miss_answer_title: str
+    miss_answer_note: str
+    miss_answer_sure: str
+    miss_answer_final: str
+    miss_answer_leaving: str
+    miss_sent: str
     miss_pick_title: str
     miss_pick_none: str
     miss_added: str
@@ -158,6 +172,8 @@ ENGLISH: Final = CurateTexts(
     tip_misses="See questions that got no good answer, and make entries of them",
     key_promote="Make entry",
     tip_promote="Write an entry for these questions; those who asked are told",
+    key_answer_miss="Reply",
+    tip_answer_miss="Answer those who asked, without making an entry",
     key_add_to_entry="Add to entry",
     tip_add_to_entry="Add the wordings to an entry that has the answer already",
     key_dismiss="Dismiss",
@@ -165,13 +181,16 @@ ENGLISH: Final = CurateTexts(
     key_reopen="Bring back",
     tip_reopen="Put these questions back into the list of open ones",
     key_next_state="Other list",
-    tip_next_state="Show open, dismissed or promoted questions",
+    tip_next_state="Show open, dismissed, promoted or answered questions",
     key_write_draft="Draft",
     tip_write_draft="Have the model write a draft of the answer from the FAQ",
+    key_send_answer="Send",
+    tip_send_answer="Send the answer to those who asked",
     busy="One moment: the last step is still under way.",
     miss_title_open="Questions without a good answer",
     miss_title_dismissed="Dismissed questions",
     miss_title_promoted="Questions that became entries",
+    miss_title_answered="Questions that were answered without an entry",
     miss_asked="Asked",
     miss_people="People",
     miss_last="Last",
@@ -185,12 +204,22 @@ ENGLISH: Final = CurateTexts(
     miss_askers="Who asked",
     miss_told="Became an entry; those who asked were told.",
     miss_untold="Became an entry; those who asked are told once it is published.",
+    miss_answered="Answered without an entry; those who asked were told:",
+    miss_answering="Answered without an entry; those who asked are being told:",
+    miss_waits="waits",
     miss_dismissed="Dismissed, with what is asked like it. “{question}” is in the list of "
     "dismissed ones.",
     miss_reopened="Back in the list of open questions: “{question}”",
     miss_promote_title="New entry from a missed question",
     miss_saved="Saved. Those who asked are told: {count}",
     miss_saved_draft="Saved as a draft. Those who asked are told once it is published: {count}",
+    miss_answer_title="An answer to those who asked",
+    miss_answer_note="It goes to the inbox of those who asked, {count} in all, and into the "
+    "conversations in which they were told that a person has been asked. The FAQ stays as it is.",
+    miss_answer_sure="Send this answer?",
+    miss_answer_final="It goes to those who asked, {count} in all, and cannot be called back.",
+    miss_answer_leaving="What you wrote will be gone.",
+    miss_sent="Sent. Those who asked are told: {count}",
     miss_pick_title="Which entry answers “{question}”?",
     miss_pick_none="No entry was found that could answer it. Make a new entry instead.",
     miss_added="The wordings were added to “{question}”. Those who asked are told: {count}",
@@ -302,6 +331,8 @@ CHINESE: Final = CurateTexts(
     tip_misses="查看没有得到好答案的问题，并据此建立问答",
     key_promote="建问答",
     tip_promote="为这些问题写一条问答；提问者会得到通知",
+    key_answer_miss="答复",
+    tip_answer_miss="直接答复提问者，不建立问答",
     key_add_to_entry="并入问答",
     tip_add_to_entry="把这些问法加到已有答案的问答里",
     key_dismiss="忽略",
@@ -309,13 +340,16 @@ CHINESE: Final = CurateTexts(
     key_reopen="放回",
     tip_reopen="把这些问题放回待处理列表",
     key_next_state="换列表",
-    tip_next_state="显示待处理、已忽略或已建成问答的问题",
+    tip_next_state="显示待处理、已忽略、已建成问答或已答复的问题",
     key_write_draft="草拟",
     tip_write_draft="让模型根据问答库草拟回答",
+    key_send_answer="发送",
+    tip_send_answer="把答复发给提问者",
     busy="请稍候：上一步还在进行。",
     miss_title_open="没有得到好答案的问题",
     miss_title_dismissed="已忽略的问题",
     miss_title_promoted="已建成问答的问题",
+    miss_title_answered="已直接答复的问题",
     miss_asked="次数",
     miss_people="人数",
     miss_last="最近",
@@ -329,11 +363,21 @@ CHINESE: Final = CurateTexts(
     miss_askers="提问者",
     miss_told="已建成问答，提问者已得到通知。",
     miss_untold="已建成问答，发布后会通知提问者。",
+    miss_answered="已直接答复，提问者已得到通知：",
+    miss_answering="已直接答复，正在通知提问者：",
+    miss_waits="在等答复",
     miss_dismissed="已忽略，类似的提问也不再列出。“{question}”在已忽略列表中。",
     miss_reopened="已放回待处理列表：“{question}”",
     miss_promote_title="由未答问题新建问答",
     miss_saved="已保存。得到通知的提问者：{count} 人",
     miss_saved_draft="已保存为草稿。发布后将通知提问者：{count} 人",
+    miss_answer_title="答复提问者",
+    miss_answer_note="答复会发到 {count} 位提问者的收件箱；被告知已转交工作人员的，"
+    "还会出现在其会话中。问答库保持不变。",
+    miss_answer_sure="发送这条答复？",
+    miss_answer_final="它会发给 {count} 位提问者，发出后无法收回。",
+    miss_answer_leaving="已写的内容将会丢失。",
+    miss_sent="已发送。得到通知的提问者：{count} 人",
     miss_pick_title="哪一条问答能回答“{question}”？",
     miss_pick_none="没有找到可以回答它的问答，请改为新建一条。",
     miss_added="问法已加到“{question}”。得到通知的提问者：{count} 人",

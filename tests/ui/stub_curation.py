@@ -11,6 +11,7 @@ from appliance.schema_curation import (
     DeletedEntry,
     ImportOutcome,
     Miss,
+    MissAnswer,
     MissPromote,
     Outcome,
     Regression,
@@ -49,6 +50,13 @@ class StubCuration:
         )
         self.misses[miss.id] = miss
         return miss
+
+    def wait_for(self, miss_id: str) -> None:
+        """Who asked was told that a person has been asked."""
+        askers = self.misses[miss_id].askers
+        self._change(
+            miss_id, askers=tuple(msgspec.structs.replace(asker, waits=True) for asker in askers)
+        )
 
     def add_check(self, question: str, entry_id: str, found: str, at_ms: int = NOW_MS) -> str:
         """A saved question that found another entry, or the right one; returns its id."""
@@ -92,6 +100,9 @@ class StubCuration:
                 return Reply(200, self._change(miss_id, state="dismissed"))
             case ("POST", miss_id, "reopen"):
                 return Reply(200, self._change(miss_id, state="open"))
+            case ("POST", miss_id, "answer"):
+                text = msgspec.json.decode(asked.body, type=MissAnswer).answer
+                return Reply(200, self._change(miss_id, state="answered", answer=text))
             case ("POST", _, "draft") if self.draft_id:
                 events = f"/api/requests/{self.draft_id}/events"
                 accepted = Accepted(

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from stub_api import StubApi, problem
 from test_ui_faq import match_of
@@ -10,10 +11,11 @@ from test_ui_hostile import EVIL, SEEN, sees_clean
 from textual.widgets import TextArea
 from ui_driver import Driven, running
 
-from appliance.schema import Delta, Done, Failed, Timings, Usage
-from appliance.schema_curation import MissPromote
+from appliance.schema import MAX_ANSWER_CHARS, Delta, Done, Failed, Timings, Usage
+from appliance.schema_curation import MissAnswer, MissPromote
 from ui.screens.faq import FaqScreen
 from ui.screens.faq_misses import MissesScreen
+from ui.screens.miss_answer import MissAnswerForm
 from ui.screens.miss_editor import MissEditor
 
 pytestmark = pytest.mark.ui
@@ -170,6 +172,77 @@ async def test_the_wordings_are_added_to_an_entry_that_has_the_answer(missed: St
         assert missed.curation.promoted == [MissPromote(entry_id=entry_id)]
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_who_asked_is_answered_without_an_entry(missed: StubApi, language: str) -> None:
+    missed.curation.wait_for("m-1")
+    async with at_misses(missed, language=language) as sluice:
+        words = sluice.texts.curate
+        await sluice.sees(f"r {words.key_answer_miss}", f"u-0 ({words.miss_waits})")
+        await sluice.press("r")
+        await sluice.sees(words.miss_answer_title, "Where do I park?", words.key_send_answer)
+        await sluice.press("ctrl+s")
+        await sluice.sees(sluice.texts.faq_answer_missing)
+        await sluice.type("In the yard.")
+        await sluice.press("ctrl+s")
+        await sluice.sees(words.miss_answer_sure, words.miss_answer_final.format(count=3)[-12:])
+        await sluice.press("escape")  # a second thought
+        await sluice.sees("In the yard.")
+        assert missed.calls("POST", "/api/faq/misses/m-1/answer") == []
+        await sluice.press("ctrl+s")
+        await sluice.sees(words.miss_answer_sure)
+        await sluice.press("enter")
+        await sluice.sees(words.miss_sent.format(count=3))
+        await sluice.until(lambda: "Where do I park?" not in sluice.text)
+        (sent,) = missed.calls("POST", "/api/faq/misses/m-1/answer")
+        assert msgspec.json.decode(sent.body, type=MissAnswer) == MissAnswer(answer="In the yard.")
+        await sluice.press("v", "v", "v")
+        await sluice.sees(words.miss_title_answered, words.miss_answering[:10], "In the yard.")
+        await sluice.press("o")
+        await sluice.sees(words.miss_reopened.format(question="Where do I park?"))
+
+
+async def test_a_refused_answer_keeps_what_was_written(missed: StubApi) -> None:
+    missed.overrides["POST", "/api/faq/misses/m-1/answer"] = problem(
+        409, "conflict", "miss m-1 has been answered otherwise", hint="reopen it first"
+    )
+    async with at_misses(missed) as sluice:
+        await sluice.sees("Is there a car park?")
+        await sluice.press("r")
+        await sluice.sees("An answer to those who asked")
+        await sluice.type("In the yard.")
+        await sluice.press("ctrl+s", "enter")
+        await sluice.sees("answered otherwise", "reopen it first", "In the yard.")
+        await sluice.press("escape")
+        await sluice.sees("Leave without saving?", "What you wrote will be gone.")
+        await sluice.press("escape")
+        await sluice.sees("In the yard.")
+        assert isinstance(sluice.app.screen, MissAnswerForm)
+        await sluice.press("escape")
+        await sluice.sees("Leave without saving?")
+        await sluice.press("left", "enter")
+        await sluice.sees("Groups: 2")
+
+
+async def test_an_answer_longer_than_the_server_takes_is_not_sent(missed: StubApi) -> None:
+    async with at_misses(missed) as sluice:
+        await sluice.sees("Is there a car park?")
+        await sluice.press("r")
+        await sluice.sees("An answer to those who asked")
+        sluice.app.screen.query_one("#answer", TextArea).load_text("x" * (MAX_ANSWER_CHARS + 1))
+        await sluice.press("ctrl+s")
+        await sluice.sees(f"{MAX_ANSWER_CHARS}")
+        assert isinstance(sluice.app.screen, MissAnswerForm)
+
+
+async def test_nobody_is_answered_where_nobody_can_be_told(api: StubApi) -> None:
+    api.curation.add_miss("Where do I park?", people=0)
+    async with at_misses(api) as sluice:
+        await sluice.sees("Groups: 1", "p Make entry")
+        await sluice.sees_no("r Reply")
+        await sluice.press("r")
+        assert isinstance(sluice.app.screen, MissesScreen)
+
+
 async def test_without_a_fitting_entry_that_is_said(missed: StubApi) -> None:
     async with at_misses(missed) as sluice:
         await sluice.sees("Is there a car park?")
@@ -189,6 +262,8 @@ async def test_a_dismissed_group_can_be_brought_back(missed: StubApi) -> None:
         await sluice.sees("Back in the list of open questions: “Where do I park?”")
         await sluice.press("v")
         await sluice.sees("Questions that became entries", "Nothing here.")
+        await sluice.press("v")
+        await sluice.sees("Questions that were answered without an entry", "Nothing here.")
         await sluice.press("v")
         await sluice.sees("Questions without a good answer", "Groups: 2")
         assert isinstance(sluice.app.screen, MissesScreen)

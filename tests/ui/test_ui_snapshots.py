@@ -265,10 +265,20 @@ async def miss_editor(sluice: Driven) -> None:
     await sluice.sees("Behind the house", sluice.texts.curate.draft_done)
 
 
+async def miss_answer(sluice: Driven) -> None:
+    await misses(sluice)
+    await sluice.press("r")
+    await sluice.sees(sluice.texts.curate.miss_answer_title)
+    await sluice.type("In the yard.")
+    await sluice.sees("In the yard.")
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
 @pytest.mark.parametrize(
-    "walk", [misses, miss_editor, checks, file_report, deleted], ids=lambda walk: walk.__name__
+    "walk",
+    [misses, miss_editor, miss_answer, checks, file_report, deleted],
+    ids=lambda walk: walk.__name__,
 )
 def test_curating(
     picture: Picture,

@@ -29,6 +29,7 @@ from ui.screens.find import FindScreen
 from ui.screens.help import HelpScreen
 from ui.screens.inbox import InboxScreen
 from ui.screens.logs import LogsScreen
+from ui.screens.miss_answer import MissAnswerForm
 from ui.screens.miss_editor import MissEditor
 from ui.screens.models import ModelsScreen
 from ui.screens.palette import Palette
@@ -76,6 +77,7 @@ BOUND: list[type[DOMNode]] = [
     ImportScreen,
     MissesScreen,
     MissEditor,
+    MissAnswerForm,
     FindScreen,
     SetupStep,
     ModelStep,

@@ -1,8 +1,7 @@
 """The form for one FAQ entry, new or existing.
 
-What was typed stays in the form until the server has taken it: a refusal is shown below the
-fields, and leaving with changes asks first. When somebody else has edited the entry meanwhile,
-their text is shown there too, and only saving once more replaces it.
+When somebody else has edited the entry meanwhile, their text is shown below the fields, and only
+saving once more replaces it.
 """
 
 import re
@@ -24,13 +23,11 @@ from appliance.schema import (
     Entry,
     EntryPut,
 )
-from ui.background import start
 from ui.client import Client
 from ui.curating import EDITED_SINCE
 from ui.entries import EntryDraft, draft_of, put_of
 from ui.keys import key
-from ui.screens.dialogs import Confirm, Question
-from ui.screens.frame import Dialog, explained
+from ui.screens.form import Form
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain, TextField
 
@@ -38,7 +35,7 @@ MAX_CATEGORY_CHARS: Final = 100
 _LANGUAGE: Final = re.compile(r"([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?")
 
 
-class EntryEditor(Dialog[Entry | None]):
+class EntryEditor(Form[Entry]):
     """Edits one entry and saves it; the result is the entry as stored, None if nothing was."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,7 +53,7 @@ class EntryEditor(Dialog[Entry | None]):
         title: str = "",
     ) -> None:
         """`before` is what stands in the form of a new entry to begin with."""
-        super().__init__(texts)
+        super().__init__(texts, leaving=texts.faq_discard_body)
         self._client = client
         self._entry = entry
         self._before = draft_of(entry) if entry is not None else before or EntryDraft()
@@ -72,9 +69,7 @@ class EntryEditor(Dialog[Entry | None]):
             value=self._before.state,
             id="state",
         )
-        self._trouble = Plain(id="trouble")
         self._remark = Plain(classes="form-note")
-        self._is_saving = False
 
     def compose(self) -> ComposeResult:
         texts = self.texts
@@ -89,7 +84,7 @@ class EntryEditor(Dialog[Entry | None]):
                 yield self._state
                 yield Button(Content(texts.faq_save), id="save", variant="primary")
             yield self._remark
-            yield self._trouble
+            yield self.trouble
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
@@ -107,9 +102,12 @@ class EntryEditor(Dialog[Entry | None]):
         self._category.set_text(self._before.category)
         self._language.set_text(self._before.language)
         self._remark.display = False
-        self._trouble.display = False
         self._before = self._draft()  # as the fields hold it, made safe
         self._question.focus()
+
+    @property
+    def is_changed(self) -> bool:
+        return self._draft() != self._before
 
     def _draft(self) -> EntryDraft:
         return EntryDraft(
@@ -122,29 +120,16 @@ class EntryEditor(Dialog[Entry | None]):
         )
 
     def action_save(self) -> None:
-        if self._is_saving:
-            return
         put = put_of(self._draft(), self._entry)
         problem = mistake(self.texts, put)
         if problem:
-            self._say(problem)
+            self.complain(problem)
             return
-        self._is_saving = True
-        start(self, partial(self._save, put), group="save")
+        self.send(partial(self.store, put))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
         self.action_save()
-
-    async def _save(self, put: EntryPut) -> None:
-        try:
-            saved = await self.store(put)
-        except SluiceError as error:
-            await self._refused(error)
-            return
-        finally:
-            self._is_saving = False
-        self.dismiss(saved)
 
     async def store(self, put: EntryPut) -> Entry:
         """The entry as the server has it now."""
@@ -152,7 +137,7 @@ class EntryEditor(Dialog[Entry | None]):
             return await self._client.create_entry(put)
         return await self._client.update_entry(self._entry.id, put, seen=self._entry.version)
 
-    async def _refused(self, error: SluiceError) -> None:
+    async def refused(self, error: SluiceError) -> None:
         if error.reason == EDITED_SINCE and self._entry is not None:
             try:
                 theirs = await self._client.entry(self._entry.id)
@@ -160,40 +145,18 @@ class EntryEditor(Dialog[Entry | None]):
                 error = failed
             else:
                 self._entry = theirs
-                self._say(
+                self.complain(
                     self.texts.faq.editor_conflict.format(
                         question=theirs.question, answer=theirs.answer
                     )
                 )
                 return
-        self._say(explained(self, error))
-
-    def _say(self, words: str) -> None:
-        self._trouble.update(words)
-        self._trouble.display = True
+        await super().refused(error)
 
     def remark(self, words: str) -> None:
         """Says something beside the form that is no trouble."""
         self._remark.update(words)
         self._remark.display = bool(words)
-
-    def action_close(self) -> None:
-        if self._draft() == self._before:
-            self.dismiss(None)
-            return
-        texts = self.texts
-        question = Question(
-            texts.faq_discard_title,
-            texts.faq_discard_body,
-            yes=texts.faq_discard_yes,
-            no=texts.cancel,
-        )
-
-        def leave(agreed: bool | None) -> None:
-            if agreed:
-                self.dismiss(None)
-
-        self.app.push_screen(Confirm(texts, question), leave)
 
 
 def mistake(texts: Texts, put: EntryPut) -> str:

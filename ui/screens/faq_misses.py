@@ -1,7 +1,8 @@
 """The inbox of questions that got no good answer: what was asked, by whom, and the way to an entry.
 
-A group becomes a new entry in the editor, or more wordings of an entry that has the answer; the
-server then tells those who asked. A dismissed group can be brought back, so nothing asks twice.
+A group becomes a new entry in the editor, or more wordings of an entry that has the answer, or is
+answered without an entry; the server then tells those who asked. A group that was dismissed or
+answered can be brought back, so nothing else asks twice.
 """
 
 from functools import partial
@@ -20,6 +21,7 @@ from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.desk import Desk
 from ui.screens.dialogs import PickOne
+from ui.screens.miss_answer import MissAnswerForm
 from ui.screens.miss_editor import MissEditor
 from ui.texts import Texts
 from ui.widgets.tables import cell, number
@@ -30,7 +32,8 @@ PICKED_FROM: Final = 9
 _NEXT: Final[dict[MissState, MissState]] = {
     "open": "dismissed",
     "dismissed": "promoted",
-    "promoted": "open",
+    "promoted": "answered",
+    "answered": "open",
 }
 
 
@@ -41,6 +44,7 @@ class MissesScreen(Desk[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("enter,p", "promote", "promote"),
         key("a", "add_to_entry", "add_to_entry"),
+        key("r", "answer", "answer_miss"),
         key("d,delete", "dismiss_miss", "dismiss"),
         key("o", "reopen", "reopen"),
         key("v", "next_state", "next_state"),
@@ -113,6 +117,7 @@ class MissesScreen(Desk[bool]):
             "open": words.miss_title_open,
             "dismissed": words.miss_title_dismissed,
             "promoted": words.miss_title_promoted,
+            "answered": words.miss_title_answered,
         }
         self.title_line.update(titles[self._state])
         self.begin(self._read)
@@ -120,8 +125,12 @@ class MissesScreen(Desk[bool]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("promote", "add_to_entry", "dismiss_miss"):
             return self._state == "open" and self._pointed is not None
+        if action == "answer":
+            return (
+                self._state == "open" and self._pointed is not None and self._pointed.askers != ()
+            )
         if action == "reopen":
-            return self._state == "dismissed" and self._pointed is not None
+            return self._state in ("dismissed", "answered") and self._pointed is not None
         return True
 
     # --- dismissing -------------------------------------------------------------------------
@@ -200,6 +209,25 @@ class MissesScreen(Desk[bool]):
         said = self.texts.curate.miss_added.format(question=question, count=len(miss.askers))
         self.say(said)
 
+    # --- answering without an entry ---------------------------------------------------------
+
+    def action_answer(self) -> None:
+        miss = self._pointed
+        if miss is None:
+            return
+
+        def sent(answered: Miss | None) -> None:
+            if answered is not None:
+                self.begin(partial(self._say_sent, answered))
+            else:
+                self.action_refresh_list()
+
+        self.app.push_screen(MissAnswerForm(self.texts, miss, curating=self._curating), sent)
+
+    async def _say_sent(self, answered: Miss) -> None:
+        await self._load()
+        self.say(self.texts.curate.miss_sent.format(count=len(answered.askers)))
+
     def action_close(self) -> None:
         self.dismiss(self._has_written)
 
@@ -226,12 +254,17 @@ def miss_words(texts: Texts, miss: Miss, clock: Clock) -> Content:
     if miss.state == "promoted":
         told = words.miss_told if miss.told else words.miss_untold
         parts.append(Content.styled(told, "$text-success"))
+    if miss.state == "answered":
+        told = words.miss_answered if miss.told else words.miss_answering
+        parts += [Content.styled(told, "$text-success"), Content(block(miss.answer))]
     parts += [Content(), Content.styled(words.miss_wordings, "bold")]
     parts += [Content(f"  {safe_line(one)}") for one in miss.phrasings]
     if miss.askers:
         parts += [Content(), Content.styled(words.miss_askers, "bold")]
         for asker in miss.askers[:ASKERS_SHOWN]:
-            parts.append(Content(f"  {safe_line(asker.uid, 63)}: {safe_line(asker.question)}"))
+            waits = f" ({words.miss_waits})" if asker.waits and not miss.told else ""
+            who = safe_line(asker.uid, 63) + waits
+            parts.append(Content(f"  {who}: {safe_line(asker.question)}"))
         if len(miss.askers) > ASKERS_SHOWN:
             parts.append(Content(f"  … {len(miss.askers) - ASKERS_SHOWN}"))
     return Content("\n").join(parts)
