@@ -68,13 +68,14 @@ bench-lengths: models
 	    $(if $(CEILING),--ceiling $(CEILING))
 
 # make bench-retrieval DATA=FOLDER [CACHE=FOLDER] [FULL=1] [ONLY=NAME,...]
-#     [LATENCY=1000,10000,100000]: the first run computes the
-# vectors of some 50,000 texts, 20 minutes on a quiet machine, and keeps them in CACHE
+#     [LATENCY=1000,10000,100000] [PAGE=tests/bench/retrieval_bench/RESULTS.md]: the first run
+# computes the vectors of some 50,000 texts, 20 minutes on a quiet machine, and keeps them in CACHE
 CACHE ?= $(HOME)/.cache/sluice/retrieval-bench
 bench-retrieval: models
 	@test -n "$(DATA)" || { echo "name the folder of the data sets: make $@ DATA=FOLDER" >&2; exit 2; }
 	@PYTHONPATH=tests/bench $(BIN)/python -m retrieval_bench "$(DATA)" --cache "$(CACHE)" \
-	    $(if $(FULL),--full) $(if $(ONLY),--only "$(ONLY)") $(if $(LATENCY),--latency "$(LATENCY)")
+	    $(if $(FULL),--full) $(if $(ONLY),--only "$(ONLY)") $(if $(LATENCY),--latency "$(LATENCY)") \
+	    $(if $(PAGE),--page "$(PAGE)")
 
 # One more library beside the binding's; built once per machine, in about five minutes.
 vulkan: $(VENV)/.ready

@@ -9,6 +9,7 @@ never used.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from appliance.knowledge.calibration import NOTHING_LEARNED, Sample, learned, sa
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.fusion import Candidate, Neighbourhood, Text
 from appliance.knowledge.index import Index
+from appliance.knowledge.metric import PLAIN, Floats, Metric, learned_metric
 from appliance.knowledge.neighbours import Embedder
 from appliance.knowledge.opposites import are_opposite
 from appliance.knowledge.rows import PASSAGE, PlannedRow, entry_of, planned_rows
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 SAMPLES = 1_000
 ROWS = 96
 WORD_ROWS = 32
+METRIC_ROWS = 2_000
+METRIC_BATCH = 64
 CHANGED_ROWS = 20
 CHANGED_SHARE = 0.05
 
@@ -46,6 +50,19 @@ class _Drawn:
 
     entry: Entry
     row: PlannedRow
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """As it is stored."""
+
+    calibration: Calibration
+    size: int
+    drawn: bytes
+
+    def metric(self) -> Metric:
+        if not self.drawn:
+            return PLAIN
+        return Metric(np.frombuffer(self.drawn, dtype=np.float32).reshape(-1, self.size))
 
 
 class Calibrator:
@@ -66,6 +83,7 @@ class Calibrator:
         self._embedder = embedder
         self._samples = samples
         self._held = NOTHING_LEARNED
+        self._metric = PLAIN
         self._written_before = 0
         self._made = asyncio.Event()
 
@@ -74,6 +92,12 @@ class Calibrator:
         """What is known of the embedding model in use."""
         known = self._held.stamp == self._embedder.stamp
         return self._held if known else NOTHING_LEARNED
+
+    @property
+    def metric(self) -> Metric:
+        """How vectors are compared, which is part of what scores mean."""
+        known = self._held.stamp == self._embedder.stamp
+        return self._metric if known else PLAIN
 
     async def run(self) -> None:
         """Calibrates whenever it is due, until cancelled."""
@@ -93,14 +117,16 @@ class Calibrator:
         """Learns anew from what is indexed now. Raises what index, model and store raise."""
         stamp, written = self._embedder.stamp, self._index.rows_written
         drawn, phrasings = await self._draw()
-        samples = await self._asked(drawn)
+        metric = await self._compared(drawn)
+        samples = await self._asked(drawn, metric)
         made_at_ms = now_ms()
         found = await asyncio.to_thread(
             learned, samples, stamp=stamp, phrasings=phrasings, at_ms=made_at_ms
         )
         if stamp == self._embedder.stamp:
-            self._held, self._written_before = found, written
-            await self._bus.set(keys.CALIBRATION, msgspec.json.encode(found))
+            self._held, self._metric, self._written_before = found, metric, written
+            kept = _Kept(found, metric.drawn.shape[1], metric.drawn.tobytes())
+            await self._bus.set(keys.CALIBRATION, msgspec.msgpack.encode(kept))
             self._made.set()
             log.info("calibrated on %d of %d phrasings", found.samples, phrasings)
         return found
@@ -117,7 +143,9 @@ class Calibrator:
         except AWAY:
             return False
         if raw and not self._held.stamp:
-            self._held = msgspec.json.decode(raw, type=Calibration)
+            with contextlib.suppress(msgspec.DecodeError):  # an older version's: it is made anew
+                kept = msgspec.msgpack.decode(raw, type=_Kept)
+                self._held, self._metric = kept.calibration, kept.metric()
         return True
 
     def _is_due(self) -> bool:
@@ -147,17 +175,36 @@ class Calibrator:
                         drawn.append(_Drawn(entry, row))
         return drawn, phrasings
 
-    async def _asked(self, drawn: list[_Drawn]) -> list[Sample]:
+    async def _compared(self, drawn: list[_Drawn]) -> Metric:
+        """How vectors are compared here, learned from phrasings of the drawn entries."""
+        entries = {each.entry.id: each.entry for each in drawn}
+        share = max(2, METRIC_ROWS // max(len(entries), 1))
+        by_entry = [
+            [row.pk for row in planned_rows(entry).values() if row.kind != PASSAGE][:share]
+            for entry in entries.values()
+        ]
+        wanted = [pk for pks in by_entry for pk in pks]
+        vectors: dict[str, Floats] = {}
+        for start in range(0, len(wanted), METRIC_BATCH):
+            began_s = time.monotonic()
+            found = await self._index.vectors_of(wanted[start : start + METRIC_BATCH])
+            vectors |= {pk: np.asarray(vector, np.float32) for pk, vector in found.items()}
+            await asyncio.sleep(time.monotonic() - began_s)
+        held = ([vectors[pk] for pk in pks if pk in vectors] for pks in by_entry)
+        groups = [np.stack(rows) for rows in held if rows]
+        return await asyncio.to_thread(learned_metric, groups)
+
+    async def _asked(self, drawn: list[_Drawn], metric: Metric) -> list[Sample]:
         samples: list[Sample] = []
         for each in drawn:
             began_s = time.monotonic()
-            sample = await self._ask(each)
+            sample = await self._ask(each, metric)
             if sample is not None:
                 samples.append(sample)
             await asyncio.sleep(time.monotonic() - began_s)
         return samples
 
-    async def _ask(self, drawn: _Drawn) -> Sample | None:
+    async def _ask(self, drawn: _Drawn, metric: Metric) -> Sample | None:
         """None when the phrasing's row has gone in the meantime."""
         row = drawn.row
         vector = (await self._index.vectors_of([row.pk])).get(row.pk)
@@ -182,7 +229,7 @@ class Calibrator:
         opposed = frozenset(pk for pk in told if are_opposite(row.text, told[pk].phrasing))
         return await asyncio.to_thread(
             lambda: sampled(
-                Neighbourhood(asked, candidates),
+                Neighbourhood(asked, candidates, metric),
                 drawn.entry.id,
                 own=frozenset(own),
                 others=frozenset(rows.keys() - own),

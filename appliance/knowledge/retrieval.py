@@ -27,6 +27,7 @@ from appliance.knowledge.decision import CHOICES, WORDS_FLOOR, decide
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
+from appliance.knowledge.metric import PLAIN, Metric
 from appliance.knowledge.neighbours import Embedder
 from appliance.knowledge.rows import PlannedRow, entry_of, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
@@ -124,12 +125,14 @@ class Retrieval:
         faq: Faq,
         *,
         calibration: Callable[[], Calibration] = lambda: NOTHING_LEARNED,
+        metric: Callable[[], Metric] = lambda: PLAIN,
     ) -> None:
         self._entries = entries
         self._index = index
         self._embedder = embedder
         self._faq = faq
         self._calibration = calibration
+        self._metric = metric
 
     @property
     def calibration(self) -> Calibration:
@@ -298,6 +301,7 @@ class Retrieval:
                 for pk, vector in nominated.vectors.items()
                 if pk in confirmed
             ][:NEIGHBOURS],
+            self._metric(),
         )
         scored = near.scored(lexical)
         scored += _far(order[NEIGHBOURS:], scored, nominated)

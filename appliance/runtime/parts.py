@@ -169,7 +169,12 @@ async def assemble(ground: Ground) -> Parts:
     index = Index(entries, vectors, centred)
     calibrator = Calibrator(bus, entries, index, centred)
     retrieval = Retrieval(
-        entries, index, centred, settings.faq, calibration=lambda: calibrator.current
+        entries,
+        index,
+        centred,
+        settings.faq,
+        calibration=lambda: calibrator.current,
+        metric=lambda: calibrator.metric,
     )
     people = People(
         Users(bus, settings.people),

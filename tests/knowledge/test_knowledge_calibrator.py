@@ -2,11 +2,14 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, rig
 
+from appliance import keys
 from appliance.bus.client import Bus
 from appliance.knowledge.calibrator import Calibrator
+from appliance.knowledge.metric import PLAIN
 from appliance.schema import Calibration, EntryPut
 
 pytestmark = pytest.mark.integration
@@ -63,6 +66,38 @@ async def test_it_learns_from_every_phrasing_once_the_index_is_quiet_and_keeps_i
         task.cancel()
         await asyncio.wait([task], timeout=1)
         assert later.current == found, "taken up from the store, not made again"
+
+
+async def test_it_learns_how_vectors_are_compared_and_keeps_that_with_the_rest(bus: Bus) -> None:
+    small = HashingEmbedder(size=32)
+    parts = rig(bus, MemoryVectors(), small)
+    await fill(parts)
+    async with parts.running():
+        calibrator = Calibrator(bus, parts.entries, parts.index, small)
+        assert calibrator.metric is PLAIN
+        await made(calibrator)
+        assert len(calibrator.metric.drawn)
+        later = Calibrator(bus, parts.entries, parts.index, small)
+        task = asyncio.create_task(later.run())
+        async with asyncio.timeout(WAIT_S):
+            while later.current.samples == 0:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        assert (later.metric.drawn == calibrator.metric.drawn).all()
+        small.stamp = "hash-b"
+        assert later.metric is PLAIN, "of another model"
+
+
+async def test_what_an_older_version_stored_is_learned_anew(
+    parts: Rig, bus: Bus, embedder: HashingEmbedder
+) -> None:
+    await fill(parts)
+    older = Calibration(stamp=embedder.stamp, phrasings=48, samples=1)
+    await bus.set(keys.CALIBRATION, msgspec.json.encode(older))
+    async with parts.running():
+        found = await made(Calibrator(bus, parts.entries, parts.index, embedder))
+        assert found.samples == 48
 
 
 async def test_what_another_model_taught_is_not_used(

@@ -3,16 +3,18 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from retrieval_bench.ask import Outcome, ask
 from retrieval_bench.latency import timed
 from retrieval_bench.measures import Ranking
+from retrieval_bench.page import put
 from retrieval_bench.parts import CachedEmbedder, valkey
 from retrieval_bench.sets import Set, load, sampled
 
 QUESTIONS = 500
+FOUND, TIMED = "What is found", "How long it takes"
 HEADER = (
     "| set | entries, phrasings, questions | dense | BM25 | fused, weight of words "
     "| AUROC dense / BM25 / fused | direct: share, wrong | did you mean: share, not among them "
@@ -29,33 +31,44 @@ def main() -> int:
     parser.add_argument(
         "--latency", default="", metavar="N,...", help="only time it at so many phrasings"
     )
+    parser.add_argument("--page", type=Path, help="keeps the table in this file, too")
     given = parser.parse_args()
-    if given.latency:
-        return latencies([int(count) for count in given.latency.split(",")])
+    sizes = [int(count) for count in filter(None, given.latency.split(","))]
+    heading, lines = (TIMED, latencies(sizes)) if sizes else (FOUND, found(given))
+    said = []
+    for line in lines:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        said.append(line)
+    if given.page:
+        put(given.page, heading, said)
+    return 0
+
+
+def found(given: argparse.Namespace) -> Iterator[str]:
+    """The table of what is found and decided, line by line."""
     wanted = tuple(filter(None, given.only.split(",")))
     model = CachedEmbedder(given.cache)
-    say(
-        "" if given.full else f"At most {QUESTIONS} questions of each set, drawn by a fixed seed.\n"
-    )
-    say(HEADER)
+    asked = "Every question" if given.full else f"At most {QUESTIONS} questions, drawn by a seed,"
+    yield f"{asked} of each set.\n"
+    yield HEADER
     with valkey() as url:
         for one in load(given.data):
             if wanted and not one.name.startswith(wanted):
                 continue
             chosen = one if given.full else sampled(one, QUESTIONS)
-            say(row(chosen, asyncio.run(ask(chosen, url, model))))
+            yield row(chosen, asyncio.run(ask(chosen, url, model)))
             model.save()
-    return 0
 
 
-def latencies(sizes: Sequence[int]) -> int:
-    say("| phrasings | retrieval p50 | p95 | p99 ms, without the embedding |\n|---|---|---|---|")
+def latencies(sizes: Sequence[int]) -> Iterator[str]:
+    """The table of how long retrieval takes, line by line."""
+    yield "| phrasings | retrieval p50 | p95 | p99 ms, without the embedding |\n|---|---|---|---|"
     with valkey() as url:
         for phrasings in sizes:
             taken = asyncio.run(timed(phrasings, url))
             at = (taken[len(taken) * share // 100] for share in (50, 95, 99))
-            say(f"| {phrasings:,} | " + " | ".join(f"{ms:.1f}" for ms in at) + " |")
-    return 0
+            yield f"| {phrasings:,} | " + " | ".join(f"{ms:.1f}" for ms in at) + " |"
 
 
 def row(one: Set, outcome: Outcome) -> str:
@@ -73,11 +86,6 @@ def row(one: Set, outcome: Outcome) -> str:
 
 def recall(ranking: Ranking) -> str:
     return f"{ranking.recall_1:.3f} / {ranking.recall_3:.3f}"
-
-
-def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

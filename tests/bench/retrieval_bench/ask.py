@@ -40,7 +40,14 @@ async def ask(one: Set, url: str, model: CachedEmbedder) -> Outcome:
     entries = Entries(bus, 1_000_000)
     index = Index(entries, ExactVectors(), centred)
     calibrator = Calibrator(bus, entries, index, centred)
-    retrieval = Retrieval(entries, index, centred, Faq(), calibration=lambda: calibrator.current)
+    retrieval = Retrieval(
+        entries,
+        index,
+        centred,
+        Faq(),
+        calibration=lambda: calibrator.current,
+        metric=lambda: calibrator.metric,
+    )
     label_of = {f"e{n}": entry.label for n, entry in enumerate(one.entries)}
     records = _records(one)
     for start in range(0, len(records), WRITE_ENTRIES):
