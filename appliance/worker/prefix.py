@@ -209,11 +209,11 @@ class PrefixTree:
     def park(self, sequence: int) -> list[int]:
         """An active sequence becomes idle. Returns the sequences released for it.
 
-        Those are idle ones that it makes superfluous (the same conversation, or cells that it
+        Those are idle ones that it makes superfluous (the same conversation, or tokens that it
         holds all), the least recently used beyond the bounds, and itself when it holds nothing.
         """
         resident = self._residents[sequence]
-        released = [one for one in self._idle if self._is_covered(self._residents[one], resident)]
+        released = [one for one in self._idle if self._is_covered(one, sequence)]
         self._idle[sequence] = None
         if not resident.length:
             released.append(sequence)
@@ -227,15 +227,16 @@ class PrefixTree:
             self.release(released[-1])
         return released
 
-    def _is_covered(self, old: _Resident, new: _Resident) -> bool:
+    def _is_covered(self, old_id: int, new_id: int) -> bool:
+        """A request that is made again computes its last token again: equal tokens, other cells."""
+        old, new = self._residents[old_id], self._residents[new_id]
         if old.owner.scope != new.owner.scope or not old.owner.scope:
             return False
         if old.owner.session and old.owner.session == new.owner.session:
             return True
-        run: _Run | None = new.end
-        while run is not None and run is not old.end:
-            run = run.parent
-        return run is old.end
+        if old.length > new.length:
+            return False
+        return np.array_equal(self.tokens(old_id), self.tokens(new_id)[: old.length])
 
     # --- runs ---------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from appliance.schema import ChatMessage, Sampling
 from appliance.worker.backend import Backend
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.jobs import EmbedJob, Generation, Piece
+from appliance.worker.watchdog import PROBE
 
 COUNT = "Count upwards, one number per line: 1 2 3 4 5 6 7 8 9 10 11 12"
 CAPITAL = "What is the capital of France? It is Paris."
@@ -263,6 +264,22 @@ def test_a_second_turn_computes_only_what_is_new(kind: Kind) -> None:
     assert end.cached_tokens >= run.finished("first").prompt_tokens - 3
     new = end.prompt_tokens - end.cached_tokens + end.completion_tokens
     assert computed(watched) - brought[0] <= new
+
+
+def test_the_same_asked_again_computes_one_token_and_holds_no_second_place(kind: Kind) -> None:
+    job = replace(ask("r0", SECRET, Sampling(temperature=0, max_tokens=1)), scope=PROBE.scope)
+    held: list[int] = []
+
+    def once_more(engine: Engine, run: Run) -> None:
+        if len(run.ends()) == len(held) + 1:
+            held.append(engine.status.idle_sequences)
+            if len(held) < 4:
+                engine.submit(replace(job, request_id=f"r{len(held)}"))
+
+    run = run_jobs(kind.backend, job, expect=4, on_step=once_more)
+    ends = [run.finished(f"r{n}") for n in range(4)]
+    assert [end.prompt_tokens - end.cached_tokens for end in ends[1:]] == [1, 1, 1]
+    assert held == [1, 1, 1, 1]
 
 
 def test_nobody_else_can_reuse_private_text(kind: Kind) -> None:
