@@ -257,7 +257,7 @@ async def walk(
         was_running = sluice.app.is_running
         if was_running:
             await sluice.pilot.resize_terminal(100, 30)
-            assert sluice.text.strip()
+            await sluice.until(lambda: sluice.text.strip())
     assert was_running, "it left without being asked to"
 
 
