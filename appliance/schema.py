@@ -520,7 +520,7 @@ class Calibration(Record, frozen=True, kw_only=True):
     phrasings: int = 0
     samples: int = 0
     made_at_ms: int = 0
-    lexical: float = 0.1
+    lexical: float = 0.2
     direct_bar: float | None = None
     score_floor: float | None = None
     similarity_floor: float | None = None

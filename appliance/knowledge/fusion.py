@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 SHARPNESS = 3.0
 RIDGE = 0.1
-PRIOR_LEXICAL = 0.1
+PRIOR_LEXICAL = 0.2
 """Weight of words before anything is learned."""
 
 

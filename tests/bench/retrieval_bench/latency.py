@@ -21,6 +21,7 @@ import numpy as np
 from appliance.bus.client import connect
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
+from appliance.knowledge.metric import DIRECTIONS, Metric
 from appliance.knowledge.retrieval import Embedded, Retrieval
 from appliance.schema import Entry as Record
 from appliance.settings import Faq
@@ -33,6 +34,8 @@ QUESTIONS = 200
 WRITE_ENTRIES = 100
 SETTLE_TIMEOUT_S = 3_600.0
 START_TIMEOUT_S = 60.0
+METRIC = Metric(np.full((DIRECTIONS, SIZE), 0.01, dtype=np.float32))
+"""As large as one that was learned."""
 
 
 class DrawnEmbedder:
@@ -63,7 +66,7 @@ async def timed(phrasings: int, url: str) -> list[float]:
     with milvus() as uri:
         vectors = await Vectors.open(uri, START_TIMEOUT_S)
         index = Index(entries, vectors, DrawnEmbedder())
-        retrieval = Retrieval(entries, index, DrawnEmbedder(), Faq())
+        retrieval = Retrieval(entries, index, DrawnEmbedder(), Faq(), metric=lambda: METRIC)
         records = _records(phrasings // PER_ENTRY)
         for start in range(0, len(records), WRITE_ENTRIES):
             await entries.write(records[start : start + WRITE_ENTRIES])

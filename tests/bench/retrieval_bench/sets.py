@@ -78,6 +78,11 @@ def load(data: Path) -> list[Set]:
             (*clinc_test, *clinc_out),
             "MiniLM 0.881 / 0.942, AUROC 0.966",
         ),
+        Set(
+            "clinc150 10-shot with out-of-scope",
+            _entries(_shots(clinc_train, 10)),
+            (*clinc_test, *clinc_out),
+        ),
         _passages(data, "xquad zh", "zh", "zh", "e5 0.898, BM25 0.936, weighted 0.951"),
         _passages(data, "xquad zh question, en passage", "zh", "en", "e5 0.698 / 0.864"),
     ]
