@@ -168,12 +168,12 @@ def _flood(runs: list[FloodRun]) -> list[str]:
         "and to the end, in seconds and against those without a flood; and the tokens computed for "
         "all, against first come first served.",
         "",
-        "Kept pace is the worker's setting: in its steps answers of whoever has used more sit out "
-        "while those of others are computed. With 64 slots, in which 16 answers take half as long "
-        "a step as all, that costs what sits out; and it frees its slot as much later.",
+        "Kept pace: `worker.kept_pace` is on, so in each step what whoever has used more asked for "
+        "may sit out. With 64 slots, where a step with 16 answers takes half as long as one with "
+        "all, this costs the tokens of those who sit out, and they hold their slots for longer.",
         "",
-        "| flooder's requests | limiter | seeds | first token p95 | | whole answer p95 | "
-        "| throughput |",
+        "| flooder's requests | limiter | seeds | first token p95, s | × no flood "
+        "| whole answer p95, s | × no flood | throughput |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for size, case in product(sorted({run.size for run in runs}), FLOOD_CASES[1:]):
