@@ -72,6 +72,7 @@ class OperateTexts:
     people_tier: str
     people_tags: str
     people_no_tags: str
+    people_unknown: str
     people_attributes: str
     people_no_attributes: str
     people_limits: str
@@ -170,6 +171,7 @@ ENGLISH: Final = OperateTexts(
     people_tier="{uid}: tier {tier}, priority {priority}, weight {weight}",
     people_tags="Tags: {tags}",
     people_no_tags="No tags.",
+    people_unknown="Nothing is stored about {uid} yet.",
     people_attributes="Profile",
     people_no_attributes="The profile is empty.",
     people_limits="Limits",
@@ -265,6 +267,7 @@ CHINESE: Final = OperateTexts(
     people_tier="{uid}：等级 {tier}，优先级 {priority}，权重 {weight}",
     people_tags="标签：{tags}",
     people_no_tags="没有标签。",
+    people_unknown="还没有 {uid} 的任何资料。",
     people_attributes="资料",
     people_no_attributes="资料为空。",
     people_limits="额度",

@@ -149,6 +149,14 @@ async def test_tags_are_changed(operated: StubApi) -> None:
         assert operated.users["ana"].tags == ("north", "south")
 
 
+async def test_of_whom_nothing_is_stored_that_is_said(operated: StubApi) -> None:
+    operated.overrides["GET", "/api/users/ana"] = problem(404, "not_found", "no user ana")
+    async with running(operated, width=120) as sluice:
+        await sluice.press("f6")
+        await sluice.sees("Nothing is stored about ana yet.")
+        assert "no user" not in sluice.text
+
+
 async def test_anybody_is_looked_up_by_id(operated: StubApi) -> None:
     operated.users["zoe"] = User(id="zoe", attributes={}, tags=("vip",), version=1)
     async with running(operated, width=120) as sluice:

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input
 
-from appliance.errors import SluiceError
+from appliance.errors import NotFound, SluiceError
 from appliance.schema import DEFAULT_UID, MAX_TAGS, UID_PATTERN, Quota, User
 from ui.client import Client
 from ui.keys import key
@@ -84,6 +84,9 @@ class PeopleScreen(PolledScreen):
         try:
             self._user = await self._operating.user(uid)
             self._detail.update(self._words(self._user, await self._operating.quota(uid)))
+        except NotFound:
+            self._user = None
+            self._detail.update(self.texts.operate.people_unknown.format(uid=safe_line(uid, 63)))
         except SluiceError as error:
             self._user = None
             self._detail.update(error_words(self.texts, error))
