@@ -196,7 +196,8 @@ class Timings(Record, frozen=True, kw_only=True):
 
 class Match(Record, frozen=True, kw_only=True):
     """A FAQ entry that retrieval found. `score` says how far it is the one meant, from 0 to 1:
-    other entries as near take from it. `similarity` is that of question and `phrasing` alone."""
+    other entries as near take from it. `similarity` is that of question and `phrasing` alone; with
+    `by_words` nothing but their words was compared, for a vector was not there (yet)."""
 
     id: str
     question: str
@@ -206,6 +207,7 @@ class Match(Record, frozen=True, kw_only=True):
     language: str
     score: float
     similarity: float = 0.0
+    by_words: bool = False
 
 
 class Citation(Record, frozen=True, kw_only=True):
@@ -374,12 +376,11 @@ class Admitted(Record, frozen=True, kw_only=True):
 
 
 class Retrieved(Record, frozen=True, kw_only=True):
-    """`degraded` says why retrieval gave less than it should, empty when all is well; `by_words`
-    when nothing but words was compared. `decision` is "" where the FAQ was not asked."""
+    """`degraded` says why retrieval gave less than it should, empty when all is well. `decision` is
+    "" where the FAQ was not asked."""
 
     matches: tuple[Match, ...]
     degraded: str = ""
-    by_words: bool = False
     decision: Decision | Literal[""] = ""
 
 

@@ -6,9 +6,10 @@
 * **compose**: the model answers from the closest entries.
 * **no answer**: nothing counts; the settings say whether the model answers all the same.
 
-While the index is away only words say what is near, on another scale than meaning: a question in
-words of its own has a similarity of 0.1 to 0.4 with the entry that answers it. What was learned of
-scores and the floor of the settings do not hold then, and little has to be shared to count.
+While the index is away, or has not taken up an entry yet, only words say how near that is, on
+another scale than meaning: a question in words of its own has a similarity of 0.1 to 0.4 with the
+entry that answers it. What was learned of scores and the floor of the settings do not hold then,
+and little has to be shared to count.
 """
 
 from collections.abc import Sequence
@@ -43,20 +44,14 @@ def decide(
     faq: Faq,
     *,
     whole: bool,
-    by_words: bool = False,
 ) -> Decided:
-    """`found` is best first; `whole` is false when part of retrieval was away or behind, and
-    `by_words` says that nothing but words was compared."""
+    """`found` is best first; `whole` is false when part of retrieval was away or behind."""
     exact = tuple(match for match in found if match.score == 1.0)
     if len(exact) > 1:
         return Decided("did_you_mean", exact[:CHOICES])
     if exact and faq.direct != "off":
         return Decided("direct", exact)
-    counted = tuple(
-        match
-        for match in found
-        if (match.similarity >= WORDS_FLOOR if by_words else _counts(match, calibration, faq))
-    )
+    counted = tuple(match for match in found if _counts(match, calibration, faq))
     if not counted:
         return Decided("no_answer")
     scores = [match.score for match in found]
@@ -70,6 +65,8 @@ def decide(
 
 def _counts(match: Match, calibration: Calibration, faq: Faq) -> bool:
     """Either measure suffices: between two languages the score is low and the meaning is not."""
+    if match.by_words:
+        return match.similarity >= WORDS_FLOOR
     if calibration.score_floor is None or calibration.similarity_floor is None:
         return match.similarity >= faq.floor
     return match.score >= calibration.score_floor or match.similarity >= max(

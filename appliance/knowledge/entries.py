@@ -12,7 +12,7 @@ command resent after a lost connection finds its own record and changes nothing.
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -36,6 +36,10 @@ _RESERVED = frozenset(
     }
 )
 _ID = re.compile(ID_PATTERN)
+
+
+Changed = Mapping[str, Entry | None]
+"""What was written by id, None for what was deleted."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +138,14 @@ class Entries:
         self._bound = bound
         self._history_kept = history_kept
         self._deleted_kept = deleted_kept
-        self._listeners: list[Callable[[Sequence[str]], None]] = []
+        self._listeners: list[Callable[[Changed], None]] = []
 
     @property
     def bound(self) -> int:
         return self._bound
 
-    def on_change(self, listen: Callable[[Sequence[str]], None]) -> None:
-        """Who else is told the ids after each write of this process."""
+    def on_change(self, listen: Callable[[Changed], None]) -> None:
+        """Who else is told after each write of this process."""
         self._listeners.append(listen)
 
     async def create(self, put: EntryPut) -> Entry:
@@ -202,7 +206,7 @@ class Entries:
         )
         if outcome == -1:
             raise VersionConflict(await self._at_least(held), None, expected or 0)
-        self._tell([entry_id])
+        self._tell({entry_id: None})
         await self._forget_oldest()
 
     async def write(self, entries: Sequence[Entry], job: Job | None = None) -> bool:
@@ -233,7 +237,7 @@ class Entries:
                 hint="delete some, or raise faq.entries_bound in the settings",
             )
         if outcome == 1:
-            self._tell([entry.id for entry in entries])
+            self._tell({entry.id: entry for entry in entries})
         return bool(outcome)
 
     async def revision(self) -> int:
@@ -325,9 +329,9 @@ class Entries:
         records = (keys.entry(snapshot.entry_id) for snapshot in snapshots)
         await scripts.UNMARK.run(self._bus, (keys.FAQ_UNINDEXED, *records), *arguments)
 
-    def _tell(self, entry_ids: Sequence[str]) -> None:
+    def _tell(self, changed: Changed) -> None:
         for listen in self._listeners:
-            listen(entry_ids)
+            listen(changed)
 
     async def _at_least(self, held: Entry) -> Entry:
         """The entry as it is now, or as it was when it is gone."""

@@ -10,7 +10,8 @@ score from one another, which a best row never shows. It costs a solve of some 8
 no state, and needs no training: an edit counts at the next question. `make bench-retrieval` shows
 what it gains.
 
-A text without spaces and one with them share no words, so across them only meaning counts.
+A text without spaces and one with them share no words, so across them only meaning counts. A row
+whose vector is not there is compared by its words alone.
 """
 
 from collections.abc import Sequence
@@ -73,11 +74,13 @@ class Neighbourhood:
         self._words = _words(texts)
         spaced = np.array([text.spaced for text in texts])
         self._comparable = spaced[:, None] == spaced[None, :]
+        meant = np.array([len(text.vector) > 0 for text in texts])
+        self._meant = meant[:, None] & meant[None, :]
 
     def scored(self, lexical: float, *, without: frozenset[str] = frozenset()) -> list[Scored]:
         """Every entry but those left out by `without` (row keys), best first.
 
-        `lexical` is the weight of words, 1 for words alone.
+        `lexical` is the weight of words where there is meaning beside them.
         """
         return self.scored_by([lexical], without=without)[0]
 
@@ -91,12 +94,13 @@ class Neighbourhood:
         places = np.array([0, *(n + 1 for n in kept)])
         chosen = np.ix_(places, places)
         seen, words = self._seen[chosen], self._words[chosen]
-        comparable = self._comparable[chosen]
+        comparable, meant = self._comparable[chosen], self._meant[chosen]
         meaning = self._meaning[places]
         found = []
         for lexical in lexicals:
-            votes = _votes(_mixed(seen, words, comparable, lexical))
-            similar = _mixed(meaning, words[0], comparable[0], lexical)
+            weights = np.where(meant, np.where(comparable, lexical, 0.0), 1.0)
+            votes = _votes((1 - weights) * seen + weights * words)
+            similar = (1 - weights[0]) * meaning + weights[0] * words[0]
             found.append(self._by_entry(kept, similar[1:], votes))
         return found
 
@@ -120,13 +124,6 @@ class Neighbourhood:
             for entry_id, score in scores.items()
         ]
         return sorted(found, key=lambda one: (-one.score, -one.similarity, one.entry_id))
-
-
-def _mixed(
-    meaning: Floats, words: Floats, comparable: NDArray[np.bool_], lexical: float
-) -> NDArray[np.floating]:
-    weights = np.where(comparable, lexical, 0.0 if lexical < 1 else 1.0)
-    return (1 - weights) * meaning + weights * words
 
 
 def _votes(similar: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -21,7 +21,7 @@ from itertools import groupby
 
 from appliance.bus.client import AWAY
 from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
-from appliance.knowledge.entries import Entries, Snapshot
+from appliance.knowledge.entries import Changed, Entries, Snapshot
 from appliance.knowledge.lexicon import Lexicon
 from appliance.knowledge.neighbours import Embedder, Vectors
 from appliance.knowledge.rows import (
@@ -78,7 +78,7 @@ class Index:
         self._rebuilding = ""
         self._words = Lexicon()
         self._worded: dict[str, frozenset[str]] = {}
-        self._unread: set[str] | None = None
+        self._unread: set[str] = set()
         self._words_read = asyncio.Event()
         self._opens_by_s = 0.0
         self.rows_written = 0
@@ -249,14 +249,19 @@ class Index:
 
     # -- waking and resting
 
-    def _on_change(self, entry_ids: Sequence[str]) -> None:
-        """An edit goes before what is still to be done; an import is found by its marks."""
-        for entry_id in entry_ids:
+    def _on_change(self, changed: Changed) -> None:
+        """An edit goes before what is still to be done; an import is found by its marks.
+
+        The words of an edit are known from now on, however far the rows are behind.
+        """
+        for entry_id in changed:
             self._refused.pop(entry_id, None)
-        if self._unread is not None:
-            self._unread.update(entry_ids)
-        if len(entry_ids) <= BATCH_ENTRIES and not self._fault:
-            self._pending.extendleft(entry_ids)
+        self._unread.update(changed)
+        if len(changed) <= BATCH_ENTRIES:
+            for entry_id, entry in changed.items():
+                self._put_words(entry_id, planned_rows(entry))
+            if not self._fault:
+                self._pending.extendleft(changed)
         self._woken.set()
 
     async def _rest(self, failures: int) -> bool:
@@ -309,8 +314,7 @@ class Index:
 
     async def _read_words(self) -> None:
         """Brings the words up to date: at first with all records, then with those written since."""
-        if self._unread is None:
-            self._unread = set()
+        if not self._words_read.is_set():
             async for batch in self._entries.all():
                 for entry in batch:
                     self._take_words(entry.id, planned_rows(entry))
@@ -320,8 +324,14 @@ class Index:
             some = [self._unread.pop() for _ in range(min(len(self._unread), SETTLED_ENTRIES))]
             for snapshot in await self._entries.snapshots(some):
                 self._take_words(snapshot.entry_id, planned_rows(snapshot.entry))
+                await asyncio.sleep(0)
 
     def _take_words(self, entry_id: str, rows: Mapping[str, PlannedRow]) -> None:
+        """Rows as they were read, unless the entry was written since: then it is read again."""
+        if entry_id not in self._unread:
+            self._put_words(entry_id, rows)
+
+    def _put_words(self, entry_id: str, rows: Mapping[str, PlannedRow]) -> None:
         self._words.remove(self._worded.pop(entry_id, frozenset()) - rows.keys())
         for row in rows.values():
             self._words.add(row.pk, row.text)
@@ -386,7 +396,6 @@ class Index:
                 await self._write_rows(
                     [s for s in snapshots if s.entry_id not in self._refused], target
                 )
-                await self._read_words()
                 await self._drain()
             due = [entry_id for entry_id in due if entry_id not in self._refused]
             if not due:
@@ -397,8 +406,9 @@ class Index:
         await self._drop_others()
 
     async def _drain(self) -> None:
-        """Indexes until no mark is left but those of refused entries."""
+        """Indexes until no mark is left but those of refused entries, what came meanwhile too."""
         while True:
+            await self._read_words()
             if not self._pending:
                 marked = await self._entries.unindexed()
                 self._pending.extend(i for i in marked if i not in self._refused)

@@ -9,12 +9,11 @@ steps. Who was told that a person has been asked gets the answer in the session,
 
 import asyncio
 import logging
-from collections.abc import Sequence
 
 from appliance.bus.client import AWAY
 from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound, SluiceError
-from appliance.knowledge.entries import Entries, content, first_version
+from appliance.knowledge.entries import Changed, Entries, content, first_version
 from appliance.knowledge.misses import Misses
 from appliance.knowledge.text import canonical, checked, tidied
 from appliance.people.inbox import Inbox
@@ -140,8 +139,7 @@ class Promotion:
         await self._misses.change(miss.id, state="promoted", entry_id=entry_id, told=False)
         return extended
 
-    def _on_change(self, entry_ids: Sequence[str]) -> None:
-        changed = set(entry_ids)
+    def _on_change(self, changed: Changed) -> None:
         if any(miss.entry_id in changed for miss in self._misses.untold()):
             self._woken.set()
 

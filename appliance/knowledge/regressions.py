@@ -9,7 +9,6 @@ are kept with their flips, up to a bound.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 
 import msgspec
 
@@ -17,7 +16,7 @@ from appliance import keys
 from appliance.bus.client import AWAY, Bus
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound, SluiceError
-from appliance.knowledge.entries import Entries
+from appliance.knowledge.entries import Changed, Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Embedded, Retrieval
 from appliance.knowledge.text import tidied_line
@@ -124,8 +123,8 @@ class Regressions:
                 return True
         return False
 
-    def _on_change(self, entry_ids: Sequence[str]) -> None:
-        self.again("import" if len(entry_ids) > 1 else f"edit of {entry_ids[0]}")
+    def _on_change(self, changed: Changed) -> None:
+        self.again("import" if len(changed) > 1 else f"edit of {next(iter(changed))}")
 
     async def _run_all(self, cause: str) -> None:
         flips: list[Flip] = []

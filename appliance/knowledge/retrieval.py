@@ -106,7 +106,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Nominated:
-    """Vectors by row key (empty for a row that only words found); `fault` names what is missing."""
+    """Vectors by row key, empty where there is none; `fault` names what is missing."""
 
     vectors: Mapping[str, Sequence[float]]
     asked: Sequence[float]
@@ -184,14 +184,7 @@ class Retrieval:
     def decided(self, question: str, found: Retrieved) -> Retrieved:
         """The decision on what a search without a floor has found."""
         whole = not found.degraded
-        made = decide(
-            question,
-            found.matches,
-            self.calibration,
-            self._faq,
-            whole=whole,
-            by_words=found.by_words,
-        )
+        made = decide(question, found.matches, self.calibration, self._faq, whole=whole)
         return replace(found, matches=made.matches, decision=made.kind)
 
     async def exact(self, question: str) -> Retrieved:
@@ -234,10 +227,15 @@ class Retrieval:
             return _Found(Retrieved(matches=()))
         await self._index.started(min(START_PATIENCE_S, self._faq.retrieval_timeout_s))
         made = await self._search(text, limit, embedded, only)
-        if floor is None:
-            floor = WORDS_FLOOR if made.found.by_words else self._faq.floor
-        matches = tuple(match for match in made.found.matches[:limit] if match.similarity >= floor)
+        matches = tuple(
+            match
+            for match in made.found.matches[:limit]
+            if match.similarity >= (self._floor(match) if floor is None else floor)
+        )
         return _Found(replace(made.found, matches=matches), made.timed)
+
+    def _floor(self, match: Match) -> float:
+        return WORDS_FLOOR if match.by_words else self._faq.floor
 
     async def _search(self, text: str, limit: int, embedded: Embedded, only: Only) -> _Found:
         """Asks for more rows until enough entries are found or there are no more rows."""
@@ -250,14 +248,13 @@ class Retrieval:
             if len(matches) >= limit or nominated.complete or rows >= ROWS_MAX:
                 degraded = nominated.fault or self._index.degraded
                 timed = any(record.valid_from or record.valid_until for record in records)
-                by_words = not len(nominated.asked)
-                found = Retrieved(matches=tuple(matches), degraded=degraded, by_words=by_words)
-                return _Found(found, timed)
+                return _Found(Retrieved(matches=tuple(matches), degraded=degraded), timed)
             embedded = Embedded(self._embedder.stamp, nominated.asked)
             rows = min(rows * 4, ROWS_MAX)
 
     async def _nominated(self, text: str, rows: int, embedded: Embedded, only: Only) -> _Nominated:
-        """Rows near in meaning, then rows that share words, with the vectors of all."""
+        """Rows near in meaning and rows that share words, with their vectors. First come those
+        whose vectors are still to be made: whatever is near, they are weighed."""
         by_words = [hit.pk for hit in self._index.words.search(text, max(WORD_ROWS, rows // 4))]
         asked = embedded.vector
         waited_s = self._faq.retrieval_timeout_s
@@ -278,7 +275,8 @@ class Retrieval:
         except SluiceError as error:
             vectors = dict.fromkeys(by_words, ())
             return _Nominated(vectors, (), len(by_words) < rows // 4, error.message)
-        return _Nominated(vectors, asked, len(near) < rows)
+        unmade = [pk for pk in by_words if pk not in vectors][:WORD_ROWS]
+        return _Nominated(dict.fromkeys(unmade, ()) | vectors, asked, len(near) < rows)
 
     def _weighed(
         self, text: str, nominated: _Nominated, records: Sequence[Entry], only: Only
@@ -293,7 +291,6 @@ class Retrieval:
             if row.pk in nominated.vectors
         }
         order = [pk for pk in nominated.vectors if pk in confirmed]
-        lexical = self.calibration.lexical if len(nominated.asked) else 1.0
         near = Neighbourhood(
             self._text(text, nominated.asked),
             [
@@ -303,14 +300,18 @@ class Retrieval:
             ][:NEIGHBOURS],
             self._metric(),
         )
-        scored = near.scored(lexical)
+        scored = near.scored(self.calibration.lexical)
         scored += _far(order[NEIGHBOURS:], scored, nominated)
         same = terms(text)  # only an entry with a row of the same words can hold the same text
         alike = {row.entry_id for row in confirmed.values() if terms(row.text) == same}
         asked = canonical(text)
         matches = [
             _match(
-                held[one.entry_id], confirmed[one.pk], one, asked if one.entry_id in alike else ""
+                held[one.entry_id],
+                confirmed[one.pk],
+                one,
+                asked=asked if one.entry_id in alike else "",
+                by_words=not len(nominated.vectors[one.pk]),
             )
             for one in scored
         ]
@@ -337,7 +338,7 @@ def _far(pks: Sequence[str], near: Sequence[Scored], nominated: _Nominated) -> l
     return found
 
 
-def _match(entry: Entry, row: PlannedRow, scored: Scored, asked: str) -> Match:
+def _match(entry: Entry, row: PlannedRow, scored: Scored, *, asked: str, by_words: bool) -> Match:
     phrasings = (entry.question, *entry.phrasings) if asked else ()
     exact = next((one for one in phrasings if canonical(one) == asked), "")
     return Match(
@@ -349,4 +350,5 @@ def _match(entry: Entry, row: PlannedRow, scored: Scored, asked: str) -> Match:
         language=entry.language,
         score=1.0 if exact else min(scored.score, 0.999),
         similarity=1.0 if exact else scored.similarity,
+        by_words=by_words,
     )

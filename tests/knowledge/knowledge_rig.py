@@ -67,8 +67,9 @@ class MemoryVectors:
         self.wrote = asyncio.Event()
         self.upserted: list[str] = []
         self.gate = asyncio.Event()
-        """Writers wait for it."""
+        """Writers wait for it, and set `waited`."""
         self.gate.set()
+        self.waited = asyncio.Event()
 
     async def ensure_collection(self, name: str, dimension: int, /) -> None:
         self._check()
@@ -83,6 +84,8 @@ class MemoryVectors:
         self.rows.pop(collection, None)
 
     async def upsert(self, collection: str, rows: Sequence[Row], /) -> None:
+        if not self.gate.is_set():
+            self.waited.set()
         await self.gate.wait()
         held = self._held(collection)
         held.update({row.pk: row for row in rows})

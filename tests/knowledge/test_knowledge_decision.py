@@ -105,12 +105,14 @@ def test_below_both_floors_nothing_counts() -> None:
 
 
 def test_by_words_alone_little_has_to_be_shared_and_nothing_is_answered_directly() -> None:
-    near, far = match("a", 0.9, 0.16), match("b", 0.9, 0.14)
+    near, far = (
+        msgspec.structs.replace(match(name, 0.9, similarity), by_words=True)
+        for name, similarity in (("a", 0.16), ("b", 0.14))
+    )
     for calibration in (LEARNED, NOTHING_LEARNED):
-        found = decide("what?", [near, far], calibration, Faq(), whole=False, by_words=True)
+        found = decide("what?", [near, far], calibration, Faq(), whole=False)
         assert (found.kind, [one.id for one in found.matches]) == ("compose", ["a"])
-        found = decide("what?", [far], calibration, Faq(), whole=False, by_words=True)
-        assert found.kind == "no_answer"
+        assert decide("what?", [far], calibration, Faq(), whole=False).kind == "no_answer"
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,20 @@ def text(chance: np.random.Generator) -> Text:
     vector = chance.normal(size=8).astype(np.float32)
     words = [f"w{n}" for n in chance.choice(12, size=3, replace=False)]
     length = len(words) ** 0.5
+    there = chance.integers(0, 4) > 0
     return Text(
-        vector / np.linalg.norm(vector),
+        vector / np.linalg.norm(vector) if there else vector[:0],
         dict.fromkeys(words, 1 / length),
         bool(chance.integers(0, 2)),
     )
 
 
 def similarity(one: Text, other: Text, lexical: float, metric: Metric = PLAIN) -> float:
-    vectors = metric.seen(np.stack([one.vector, other.vector]))
     words = sum(weight * other.words.get(word, 0.0) for word, weight in one.words.items())
-    weight = lexical if one.spaced == other.spaced or lexical == 1 else 0.0
+    if not len(one.vector) or not len(other.vector):
+        return words
+    vectors = metric.seen(np.stack([one.vector, other.vector]))
+    weight = lexical if one.spaced == other.spaced else 0.0
     return float((1 - weight) * (vectors[0] @ vectors[1]) + weight * words)
 
 

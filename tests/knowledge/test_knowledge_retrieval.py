@@ -10,6 +10,7 @@ from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 
 from appliance.bus.client import Bus
 from appliance.knowledge.decision import NEAR_BEST
+from appliance.knowledge.imports import import_file
 from appliance.knowledge.retrieval import Only
 from appliance.schema import EntryPut
 from appliance.settings import Faq
@@ -61,6 +62,41 @@ async def test_an_answer_comes_from_the_record_even_before_the_index_knows_it(
         vectors.gate.set()
 
 
+@pytest.mark.parametrize("gate", ["edits", "an import"])
+async def test_what_is_saved_is_found_by_its_words_before_its_rows_are_made(
+    parts: Rig, vectors: MemoryVectors, gate: str
+) -> None:
+    """The index is held up in the middle of other entries."""
+    async with parts.running():
+        await parts.entries.create(entry_put("How do refunds work?"))
+        await parts.settled()
+        vectors.gate.clear()
+        if gate == "edits":
+            await parts.entries.create(entry_put("Where is the bicycle cellar?"))
+        else:
+            rows = "".join(f'{{"question":"Number {n}?","answer":"a"}}\n' for n in range(100))
+            await import_file(parts.entries, rows.encode(), "jsonl")
+        await vectors.waited.wait()
+        made = await parts.entries.create(entry_put("When does the canteen close?"))
+        exact = await parts.retrieval.exact("when does the canteen close")
+        assert (exact.decision, [match.id for match in exact.matches]) == ("direct", [made.id])
+        found = await parts.retrieval.closest("At what time does our canteen close?")
+        assert [match.id for match in found.matches][:1] == [made.id]
+        assert found.matches[0].by_words
+        assert found.decision == "compose"
+        await parts.entries.replace(made.id, entry_put("Who mends the coffee machine?"))
+        assert made.id not in await ids_of(parts, "When does the canteen close?")
+        assert made.id in await ids_of(parts, "Who can mend the coffee machine?")
+        await parts.entries.delete(made.id)
+        assert made.id not in await ids_of(parts, "Who mends the coffee machine?")
+        vectors.gate.set()
+        await parts.settled()
+
+
+async def ids_of(parts: Rig, question: str) -> list[str]:
+    return [match.id for match in (await parts.retrieval.search(question)).matches]
+
+
 async def test_a_draft_is_not_found(parts: Rig) -> None:
     draft = EntryPut(question="Where is the key?", answer="?", state="draft")
     async with parts.running():
@@ -93,7 +129,8 @@ async def test_a_stale_nominee_is_never_returned(
             await parts.entries.replace(made.id, put)
         vectors.only().update(rows)
         found = await parts.retrieval.search("Where is the key?", floor=-1.0)
-        assert found.matches == ()
+        moved = change == "moved to a category"  # words find it where it is now
+        assert [match.category for match in found.matches] == (["c"] if moved else [])
         assert vectors.searches
         vectors.gate.set()
 
