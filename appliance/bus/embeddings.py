@@ -24,15 +24,21 @@ EmbeddingKind = Literal["query", "passage"]
 JOBS_BOUND = 4_096
 ATTEMPTS = 2
 ATTEMPT_TIMEOUT_S = 30.0
+BACKGROUND_TIMEOUT_S = 300.0
+"""For those who give way to everybody else."""
 
 
 class EmbedJob(Record, frozen=True, kw_only=True):
-    """Texts for a worker. The answer goes to `answers:{node}` under `job_id`."""
+    """Texts for a worker. The answer goes to `answers:{node}` under `job_id`.
+
+    Nobody waits for those in the `background`: all others go first.
+    """
 
     job_id: str
     node: str
     kind: EmbeddingKind
     texts: tuple[str, ...]
+    background: bool = False
 
 
 class EmbedAnswer(Record, frozen=True, kw_only=True):
@@ -67,9 +73,10 @@ class Embedder:
         self.stamp, self.size = status.embedding_model, status.embedding_size
 
     async def embed(
-        self, texts: Sequence[str], *, kind: EmbeddingKind
+        self, texts: Sequence[str], *, kind: EmbeddingKind, background: bool = False
     ) -> Sequence[Sequence[float]]:
-        """One vector per text, each of `size` floats with length 1.
+        """One vector per text, each of `size` floats with length 1; in the `background` after
+        whatever else there is to compute.
 
         Raises Unavailable when no worker answers, Invalid when the worker refuses the texts.
         """
@@ -78,7 +85,7 @@ class Embedder:
         if not texts:
             return []
         for _ in range(ATTEMPTS):
-            answer = await self._ask(tuple(texts), kind)
+            answer = await self._ask(tuple(texts), kind, background=background)
             if answer is None:
                 continue
             if answer.error:
@@ -87,12 +94,20 @@ class Embedder:
             return [[float(x) for x in row] for row in rows]
         raise Unavailable("the embedding model does not answer", hint="see `sluice doctor`")
 
-    async def _ask(self, texts: tuple[str, ...], kind: EmbeddingKind) -> EmbedAnswer | None:
-        job = EmbedJob(job_id=secrets.token_hex(8), node=self._node, kind=kind, texts=texts)
+    async def _ask(
+        self, texts: tuple[str, ...], kind: EmbeddingKind, *, background: bool
+    ) -> EmbedAnswer | None:
+        job = EmbedJob(
+            job_id=secrets.token_hex(8),
+            node=self._node,
+            kind=kind,
+            texts=texts,
+            background=background,
+        )
         future: asyncio.Future[EmbedAnswer] = asyncio.get_running_loop().create_future()
         self._pending[job.job_id] = future
         try:
-            async with asyncio.timeout(ATTEMPT_TIMEOUT_S):
+            async with asyncio.timeout(BACKGROUND_TIMEOUT_S if background else ATTEMPT_TIMEOUT_S):
                 await self._bus.xadd(
                     keys.embed(self._pool),
                     {"job": msgspec.msgpack.encode(job)},

@@ -77,14 +77,18 @@ class Centred:
         return self._embedder.size
 
     async def embed(
-        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Literal["query", "passage"],
+        background: bool = False,
     ) -> Sequence[Sequence[float]]:
         stamp = self._embedder.stamp
         if stamp != self._measured_for:
             self._centres = {"query": await self._mean("query")}
             self._centres["passage"] = await self._mean("passage")
             self._measured_for = stamp
-        vectors = await self._embedder.embed(texts, kind=kind)
+        vectors = await self._embedder.embed(texts, kind=kind, background=background)
         if self._embedder.stamp != stamp:
             raise Unavailable("the embedding model was changed", hint="try again")
         return [_seen_from(self._centres[kind], vector) for vector in vectors]

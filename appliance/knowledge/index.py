@@ -41,7 +41,7 @@ from appliance.vectors.rows import Nominee, Row
 log = logging.getLogger(__name__)
 
 BATCH_ENTRIES = 16
-EMBED_TEXTS = 32
+EMBED_TEXTS = 8
 SETTLED_ENTRIES = 500
 FLUSH_ROWS = 2_000
 FLUSH_AFTER_S = 1.0
@@ -470,7 +470,9 @@ class Index:
             vectors = [
                 vector
                 for kind, group in groupby(planned, key=lambda row: row.kind)
-                for vector in await self._embedder.embed([row.text for row in group], kind=kind)
+                for vector in await self._embedder.embed(
+                    [row.text for row in group], kind=kind, background=True
+                )
             ]
         except Unavailable as error:
             raise _ModelAway(error.message, hint=error.hint) from error

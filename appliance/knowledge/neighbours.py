@@ -12,7 +12,8 @@ from appliance.vectors.rows import Nominee, Row
 class Embedder(Protocol):
     """Turns texts into vectors of `size` floats. `stamp` names the model, "" while unknown.
 
-    Answers in bounded time. Raises Unavailable when no model answers, Invalid for refused texts.
+    Answers in bounded time, in the `background` after all others. Raises Unavailable when no model
+    answers, Invalid for refused texts.
     """
 
     @property
@@ -20,7 +21,11 @@ class Embedder(Protocol):
     @property
     def size(self) -> int: ...
     async def embed(
-        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Literal["query", "passage"],
+        background: bool = False,
     ) -> Sequence[Sequence[float]]: ...
 
 

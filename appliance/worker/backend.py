@@ -13,6 +13,7 @@ character), positions count from 0. A backend knows nothing of requests, prompts
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -26,8 +27,14 @@ SEQUENCES_BOUND = 256  # llama.cpp's own
 DRAFTS_BOUND = 24  # each costs the logits of one more token: 600 kB with 150,000 tokens
 
 TextKind = Literal["query", "passage"]
+Unless = Callable[[], bool]
+
 Vectors = NDArray[np.float32]  # shape (texts, Facts.embedding_size), rows of length 1
 Cells = NDArray[np.uint8]  # a copy of a sequence's cache cells, in the backend's own format
+
+
+class GivenUp(Exception):
+    """A batch that was not computed to the end, because somebody else waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +188,10 @@ class Backend(Protocol):
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
         """Tokens of a text as the embedding model wants them, cut to its context."""
 
-    def embed(self, texts: list[list[int]]) -> Vectors:
-        """L2-normalised vectors, one row per text. Raises Unavailable when it cannot."""
+    def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
+        """L2-normalised vectors, one row per text. Raises Unavailable when it cannot, and GivenUp
+        half-way because `unless`, asked now and then, said so.
+        """
 
     def use_threads(self, threads: int) -> None:
         """Compute with this many CPU threads from the next step on."""

@@ -1,8 +1,10 @@
 """Embedding jobs between steps: which texts go next, and putting the answers together.
 
 The embedding model runs on the engine thread, so what it may take at a time is bounded: a few
-texts, so many tokens. Questions (somebody waits for them) go before passages (an import), and
-within each kind the oldest job goes first. A failing batch fails the jobs in it, no others.
+texts, so many tokens. Texts that somebody waits for go first and by themselves, the oldest job
+before the others. Those of the background (an import) come when there are none, a few at a time,
+and are given up in the middle when somebody comes who waits: they begin again, a few times at most.
+A failing batch fails the jobs in it, no others.
 """
 
 import logging
@@ -11,16 +13,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from appliance.worker.backend import Backend, TextKind, Vectors
+from appliance.worker.backend import Backend, GivenUp, Unless, Vectors
 from appliance.worker.jobs import Embedded, EmbedFailed, EmbedJob
 
 log = logging.getLogger(__name__)
+
+BACKGROUND_TOKENS = 64
+"""Of a batch in the background; on a CPU a larger one takes as long for each text."""
+GIVEN_UP_AT_MOST = 3
 
 
 @dataclass(slots=True, eq=False)
 class _Progress:
     job: EmbedJob
     taken: int = 0
+    given_up: int = 0
     rows: list[Vectors] = field(default_factory=list)
 
 
@@ -29,26 +36,40 @@ class EmbeddingQueue:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._waiting: dict[TextKind, deque[_Progress]] = {"query": deque(), "passage": deque()}
+        self._urgent: deque[_Progress] = deque()
+        self._background: deque[_Progress] = deque()
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return len(self._urgent) + len(self._background)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody waits for what comes next."""
+        return bool(self._urgent)
 
     def add(self, job: EmbedJob) -> None:
-        self._waiting[job.kind].append(_Progress(job))
+        self._queue(job).append(_Progress(job))
 
-    def step(self, budget_tokens: int) -> list[Embedded | EmbedFailed]:
-        """Embed at least one text, more while the budget lasts. Returns the jobs that ended."""
+    def step(self, budget_tokens: int, unless: Unless) -> list[Embedded | EmbedFailed]:
+        """Embed at least one text, more while the budget lasts. Returns the jobs that ended.
+
+        In the background it may give up in the middle when `unless` says so.
+        """
         if not self._backend.facts.embedding_size:
             return [
                 _failed(one.job, "no_embedding_model", "no embedding model is loaded")
-                for one in self._drop([*self._waiting["query"], *self._waiting["passage"]])
+                for one in self._drop([*self._urgent, *self._background])
             ]
         batch: list[_Progress] = []
         try:
             texts = self._take(batch, budget_tokens)
-            for one, row in zip(batch, self._backend.embed(texts), strict=True):
+            rows = self._backend.embed(texts, unless if self._may_give_up(batch) else None)
+            for one, row in zip(batch, rows, strict=True):
                 one.rows.append(row)
+                one.given_up = 0
+        except GivenUp:
+            _give_up(batch)
+            return []
         except Exception:
             log.exception("embedding failed")
             return [
@@ -64,7 +85,9 @@ class EmbeddingQueue:
     def _take(self, batch: list[_Progress], budget_tokens: int) -> list[list[int]]:
         """The next texts as tokens. `batch` gets the job of each, before anything can fail."""
         texts: list[list[int]] = []
-        for one in (*self._waiting["query"], *self._waiting["passage"]):
+        if not self._urgent:
+            budget_tokens = min(budget_tokens, BACKGROUND_TOKENS)
+        for one in self._urgent or self._background:
             for text in one.job.texts[one.taken :]:
                 if len(texts) == self._backend.facts.embedding_batch_texts:
                     return texts
@@ -78,12 +101,26 @@ class EmbeddingQueue:
                 one.taken += 1
         return texts
 
+    def _may_give_up(self, batch: list[_Progress]) -> bool:
+        return not self._urgent and all(one.given_up < GIVEN_UP_AT_MOST for one in batch)
+
+    def _queue(self, job: EmbedJob) -> deque[_Progress]:
+        return self._background if job.background else self._urgent
+
     def _drop(self, ended: list[_Progress]) -> list[_Progress]:
         """Forget these jobs; each is returned once."""
         unique = list({id(one): one for one in ended}.values())
         for one in unique:
-            self._waiting[one.job.kind].remove(one)
+            self._queue(one.job).remove(one)
         return unique
+
+
+def _give_up(batch: list[_Progress]) -> None:
+    """Each text goes back where it was."""
+    for one in batch:
+        one.taken -= 1
+    for one in {id(one): one for one in batch}.values():
+        one.given_up += 1
 
 
 def _failed(job: EmbedJob, reason: str, message: str) -> EmbedFailed:

@@ -49,7 +49,14 @@ class Embedding:
             for _, fields in rows:
                 job = msgspec.msgpack.decode(fields[b"job"], type=EmbedJob)
                 self._jobs[job.job_id] = job
-                self._engine.embed(jobs.EmbedJob(job_id=job.job_id, texts=job.texts, kind=job.kind))
+                self._engine.embed(
+                    jobs.EmbedJob(
+                        job_id=job.job_id,
+                        texts=job.texts,
+                        kind=job.kind,
+                        background=job.background,
+                    )
+                )
             if rows:
                 await self._bus.xdel(stream, *(row_id for row_id, _ in rows))
 

@@ -48,6 +48,10 @@ class Bounds:
     embed_jobs: int = 256  # embedding jobs open at once
     embed_texts: int = 4096  # texts in one embedding job
     embed_step_tokens: int = 128  # embedding tokens per step while answers run
+    embed_share: float = 0.1  # of the time while answers run, for embeddings in the background
+    embed_rest_s: float = (
+        0.25  # without those, once a question was embedded: its search has the CPU
+    )
     drafts_per_request: int = 16  # guessed tokens of one request in one step; 0 guesses never
     gap_s: float = 1.0  # between two tokens of an answer while prompts are computed
     kept_pace: float = 0.9  # of the time, for who has asked little; 0 is for nobody
@@ -101,6 +105,8 @@ class Engine:
         self._scheduler = Scheduler(backend.shape, can_share=backend.facts.can_share)
         self._keeper = Keeper(backend, self._scheduler, archive)
         self._embeddings = EmbeddingQueue(backend)
+        self._background_at_s = 0.0  # no sooner is anything embedded in the background
+        self._hurried = threading.Event()  # somebody came who waits, since messages were taken
         self._gauge = Gauge(clock())
         self._mailbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._preparation = Preparation(PromptMaker(backend), self._mailbox.put)
@@ -138,6 +144,7 @@ class Engine:
         if not self._request_places.acquire(blocking=False):
             raise Overloaded("the worker's queue is full", retry_after_s=1.0)
         self._mailbox.put(generation)
+        self._hurried.set()
         self._preparation.put(generation)
 
     def embed(self, job: EmbedJob) -> None:
@@ -147,6 +154,8 @@ class Engine:
         if not self._embed_places.acquire(blocking=False):
             raise Overloaded("the worker's embedding queue is full", retry_after_s=1.0)
         self._mailbox.put(job)
+        if not job.background:
+            self._hurried.set()
 
     def cancel(self, request_id: str) -> None:
         """End a request at the next step; an unknown or ended one is left alone."""
@@ -195,6 +204,7 @@ class Engine:
         While nothing runs, prompts that are being made or looked for on disk are waited for: what
         came together starts together.
         """
+        self._hurried.clear()
         waits = self._waits()
         try:
             message = self._mailbox.get(waits, self._patience_s())
@@ -205,7 +215,7 @@ class Engine:
                 waits = self._requests.are_coming and self._waits()
                 message = self._mailbox.get(waits, self._patience_s())
         except queue.Empty:
-            if waits and not self._requests.are_coming:
+            if waits and not self._requests.are_coming and not self._embeddings:
                 self._keeper.save_idle(lambda: not self._mailbox.empty())
             self._report()
             return True
@@ -213,12 +223,15 @@ class Engine:
 
     def _waits(self) -> bool:
         """Whether there is nothing to compute, or not before what is coming."""
-        if self._scheduler.running or self._embeddings:
+        if self._scheduler.running or self._embeds_now:
             return False
         return self._requests.are_coming or not self._scheduler.waiting
 
     def _patience_s(self) -> float | None:
-        """How long to wait for a message: no longer than to a deadline of what is coming."""
+        """How long to wait for a message: no longer than to a deadline of what is coming, or to the
+        end of the background's rest."""
+        if self._embeddings:
+            return min(max(self._background_at_s - self._clock(), 0.0), PREPARING_AT_MOST_S)
         if not self._requests.are_coming:
             return IDLE_S if self._keeper.has_unsaved else None
         remaining_s = self._requests.first_deadline_s - self._clock()
@@ -241,16 +254,33 @@ class Engine:
             case _Forget(session_id=session_id):
                 self._requests.forget_session(session_id)
 
+    @property
+    def _embeds_now(self) -> bool:
+        """Whether there is something to embed whose time has come."""
+        if self._embeddings.is_urgent:
+            return True
+        return bool(self._embeddings) and self._clock() >= self._background_at_s
+
     def _embed_some(self, *, answering: bool) -> None:
-        """Embed a little while answers run or are about to, whole batches otherwise."""
-        if not self._embeddings:
+        """Embed a little while answers run or are about to, whole batches otherwise.
+
+        In the background it has a share of the time while answers run, and none for a moment after
+        something that was urgent.
+        """
+        if not self._embeds_now:
             return
+        bounds, urgent, began_s = self._bounds, self._embeddings.is_urgent, self._clock()
         whole_batch = self.facts.embedding_batch_tokens
         since_s = time.perf_counter()
         outputs = self._embeddings.step(
-            self._bounds.embed_step_tokens if answering else whole_batch
+            bounds.embed_step_tokens if answering else whole_batch, self._hurried.is_set
         )
         self._gauge.native(since_s)
+        ended_s = self._clock()
+        if urgent:
+            self._background_at_s = ended_s + bounds.embed_rest_s
+        elif answering:
+            self._background_at_s = ended_s + (ended_s - began_s) * (1 / bounds.embed_share - 1)
         for output in outputs:
             self._requests.outputs.append(output)
             self._embed_places.release()

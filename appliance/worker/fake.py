@@ -40,7 +40,17 @@ from appliance.grammar.automaton import Automaton
 from appliance.grammar.gbnf import parse
 from appliance.grammar.shortest import shortest
 from appliance.schema import Likely, Sampling, TokenLogprob
-from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
+from appliance.worker.backend import (
+    Cells,
+    Chunk,
+    Facts,
+    GivenUp,
+    Outcome,
+    Shape,
+    TextKind,
+    Unless,
+    Vectors,
+)
 
 EXIT_STATUS_DIE = 9
 EMBEDDING_SIZE = 384
@@ -218,7 +228,9 @@ class FakeBackend:
         folded = unicodedata.normalize("NFKC", text).casefold()
         return _plain_tokens(_encoded(folded))[:EMBEDDING_TEXT_TOKENS]
 
-    def embed(self, texts: list[list[int]]) -> Vectors:
+    def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
+        if unless is not None and unless():
+            raise GivenUp
         return np.stack(
             [_vector(b"".join(map(_bytes_of, tokens)).decode(errors="ignore")) for tokens in texts]
         )

@@ -46,11 +46,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedJob:
-    """Texts to embed. Texts longer than the embedding model's context are cut."""
+    """Texts to embed. Texts longer than the embedding model's context are cut.
+
+    In the `background`, for an import, nobody waits for them: all others go first.
+    """
 
     job_id: str
     texts: tuple[str, ...]
     kind: TextKind
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from llama_cpp import llama_cpp as binding
 from appliance.errors import CannotBoot
 from appliance.grammar.automaton import GrammarCache
 from appliance.schema import Adapter, DeviceStatus, Sampling, TokenLogprob
-from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
+from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Unless, Vectors
 from appliance.worker.gpu_alarms import NOTHING_ASKED, Seen, gpu_alarms
 from appliance.worker.llama_adapters import lay_over, place
 from appliance.worker.llama_cells import TO_THE_END, copy_in, copy_out, copy_within
@@ -172,9 +172,9 @@ class LlamaBackend:
         assert self._embedder is not None, "the engine asks facts.embedding_size first"
         return self._embedder.tokens(text, kind)
 
-    def embed(self, texts: list[list[int]]) -> Vectors:
+    def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
         assert self._embedder is not None, "the engine asks facts.embedding_size first"
-        return self._embedder.embed(texts)
+        return self._embedder.embed(texts, unless)
 
     def use_threads(self, threads: int) -> None:
         binding.llama_set_n_threads(self._context, threads, threads)

@@ -65,6 +65,7 @@ class Library:
 
     def __init__(self) -> None:
         self.complaints: deque[str] = deque(maxlen=COMPLAINTS_KEPT)
+        self.is_muted = False
         self.offloaded: int | None = None  # layers the newest model has on GPUs, as it says itself
         self._line = ""
         self._level = logging.DEBUG
@@ -153,7 +154,7 @@ class Library:
         if not self._line.endswith("\n"):
             return
         line, self._line = self._line.strip(" .\n"), ""
-        if not line:
+        if not line or self.is_muted:
             return
         offloaded = _OFFLOADED.search(line)
         if offloaded:

@@ -46,7 +46,11 @@ class HashingEmbedder:
         self.refused = ""
 
     async def embed(
-        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Literal["query", "passage"],
+        background: bool = False,
     ) -> Sequence[Sequence[float]]:
         if self.away:
             raise Unavailable("the model is away")

@@ -20,9 +20,13 @@ class ConeEmbedder(HashingEmbedder):
     """All vectors lean towards one direction, as those of sentence models do."""
 
     async def embed(
-        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Literal["query", "passage"],
+        background: bool = False,
     ) -> Sequence[Sequence[float]]:
-        own = await super().embed(texts, kind=kind)
+        own = await super().embed(texts, kind=kind, background=background)
         leaning = [[3.0 + vector[0], *vector[1:]] for vector in own]
         return [[x / math.hypot(*vector) for x in vector] for vector in leaning]
 
@@ -73,9 +77,13 @@ async def test_an_unknown_model_has_no_stamp_and_a_lost_one_is_told() -> None:
 async def test_a_model_changed_in_between_is_told_and_not_mixed() -> None:
     class Changing(HashingEmbedder):
         async def embed(
-            self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+            self,
+            texts: Sequence[str],
+            *,
+            kind: Literal["query", "passage"],
+            background: bool = False,
         ) -> Sequence[Sequence[float]]:
-            vectors = await super().embed(texts, kind=kind)
+            vectors = await super().embed(texts, kind=kind, background=background)
             if len(texts) == 1:
                 self.stamp = "hash-b"
             return vectors

@@ -113,7 +113,9 @@ class ModelEmbedder:
         self._embed = embed
         self.size = len(embed("size", "query"))
 
-    async def embed(self, texts: Sequence[str], *, kind: TextKind) -> Sequence[Sequence[float]]:
+    async def embed(
+        self, texts: Sequence[str], *, kind: TextKind, background: bool = False
+    ) -> Sequence[Sequence[float]]:
         return [[float(x) for x in self._embed(text, kind)] for text in texts]
 
 

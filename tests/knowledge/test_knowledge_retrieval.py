@@ -298,11 +298,15 @@ async def test_a_known_outage_costs_no_time(parts: Rig, vectors: MemoryVectors) 
 
 class StuckEmbedder(HashingEmbedder):
     async def embed(
-        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Literal["query", "passage"],
+        background: bool = False,
     ) -> Sequence[Sequence[float]]:
         if kind == "query":
             await asyncio.Event().wait()
-        return await super().embed(texts, kind=kind)
+        return await super().embed(texts, kind=kind, background=background)
 
 
 async def test_an_answer_does_not_wait_for_a_stuck_model(bus: Bus, vectors: MemoryVectors) -> None:

@@ -5,6 +5,7 @@ where two tokens are nearly equal a greedy answer may part from the one made alo
 shows then that it was a tie.
 """
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -24,9 +25,9 @@ from worker_bench import (
 )
 
 from appliance.schema import ChatMessage, Sampling
-from appliance.worker.backend import Backend
+from appliance.worker.backend import Backend, Unless, Vectors
 from appliance.worker.engine import Bounds, Engine
-from appliance.worker.jobs import EmbedJob, Generation, Piece
+from appliance.worker.jobs import Embedded, EmbedJob, Generation, Piece
 from appliance.worker.watchdog import PROBE
 
 COUNT = "Count upwards, one number per line: 1 2 3 4 5 6 7 8 9 10 11 12"
@@ -404,9 +405,11 @@ def test_an_import_is_embedded_a_little_per_step_while_an_answer_streams(
     run = run_jobs(
         watched,
         ask("a", COUNT),
-        EmbedJob(job_id="import", texts=texts, kind="passage"),
+        EmbedJob(job_id="import", texts=texts, kind="query", background=True),
         EmbedJob(job_id="question", texts=("When does the canteen open?",), kind="query"),
-        bounds=Bounds(embed_step_tokens=48, drafts_per_request=0),
+        bounds=Bounds(
+            embed_step_tokens=48, embed_share=1.0, embed_rest_s=0.0, drafts_per_request=0
+        ),
     )
     assert len(run.embedded("import")) == len(texts)
     during = [n for n, out in enumerate(run.emitted) if any(isinstance(o, Piece) for o in out)]
@@ -416,6 +419,33 @@ def test_an_import_is_embedded_a_little_per_step_while_an_answer_streams(
         assert len(batch) == 1 or sum(map(len, batch)) <= 48
     job_ids = [getattr(one, "job_id", "") for one in run.all() if hasattr(one, "job_id")]
     assert job_ids == ["question", "import"], "a question waits for an import"
+    assert len(watched.embedded[0]) == 1, "a question is embedded with the texts of an import"
+
+
+def test_an_import_is_given_up_in_the_middle_for_a_question(embedder: Backend) -> None:
+    """Asked while the import's first batch is computed; nothing of the import is lost by it."""
+    texts = tuple(f"Passage {n}: the canteen opens at {n} o'clock" for n in range(9))
+    asked = threading.Event()
+
+    class Interrupted(Watched):
+        def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
+            if unless is not None and not asked.is_set():
+                asked.set()
+                engines[0].embed(EmbedJob(job_id="question", texts=("When?",), kind="query"))
+                assert unless(), "the engine does not know that somebody waits"
+            return super().embed(texts, unless)
+
+    engines: list[Engine] = []
+    run = run_jobs(
+        Interrupted(embedder),
+        EmbedJob(job_id="import", texts=texts, kind="query", background=True),
+        bounds=Bounds(embed_rest_s=0.0),
+        before=engines.append,
+        expect=2,
+    )
+    assert [one.job_id for one in run.all() if isinstance(one, Embedded)] == ["question", "import"]
+    undisturbed = run_jobs(embedder, EmbedJob(job_id="e", texts=texts, kind="query")).embedded("e")
+    assert (np.sum(run.embedded("import") * undisturbed, axis=1) > 0.999).all()
 
 
 @pytest.mark.model

@@ -7,7 +7,8 @@ from worker_bench import DEADLINE_S, GREEDY, SMALL, Run, Watched, ask, failed, r
 
 from appliance.errors import Invalid, Overloaded, Unavailable
 from appliance.schema import Sampling
-from appliance.worker.backend import Chunk, Outcome, Vectors
+from appliance.worker.backend import Chunk, Outcome, Unless, Vectors
+from appliance.worker.embedding import GIVEN_UP_AT_MOST
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.fake import FakeBackend
 from appliance.worker.jobs import EmbedJob, Finished, Output
@@ -46,11 +47,11 @@ class Faulty(Watched):
             raise RuntimeError("no logits")
         return super().sample(sequence, row)
 
-    def embed(self, texts: list[list[int]]) -> Vectors:
+    def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
         poisoned = self.inner.embedding_tokens(self.raises_for, "query")
         if self.raises_for and poisoned in texts:
             raise Unavailable("cannot be embedded")
-        return super().embed(texts)
+        return super().embed(texts, unless)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.BROKEN])
@@ -135,6 +136,58 @@ def test_failing_embeddings_fail_their_job_and_no_other() -> None:
         expect=2,
     )
     assert failed(run, "bad").reason == "engine_error"
+
+
+def test_a_text_in_the_background_is_given_up_a_few_times_at_most() -> None:
+    """However many questions come: each time it begins, another one is asked."""
+    engines: list[Engine] = []
+    tries = 0
+
+    class Pressed(Watched):
+        def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
+            nonlocal tries
+            if unless is not None:
+                tries += 1
+                engines[0].embed(EmbedJob(job_id=f"q{tries}", texts=("a",), kind="query"))
+            return super().embed(texts, unless)
+
+    run = run_jobs(
+        Pressed(FakeBackend(SMALL)),
+        EmbedJob(job_id="import", texts=("one",), kind="passage", background=True),
+        before=engines.append,
+        bounds=Bounds(embed_rest_s=0.0),
+        expect=1 + GIVEN_UP_AT_MOST,
+    )
+    assert len(run.embedded("import")) == 1
+    assert tries == GIVEN_UP_AT_MOST
+
+
+def test_an_import_has_a_small_share_of_the_time_while_an_answer_is_made() -> None:
+    """Every step and every batch takes a second of a clock of its own."""
+    at_s, batches = 0.0, 0
+
+    class Timed(Watched):
+        def decode(self, chunks: list[Chunk]) -> Outcome:
+            nonlocal at_s
+            at_s += 1.0
+            return super().decode(chunks)
+
+        def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
+            nonlocal at_s, batches
+            at_s, batches = at_s + 1.0, batches + 1
+            return super().embed(texts, unless)
+
+    texts = tuple(f"text {n}" for n in range(1000))
+    run_jobs(
+        Timed(FakeBackend(SMALL)),
+        ask("a", "#tokens=60 x", Sampling(max_tokens=60)),
+        EmbedJob(job_id="import", texts=texts, kind="query", background=True),
+        bounds=Bounds(embed_share=0.1, embed_step_tokens=1, drafts_per_request=0),
+        clock=lambda: at_s,
+        expect=1,
+    )
+    assert at_s >= 60
+    assert at_s / 10 - 1 <= batches <= at_s / 10 + 1
 
 
 def test_more_open_requests_than_the_bound_are_refused_at_the_door() -> None:

@@ -17,7 +17,17 @@ import pytest
 
 from appliance.schema import ChatMessage, Sampling, TokenLogprob
 from appliance.worker.archive import Archive
-from appliance.worker.backend import Backend, Cells, Chunk, Facts, Outcome, Shape, TextKind, Vectors
+from appliance.worker.backend import (
+    Backend,
+    Cells,
+    Chunk,
+    Facts,
+    Outcome,
+    Shape,
+    TextKind,
+    Unless,
+    Vectors,
+)
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.jobs import (
     Embedded,
@@ -109,9 +119,9 @@ class Watched:
     def embedding_tokens(self, text: str, kind: TextKind) -> list[int]:
         return self.inner.embedding_tokens(text, kind)
 
-    def embed(self, texts: list[list[int]]) -> Vectors:
+    def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
         self.embedded.append(texts)
-        return self.inner.embed(texts)
+        return self.inner.embed(texts, unless)
 
     def use_threads(self, threads: int) -> None:
         self.inner.use_threads(threads)

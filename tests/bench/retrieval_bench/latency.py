@@ -45,7 +45,11 @@ class DrawnEmbedder:
     size = SIZE
 
     async def embed(
-        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Literal["query", "passage"],
+        background: bool = False,
     ) -> Sequence[Sequence[float]]:
         return [drawn(text) for text in texts]
 

@@ -42,7 +42,11 @@ class CachedEmbedder:
     size = 384
 
     async def embed(
-        self, texts: Sequence[str], *, kind: Literal["query", "passage"]
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Literal["query", "passage"],
+        background: bool = False,
     ) -> Sequence[Sequence[float]]:
         return [self.vector(text, kind).tolist() for text in texts]
 
