@@ -6,6 +6,7 @@
 # make bench-engine   Sluice beside llama-server, as ratios; on a quiet machine, about an hour
 # make bench-lengths FILES="a.json"  predicted answer lengths beside simpler predictors
 # make bench-retrieval DATA=FOLDER   what the FAQ finds on public data sets, beside published figures
+# make bench-import [COUNT=10000]   what an import costs those who ask meanwhile, as ratios
 # make bench-admission [QUICK=1] [ENGINE=llama]   fairness and honesty of admission, live
 # make bench-simulator   how well the simulator predicts a live run on this machine; five minutes
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture interleave bench-engine bench-lengths bench-retrieval bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
+.PHONY: run test check torture interleave bench-engine bench-lengths bench-retrieval bench-import bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
 
 run: $(VENV)/.ready
 	@$(BIN)/sluice models pull >/dev/null
@@ -76,6 +77,11 @@ bench-retrieval: models
 	@PYTHONPATH=tests/bench $(BIN)/python -m retrieval_bench "$(DATA)" --cache "$(CACHE)" \
 	    $(if $(FULL),--full) $(if $(ONLY),--only "$(ONLY)") $(if $(LATENCY),--latency "$(LATENCY)") \
 	    $(if $(PAGE),--page "$(PAGE)")
+
+# make bench-import [COUNT=10000] [HELD=500] [ASKED=150]: about an hour on a quiet machine
+bench-import: models
+	@PYTHONPATH=tests/bench $(BIN)/python -m import_bench $(if $(COUNT),--count $(COUNT)) \
+	    $(if $(HELD),--held $(HELD)) $(if $(ASKED),--asked $(ASKED))
 
 # One more library beside the binding's; built once per machine, in about five minutes.
 vulkan: $(VENV)/.ready

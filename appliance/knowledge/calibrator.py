@@ -2,8 +2,8 @@
 
 It waits until the index is quiet, and goes to work when the embedding model is another one or a
 good part of the phrasings has changed since. A bounded number of phrasings, drawn evenly, are asked
-of the very index that people use, one at a time, so that a person's search waits for one of them at
-most, and with as long a rest after each: who asks meanwhile has the other half. What it learned is
+of the very index that people use, one at a time and when nobody asks, so that a person's search
+waits for one of them at most, with a rest of three times as long after each. What it learned is
 stored, and holds until something better is there; the calibration of another embedding model is
 never used.
 """
@@ -36,6 +36,8 @@ from appliance.schema import Calibration, Entry
 log = logging.getLogger(__name__)
 
 SAMPLES = 1_000
+RESTS = 3
+"""As long as it worked, each."""
 ROWS = 96
 WORD_ROWS = 32
 METRIC_ROWS = 2_000
@@ -197,11 +199,12 @@ class Calibrator:
     async def _asked(self, drawn: list[_Drawn], metric: Metric) -> list[Sample]:
         samples: list[Sample] = []
         for each in drawn:
+            await self._index.give_way()
             began_s = time.monotonic()
             sample = await self._ask(each, metric)
             if sample is not None:
                 samples.append(sample)
-            await asyncio.sleep(time.monotonic() - began_s)
+            await asyncio.sleep(RESTS * (time.monotonic() - began_s))
         return samples
 
     async def _ask(self, drawn: _Drawn, metric: Metric) -> Sample | None:

@@ -45,7 +45,8 @@ def decide(
     *,
     whole: bool,
 ) -> Decided:
-    """`found` is best first; `whole` is false when part of retrieval was away or behind."""
+    """`found` is best first; `whole` is false when entries are missing from what was searched, but
+    for those that were written just now."""
     exact = tuple(match for match in found if match.score == 1.0)
     if len(exact) > 1:
         return Decided("did_you_mean", exact[:CHOICES])
@@ -55,8 +56,8 @@ def decide(
     if not counted:
         return Decided("no_answer")
     scores = [match.score for match in found]
-    opposite = are_opposite(question, counted[0].phrasing)
-    if _is_certain(scores, calibration, faq) and whole and not opposite:
+    doubtful = counted[0].by_words or are_opposite(question, counted[0].phrasing)
+    if _is_certain(scores, calibration, faq) and whole and not doubtful:
         return Decided("direct", counted[:1])
     if faq.did_you_mean and len(counted) > 1 and _is_guess(scores, calibration):
         return Decided("did_you_mean", _near(counted)[:CHOICES])

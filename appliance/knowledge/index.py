@@ -5,7 +5,8 @@ writes rows and deletes rows, and takes the marks off. At its start, and again a
 server was away, it compares all rows with all records by digest and marks what differs, so rows
 that are missing, stale or surplus are repaired on the same path as an edit.
 
-New rows go in before old ones go out, so an entry is searchable throughout its edit.
+New rows go in before old ones go out, so an entry is searchable throughout its edit. Between two
+small pieces of work the writer gives way to whoever asks.
 
 The collection is named after the embedding model: another model is another collection, filled from
 the truth, and the old one is dropped. While the vector server or the model is away the task
@@ -16,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from appliance.bus.client import AWAY
@@ -45,6 +46,8 @@ EMBED_TEXTS = 8
 SETTLED_ENTRIES = 500
 FLUSH_ROWS = 2_000
 FLUSH_AFTER_S = 1.0
+GIVE_WAY_S = 0.25
+"""The longest wait for questions before each piece of work: it goes on however many there are."""
 RETRY_S = 0.5
 RETRY_MAX_S = 5.0
 START_S = 15.0
@@ -85,6 +88,9 @@ class Index:
         """Since this process began, deleted ones too."""
         self._pending: deque[str] = deque()
         self._in_work = 0
+        self._refilling = False
+        self._asking = 0
+        self._nobody_asks = asyncio.Event()
         self._refused: dict[str, str] = {}
         self._unflushed = 0
         self._compare = True
@@ -151,6 +157,25 @@ class Index:
             self._away = True
             self.wake(compare=True)
             raise
+
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[None]:
+        """While somebody waits for an answer: what is not urgent waits, see `give_way`."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._nobody_asks.set()
+
+    async def give_way(self) -> None:
+        """Waits until nobody asks, a moment at most."""
+        if self._asking:
+            self._nobody_asks.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GIVE_WAY_S):
+                    await self._nobody_asks.wait()
 
     async def vectors_of(self, pks: Sequence[str]) -> Mapping[str, Sequence[float]]:
         """The vectors of these rows, as far as they are there."""
@@ -225,6 +250,11 @@ class Index:
     def phrasings(self) -> int:
         """Of all published entries, questions included."""
         return len(self._words) - len(self._worded)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the rows of all entries are there, but for those written just now."""
+        return not self._fault and not self._refilling
 
     @property
     def degraded(self) -> str:
@@ -355,7 +385,9 @@ class Index:
         if collection != self._in_use.name:
             self._refused.clear()
         opened = Filled(collection, dict(keys_by_entry(found.keys() - set(forged))))
-        await self._entries.mark(await self._out_of_step(opened))
+        wrong = await self._out_of_step(opened)
+        await self._entries.mark(wrong)
+        self._refilling = bool(wrong)
         self._stamp, self._in_use = stamp, opened
         self._compare = self._away = False
         self._fault, self._unflushed = "", len(forged)
@@ -413,6 +445,7 @@ class Index:
                 marked = await self._entries.unindexed()
                 self._pending.extend(i for i in marked if i not in self._refused)
             if not self._pending:
+                self._refilling = False
                 return
             batch = {self._pending.popleft() for _ in range(min(len(self._pending), BATCH_ENTRIES))}
             self._in_work = len(batch)
@@ -455,7 +488,10 @@ class Index:
         surplus = [pk for entry_id, rows in due.items() for pk in into.keys(entry_id) - rows.keys()]
         for start in range(0, len(missing), EMBED_TEXTS):
             rows_now = sorted(missing[start : start + EMBED_TEXTS], key=lambda row: row.kind)
-            await self._vectors.upsert(into.name, await self._embedded(rows_now))
+            await self.give_way()
+            vectors = await self._embedded(rows_now)
+            await self.give_way()
+            await self._vectors.upsert(into.name, vectors)
         if surplus:
             await self._vectors.delete_entries(into.name, surplus)
         for entry_id, rows in due.items():

@@ -150,8 +150,9 @@ class Retrieval:
         if not text:
             return NOT_EMBEDDED
         try:
-            async with asyncio.timeout(self._faq.retrieval_timeout_s):
-                (vector,) = await self._embedder.embed([text], kind="query")
+            with self._index.asked():
+                async with asyncio.timeout(self._faq.retrieval_timeout_s):
+                    (vector,) = await self._embedder.embed([text], kind="query")
         except (TimeoutError, SluiceError):
             return NOT_EMBEDDED
         return Embedded(self._embedder.stamp, vector)
@@ -183,7 +184,7 @@ class Retrieval:
 
     def decided(self, question: str, found: Retrieved) -> Retrieved:
         """The decision on what a search without a floor has found."""
-        whole = not found.degraded
+        whole = self._index.is_whole
         made = decide(question, found.matches, self.calibration, self._faq, whole=whole)
         return replace(found, matches=made.matches, decision=made.kind)
 
@@ -226,7 +227,8 @@ class Retrieval:
         if not text:
             return _Found(Retrieved(matches=()))
         await self._index.started(min(START_PATIENCE_S, self._faq.retrieval_timeout_s))
-        made = await self._search(text, limit, embedded, only)
+        with self._index.asked():
+            made = await self._search(text, limit, embedded, only)
         matches = tuple(
             match
             for match in made.found.matches[:limit]

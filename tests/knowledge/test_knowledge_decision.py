@@ -110,9 +110,9 @@ def test_by_words_alone_little_has_to_be_shared_and_nothing_is_answered_directly
         for name, similarity in (("a", 0.16), ("b", 0.14))
     )
     for calibration in (LEARNED, NOTHING_LEARNED):
-        found = decide("what?", [near, far], calibration, Faq(), whole=False)
+        found = decide("what?", [near, far], calibration, Faq(), whole=True)
         assert (found.kind, [one.id for one in found.matches]) == ("compose", ["a"])
-        assert decide("what?", [far], calibration, Faq(), whole=False).kind == "no_answer"
+        assert decide("what?", [far], calibration, Faq(), whole=True).kind == "no_answer"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 
 from appliance.bus.client import AWAY, Bus
+from appliance.knowledge import index
 from appliance.knowledge.entries import Entries, Snapshot
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.rows import PlannedRow, collection_name, planned_rows
@@ -129,6 +130,22 @@ async def test_an_edit_overtakes_an_import(parts: Rig, vectors: MemoryVectors) -
         assert place < 100  # of 402 rows
         await parts.settled()
         await assert_rows_are_right(parts, vectors)
+
+
+async def test_what_is_written_gives_way_to_who_asks_but_not_for_ever(
+    parts: Rig, vectors: MemoryVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with parts.running():
+        monkeypatch.setattr(index, "GIVE_WAY_S", WAIT_S)
+        with parts.index.asked():
+            made = await parts.entries.create(entry_put("First?"))
+            assert not await parts.index.settled([made.id], 0.05)
+            assert vectors.upserted == []
+        assert await parts.index.settled([made.id], WAIT_S)
+        monkeypatch.setattr(index, "GIVE_WAY_S", 0.01)
+        with parts.index.asked():
+            made = await parts.entries.create(entry_put("Second?"))
+            assert await parts.index.settled([made.id], WAIT_S)
 
 
 async def test_an_edit_made_while_its_entry_is_written_is_not_lost(

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import msgspec
 import pytest
-from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
+from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 
 from appliance.bus.client import Bus
+from appliance.knowledge.calibration import NOTHING_LEARNED
 from appliance.knowledge.decision import NEAR_BEST
 from appliance.knowledge.imports import import_file
-from appliance.knowledge.retrieval import Only
+from appliance.knowledge.retrieval import Only, Retrieval
 from appliance.schema import EntryPut
 from appliance.settings import Faq
 
@@ -91,6 +93,52 @@ async def test_what_is_saved_is_found_by_its_words_before_its_rows_are_made(
         assert made.id not in await ids_of(parts, "Who mends the coffee machine?")
         vectors.gate.set()
         await parts.settled()
+
+
+def certain(parts: Rig) -> Retrieval:
+    """Finds what `parts` hold, and answers directly where meaning speaks for one entry."""
+    learned = msgspec.structs.replace(NOTHING_LEARNED, direct_bar=0.2)
+    embedder = HashingEmbedder()
+    return Retrieval(parts.entries, parts.index, embedder, Faq(), calibration=lambda: learned)
+
+
+async def test_a_certain_answer_stays_one_while_an_import_is_taken_up(
+    parts: Rig, vectors: MemoryVectors
+) -> None:
+    rows = "".join(f'{{"question":"Number {n}?","answer":"a"}}\n' for n in range(100))
+    async with parts.running():
+        await parts.entries.create(entry_put("How do refunds work?"))
+        await parts.settled()
+        vectors.gate.clear()
+        await import_file(parts.entries, rows.encode(), "jsonl")
+        await vectors.waited.wait()
+        found = await certain(parts).closest("How do the refunds work?")
+        assert "still being indexed" in found.degraded
+        assert found.decision == "direct"
+        vectors.gate.set()
+
+
+async def test_nothing_is_certain_while_lost_rows_are_made_again(
+    bus: Bus, parts: Rig, vectors: MemoryVectors, embedder: HashingEmbedder
+) -> None:
+    async with parts.running():
+        await parts.entries.create(entry_put("How do refunds work?"))
+        other = await parts.entries.create(entry_put("Where is the bicycle cellar?"))
+        await parts.settled()
+    for pk in [pk for pk in vectors.only() if pk.startswith(other.id)]:
+        del vectors.only()[pk]
+    vectors.gate.clear()
+    again = rig(bus, vectors, embedder)
+    async with again.started():
+        await vectors.waited.wait()
+        found = await certain(again).closest("How do the refunds work?")
+        assert found.decision == "compose"
+        vectors.gate.set()
+        async with asyncio.timeout(WAIT_S):
+            while not again.index.is_whole:
+                await again.index.moved()
+        found = await certain(again).closest("How do the refunds work?")
+        assert found.decision == "direct"
 
 
 async def ids_of(parts: Rig, question: str) -> list[str]:
