@@ -24,7 +24,7 @@ EmbeddingKind = Literal["query", "passage"]
 JOBS_BOUND = 4_096
 ATTEMPTS = 2
 ATTEMPT_TIMEOUT_S = 30.0
-BACKGROUND_TIMEOUT_S = 300.0
+BACKGROUND_TIMEOUT_S = 120.0
 """For those who give way to everybody else."""
 
 

@@ -5,8 +5,8 @@ writes rows and deletes rows, and takes the marks off. At its start, and again a
 server was away, it compares all rows with all records by digest and marks what differs, so rows
 that are missing, stale or surplus are repaired on the same path as an edit.
 
-New rows go in before old ones go out, so an entry is searchable throughout its edit. Between two
-small pieces of work the writer gives way to whoever asks.
+New rows go in before old ones go out, so an entry is searchable throughout its edit. An edit goes
+before what is left of an import, which gives way to whoever asks between two small pieces of work.
 
 The collection is named after the embedding model: another model is another collection, filled from
 the truth, and the old one is dropped. While the vector server or the model is away the task
@@ -41,7 +41,9 @@ from appliance.vectors.rows import Nominee, Row
 
 log = logging.getLogger(__name__)
 
-BATCH_ENTRIES = 16
+EDITS = 16
+"""So many entries written together are edits, which somebody waits for; more are an import."""
+BATCH_ENTRIES = 4
 EMBED_TEXTS = 8
 SETTLED_ENTRIES = 500
 FLUSH_ROWS = 2_000
@@ -86,6 +88,7 @@ class Index:
         self._opens_by_s = 0.0
         self.rows_written = 0
         """Since this process began, deleted ones too."""
+        self._edits: deque[str] = deque()
         self._pending: deque[str] = deque()
         self._in_work = 0
         self._refilling = False
@@ -259,7 +262,7 @@ class Index:
     @property
     def degraded(self) -> str:
         """Why a search may miss something; empty when all is well."""
-        behind = len(self._pending) + self._in_work
+        behind = len(self._edits) + len(self._pending) + self._in_work
         if self._fault or not behind:
             return self._fault
         return f"{behind} FAQ entries are still being indexed"
@@ -287,11 +290,11 @@ class Index:
         for entry_id in changed:
             self._refused.pop(entry_id, None)
         self._unread.update(changed)
-        if len(changed) <= BATCH_ENTRIES:
+        if len(changed) <= EDITS:
             for entry_id, entry in changed.items():
                 self._put_words(entry_id, planned_rows(entry))
             if not self._fault:
-                self._pending.extendleft(changed)
+                self._edits.extend(changed)
         self._woken.set()
 
     async def _rest(self, failures: int) -> bool:
@@ -310,6 +313,7 @@ class Index:
 
     def _fail(self, error: Exception) -> None:
         """Remembers what is wrong. The marks are still there, so nothing else is lost."""
+        self._edits.clear()
         self._pending.clear()
         self._in_work = 0
         if not isinstance(error, _ModelAway):
@@ -426,7 +430,9 @@ class Index:
                 batch = due[start : start + BATCH_ENTRIES]
                 snapshots = await self._entries.snapshots(batch)
                 await self._write_rows(
-                    [s for s in snapshots if s.entry_id not in self._refused], target
+                    [s for s in snapshots if s.entry_id not in self._refused],
+                    target,
+                    urgent=False,
                 )
                 await self._drain()
             due = [entry_id for entry_id in due if entry_id not in self._refused]
@@ -441,31 +447,33 @@ class Index:
         """Indexes until no mark is left but those of refused entries, what came meanwhile too."""
         while True:
             await self._read_words()
-            if not self._pending:
+            if not self._edits and not self._pending:
                 marked = await self._entries.unindexed()
                 self._pending.extend(i for i in marked if i not in self._refused)
-            if not self._pending:
+            urgent = bool(self._edits)
+            due, bound = (self._edits, EDITS) if urgent else (self._pending, BATCH_ENTRIES)
+            if not due:
                 self._refilling = False
                 return
-            batch = {self._pending.popleft() for _ in range(min(len(self._pending), BATCH_ENTRIES))}
+            batch = {due.popleft() for _ in range(min(len(due), bound))}
             self._in_work = len(batch)
-            await self._index(await self._entries.snapshots(sorted(batch)))
+            await self._index(await self._entries.snapshots(sorted(batch)), urgent=urgent)
             self._in_work = 0
             self._tell()
 
-    async def _index(self, snapshots: Sequence[Snapshot]) -> None:
+    async def _index(self, snapshots: Sequence[Snapshot], *, urgent: bool) -> None:
         """Makes the rows of these entries right, new ones first, and takes their marks off.
 
         A refused entry is found by trying one by one, and set aside until it is edited.
         """
         try:
-            written = await self._write_rows(snapshots, self._in_use)
+            written = await self._write_rows(snapshots, self._in_use, urgent=urgent)
             self._unflushed += written
             self.rows_written += written
         except Invalid as error:
             if len(snapshots) > 1:
                 for snapshot in snapshots:
-                    await self._index([snapshot])
+                    await self._index([snapshot], urgent=urgent)
                 return
             self._refused[snapshots[0].entry_id] = error.message
             log.warning("index: entry %s set aside: %s", snapshots[0].entry_id, error.message)
@@ -474,8 +482,10 @@ class Index:
         if self._unflushed >= FLUSH_ROWS:
             await self._flush()
 
-    async def _write_rows(self, snapshots: Sequence[Snapshot], into: Filled) -> int:
-        """How many rows were written or deleted."""
+    async def _write_rows(
+        self, snapshots: Sequence[Snapshot], into: Filled, *, urgent: bool
+    ) -> int:
+        """How many rows were written or deleted. What is not `urgent` gives way to questions."""
         due = {snapshot.entry_id: planned_rows(snapshot.entry) for snapshot in snapshots}
         missing = [
             row
@@ -488,10 +498,12 @@ class Index:
         surplus = [pk for entry_id, rows in due.items() for pk in into.keys(entry_id) - rows.keys()]
         for start in range(0, len(missing), EMBED_TEXTS):
             rows_now = sorted(missing[start : start + EMBED_TEXTS], key=lambda row: row.kind)
-            await self.give_way()
-            vectors = await self._embedded(rows_now)
-            await self.give_way()
-            await self._vectors.upsert(into.name, vectors)
+            if not urgent:
+                await self.give_way()
+            made = await self._embedded(rows_now, urgent=urgent)
+            if not urgent:
+                await self.give_way()
+            await self._vectors.upsert(into.name, made)
         if surplus:
             await self._vectors.delete_entries(into.name, surplus)
         for entry_id, rows in due.items():
@@ -501,13 +513,13 @@ class Index:
                 into.held.pop(entry_id, None)
         return len(missing) + len(surplus)
 
-    async def _embedded(self, planned: Sequence[PlannedRow]) -> list[Row]:
+    async def _embedded(self, planned: Sequence[PlannedRow], *, urgent: bool) -> list[Row]:
         try:
             vectors = [
                 vector
                 for kind, group in groupby(planned, key=lambda row: row.kind)
                 for vector in await self._embedder.embed(
-                    [row.text for row in group], kind=kind, background=True
+                    [row.text for row in group], kind=kind, background=not urgent
                 )
             ]
         except Unavailable as error:

@@ -109,7 +109,7 @@ class Engine:
         self._hurried = threading.Event()  # somebody came who waits, since messages were taken
         self._gauge = Gauge(clock())
         self._mailbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
-        self._preparation = Preparation(PromptMaker(backend), self._mailbox.put)
+        self._preparation = Preparation(PromptMaker(backend), self._bring)
         self._request_places = threading.Semaphore(self._bounds.requests)
         self._embed_places = threading.Semaphore(self._bounds.embed_jobs)
         self._requests = OpenRequests(
@@ -136,15 +136,14 @@ class Engine:
 
     def start(self) -> None:
         self._preparation.start()
-        self._keeper.start(self._mailbox.put)
+        self._keeper.start(self._bring)
         self._thread.start()
 
     def submit(self, generation: Generation) -> None:
         """Take a request. Raises Overloaded when too many are open."""
         if not self._request_places.acquire(blocking=False):
             raise Overloaded("the worker's queue is full", retry_after_s=1.0)
-        self._mailbox.put(generation)
-        self._hurried.set()
+        self._bring(generation)
         self._preparation.put(generation)
 
     def embed(self, job: EmbedJob) -> None:
@@ -153,9 +152,10 @@ class Engine:
             raise Invalid(f"an embedding job has 1 to {self._bounds.embed_texts} texts")
         if not self._embed_places.acquire(blocking=False):
             raise Overloaded("the worker's embedding queue is full", retry_after_s=1.0)
-        self._mailbox.put(job)
-        if not job.background:
-            self._hurried.set()
+        if job.background:
+            self._mailbox.put(job)
+        else:
+            self._bring(job)
 
     def cancel(self, request_id: str) -> None:
         """End a request at the next step; an unknown or ended one is left alone."""
@@ -177,6 +177,11 @@ class Engine:
         """Wait for the thread to end. False when it did not in time."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _bring(self, message: _Message) -> None:
+        """A message of somebody who waits: what is computed in the background is given up."""
+        self._mailbox.put(message)
+        self._hurried.set()
 
     # --- the loop ---------------------------------------------------------------------------
 

@@ -36,12 +36,14 @@ def hashed(text: str, size: int) -> list[float]:
 
 
 class HashingEmbedder:
-    """Deterministic. `asked` counts texts; texts in `refused` raise Invalid."""
+    """Deterministic. `asked` counts texts, `background` notes each call; texts in `refused` raise
+    Invalid."""
 
     def __init__(self, stamp: str = "hash-a", size: int = 256) -> None:
         self.stamp = stamp
         self.size = size
         self.asked = 0
+        self.background: list[bool] = []
         self.away = False
         self.refused = ""
 
@@ -57,6 +59,7 @@ class HashingEmbedder:
         if self.refused and any(self.refused in text for text in texts):
             raise Invalid("the text cannot be embedded")
         self.asked += len(texts)
+        self.background.append(background)
         return [hashed(text, self.size) for text in texts]
 
 

@@ -132,20 +132,38 @@ async def test_an_edit_overtakes_an_import(parts: Rig, vectors: MemoryVectors) -
         await assert_rows_are_right(parts, vectors)
 
 
-async def test_what_is_written_gives_way_to_who_asks_but_not_for_ever(
-    parts: Rig, vectors: MemoryVectors, monkeypatch: pytest.MonkeyPatch
+async def test_an_import_gives_way_to_who_asks_but_not_for_ever(
+    parts: Rig,
+    vectors: MemoryVectors,
+    embedder: HashingEmbedder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    rows = "".join(f'{{"question":"Number {n}?","answer":"a"}}\n' for n in range(20))
     async with parts.running():
         monkeypatch.setattr(index, "GIVE_WAY_S", WAIT_S)
         with parts.index.asked():
-            made = await parts.entries.create(entry_put("First?"))
-            assert not await parts.index.settled([made.id], 0.05)
+            taken = await import_file(parts.entries, rows.encode(), "jsonl")
+            imported = [one.id for one in taken.writes]
+            assert not await parts.index.settled(imported, 0.05)
             assert vectors.upserted == []
-        assert await parts.index.settled([made.id], WAIT_S)
+        assert await parts.index.settled(imported, WAIT_S)
+        assert embedder.background == [True] * 10
         monkeypatch.setattr(index, "GIVE_WAY_S", 0.01)
         with parts.index.asked():
-            made = await parts.entries.create(entry_put("Second?"))
+            await import_file(parts.entries, rows.replace("Number", "Item").encode(), "jsonl")
+            await parts.settled()
+            assert embedder.background == [True] * 20
+
+
+async def test_an_edit_gives_way_to_nobody(
+    parts: Rig, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "GIVE_WAY_S", 10 * WAIT_S)
+    async with parts.running():
+        with parts.index.asked():
+            made = await parts.entries.create(entry_put())
             assert await parts.index.settled([made.id], WAIT_S)
+    assert embedder.background == [False, False]
 
 
 async def test_an_edit_made_while_its_entry_is_written_is_not_lost(
