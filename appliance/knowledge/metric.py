@@ -30,8 +30,8 @@ class Metric:
     drawn: Floats
 
     def seen(self, rows: Floats) -> Floats:
-        """The rows as they are compared, of length 1; rows of zeros stay zeros."""
-        if not len(self.drawn):
+        """The rows as they are compared, of length 1; rows of zeros or without numbers stay so."""
+        if not len(self.drawn) or not rows.shape[1]:
             return rows
         moved = rows - (rows @ self.drawn.T) @ self.drawn
         lengths = np.linalg.norm(moved, axis=1, keepdims=True)
