@@ -201,8 +201,9 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="While somebody is answered who has used little lately, this part of the "
             "engine's time is his, and the answers of whoever has used half as much again "
             "go on with the rest: a flooder slows nobody but himself. It costs throughput where "
-            "steps grow with what runs: a quarter with four slots on a CPU, and more with many "
-            "slots, which stopped answers hold for longer; 0 gives everybody every step.",
+            "steps grow with what runs: a quarter with four slots on a CPU. Where those who go "
+            "first would fill less than a third of the steps, as few do on a GPU, everybody takes "
+            "part in each; 0 is that always.",
         ),
     ] = 0.9
     draft_tokens: Annotated[

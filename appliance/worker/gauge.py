@@ -109,6 +109,11 @@ class _Deviation:
     def ratio(self) -> float:
         return self._sum / self._weight
 
+    @property
+    def known(self) -> bool:
+        """Whether what was seen weighs more than the line."""
+        return self._weight > 2 * DEVIATION_PRIOR
+
 
 @dataclass(slots=True)
 class SmallStepTimes:
@@ -124,6 +129,10 @@ class SmallStepTimes:
         if self._line.fitting(seconds) is not None:
             self._sizes.setdefault(tokens, _Deviation()).note(seconds / self._line.predict(tokens))
         self._line.note(tokens, seconds)
+
+    def knows(self, tokens: int) -> bool:
+        """Whether steps of this size were seen often enough to go by."""
+        return tokens in self._sizes and self._sizes[tokens].known
 
     def predict(self, tokens: int) -> float:
         """Seconds of a step with so many tokens."""

@@ -4,9 +4,9 @@ All that runs shares each step, and on a CPU a step with four answers takes two 
 long as a step with one. So somebody who has used less than two thirds of what another has lately
 goes first: the other's answers and prompts sit out steps while his are computed. They are not shut
 out: they get `1 - kept` of the time, and an answer waits no longer than `gap_s` for its next token.
-Those who have used about the same share every step, and where a step with everybody costs hardly
-more (on a GPU), so does everybody. (After "least attained service first"; among people, not
-requests, so that a long answer is no disadvantage by itself.)
+Those who have used about the same share every step, and where the few who go first would leave most
+of a step unused (on a GPU), so does everybody. (After "least attained service first"; among people,
+not requests, so that a long answer is no disadvantage by itself.)
 
 Use is time in steps, split by tokens, with a half-life.
 """
@@ -22,6 +22,7 @@ HALF_LIFE_S = 60.0
 AHEAD_RATIO = 1.5  # of use: who has used more than this many times another's is ahead of him
 AHEAD_S = 1.0  # of use: a smaller lead is none
 USERS_SWEPT_ABOVE = 1_000
+LEAST_PACE = 1 / 3  # of the answers' tokens per second with everybody; less is too dear an order
 PROMPT_PORTION = 32  # tokens of prompts that wait while others go first
 
 Kind = Literal["answers", "prompts"]
@@ -78,9 +79,13 @@ class Precedence:
         first = len(decoding) - len(answers)
         if first < len(users) - len(ahead):  # a prompt; answers are few tokens beside it
             return Turn(frozenset(prompts), waits=not first)
-        out: set[str] = set()
         alone_s = gauge.small_steps.predict(first)
-        extra_s = gauge.small_steps.predict(first + len(answers)) - alone_s
+        all_s = gauge.small_steps.predict(len(decoding))
+        pace = first * all_s / (len(decoding) * alone_s)
+        if pace < LEAST_PACE and gauge.small_steps.knows(first):
+            return EVERYBODY
+        out: set[str] = set()
+        extra_s = all_s - alone_s
         if answers and not self._joins("answers", alone_s, extra_s, now_s):
             out |= answers
         extra_s = gauge.all_steps.predict(PROMPT_PORTION) - gauge.all_steps.predict(0)

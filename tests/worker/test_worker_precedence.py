@@ -33,6 +33,11 @@ def gpu(answers: int, prompt_tokens: int) -> float:
     return 0.01 + 0.00002 * (answers + prompt_tokens)
 
 
+def big_gpu(answers: int, prompt_tokens: int) -> float:
+    """Of an 8B model: nearly three times as long with 64 answers as with one."""
+    return 0.012 + 0.00035 * answers + 0.0001 * prompt_tokens
+
+
 @dataclass
 class Machine:
     """Answers by request as tokens left; prompts likewise, computed before the answer begins."""
@@ -183,6 +188,22 @@ def test_all_end_whoever_asks_when(asked: list[tuple[str, int, int, int]], kept:
                 machine.step()
     for request_id in list(machine.answers):
         machine.until_ended(request_id)
+
+
+def test_nobody_goes_first_where_that_would_leave_most_of_a_step_unused() -> None:
+    machine = flooded(Machine(step_s=big_gpu), 63)
+    machine.asks("hello", "polite", prompt=100, answer=100)
+    while machine.prompts["hello"]:
+        machine.step()
+    assert all(len(machine.step()) == 64 for _ in range(100))
+
+
+def test_many_who_go_first_fill_a_step_on_a_gpu_too() -> None:
+    machine = flooded(Machine(step_s=big_gpu), 32)
+    for number in range(32):
+        machine.asks(f"hello {number}", f"polite {number}", answer=20)
+    spans = [machine.step() for _ in range(19)]
+    assert sum(len(one) == 32 for one in spans) > 15
 
 
 def test_a_small_lead_is_none() -> None:
