@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from typing import Literal
 
-from appliance.schema_logs import LogLevel, LogLine, LogPage
+from appliance.schema.logs import LogLevel, LogLine, LogPage
 
 MAX_MESSAGE_CHARS = 4_000
 

@@ -21,7 +21,7 @@ from appliance.errors import (
     UnsupportedMedia,
     WaitedOut,
 )
-from appliance.schema import ErrorBody
+from appliance.schema.problems import ErrorBody
 
 BAD_ANSWER: Final = "bad_answer"
 UNREACHABLE: Final = "unreachable"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from appliance.schema import MAX_TEXT_CHARS
+from appliance.schema.fields import MAX_TEXT_CHARS
 
 MAX_FILE_BYTES: Final = 4 * MAX_TEXT_CHARS  # no character of UTF-8 has more than four
 MAX_ATTACHMENTS: Final = 8

@@ -24,29 +24,14 @@ import msgspec
 from httpx_sse import ServerSentEvent, aconnect_sse
 
 from appliance.errors import Invalid, SluiceError, Unavailable
-from appliance.schema import (
-    DEFAULT_UID,
-    EVENTS,
-    Accepted,
-    Cancelled,
-    Done,
-    Entry,
-    EntryPut,
-    Event,
-    Failed,
-    ImportReport,
-    Match,
-    MessagePost,
-    Refused,
-    RequestStatus,
-    Session,
-    SessionPatch,
-    SessionPost,
-    Status,
-    Turn,
-)
-from appliance.schema_conversations import BranchPost
-from appliance.schema_curation import FeedbackPost, Thumb
+from appliance.schema.answers import Match
+from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost, Turn
+from appliance.schema.curation import FeedbackPost, Thumb
+from appliance.schema.events import EVENTS, Cancelled, Done, Event, Failed, Refused
+from appliance.schema.faq import Entry, EntryPut, ImportReport
+from appliance.schema.fields import DEFAULT_UID
+from appliance.schema.requests import Accepted, MessagePost, RequestStatus
+from appliance.schema.status import Status
 from ui.answers import BAD_ANSWER, UNREACHABLE, Listing, Readiness, parse, refusal
 
 TERMINAL_EVENTS: Final = (Done, Failed, Refused, Cancelled)

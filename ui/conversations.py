@@ -17,9 +17,9 @@ from typing import Any, Final
 import msgspec
 
 from appliance.errors import Conflict, NotFound, SluiceError
-from appliance.schema import MessagePost, Session
-from appliance.schema_conversations import BranchPost
-from appliance.schema_curation import Thumb
+from appliance.schema.conversations import BranchPost, Session
+from appliance.schema.curation import Thumb
+from appliance.schema.requests import MessagePost
 from ui.client import Client, Interrupted, News, Resumed
 from ui.turns import LiveTurn, advance, from_store, merge
 

@@ -5,8 +5,7 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 from appliance.errors import SluiceError
-from appliance.schema import Accepted, Entry, FaqTest, FaqTestPost
-from appliance.schema_curation import (
+from appliance.schema.curation import (
     DeletedEntry,
     ImportJob,
     ImportOutcome,
@@ -20,6 +19,8 @@ from appliance.schema_curation import (
     RestorePost,
     Revision,
 )
+from appliance.schema.faq import Entry, FaqTest, FaqTestPost
+from appliance.schema.requests import Accepted
 from ui.answers import BAD_ANSWER, Listing, parse
 from ui.client import IMPORT_TIMEOUT_S, RECONNECTS_MAX, Client, backoff_s
 from ui.faq_files import FaqFile

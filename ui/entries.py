@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from appliance.schema import Entry, EntryPut, Match
+from appliance.schema.answers import Match
+from appliance.schema.faq import Entry, EntryPut
 
 Order = Literal["written", "question", "category", "language", "state"]
 ORDERS: Final[tuple[Order, ...]] = ("written", "question", "category", "language", "state")

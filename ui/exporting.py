@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from appliance.schema import Record
+from appliance.schema.fields import Record
 from ui.safe_text import safe_line, safe_text
 from ui.texts import Texts
 from ui.turns import LiveTurn

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from appliance.errors import NotFound
-from appliance.schema import Session
+from appliance.schema.conversations import Session
 from ui.client import Client
 from ui.searching import HITS_MAX, Hit, hits
 from ui.turns import LiveTurn, from_store

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from appliance.errors import SluiceError
-from appliance.schema_setup import SetupStatus, UiLanguage
+from appliance.schema.setup import SetupStatus, UiLanguage
 from ui.background import start
 from ui.client import Client, backoff_s
 from ui.screens.frame import LinkedScreen

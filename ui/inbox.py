@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from appliance.errors import NotFound
-from appliance.schema_inbox import InboxMessage, MessagesRead, Related, Unread
+from appliance.schema.inbox import InboxMessage, MessagesRead, Related, Unread
 from ui.operating import InboxNews, Operating
 
 MESSAGES_MAX: Final = 500

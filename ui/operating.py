@@ -6,16 +6,10 @@ from typing import Final
 from urllib.parse import quote
 
 from appliance.errors import SluiceError
-from appliance.schema import ModelStatus, Quota, User, UserPatch
-from appliance.schema_inbox import (
-    InboxAck,
-    InboxMessage,
-    InboxPage,
-    MessagesRead,
-    Related,
-    Unread,
-)
-from appliance.schema_logs import LogLevel, LogPage
+from appliance.schema.inbox import InboxAck, InboxMessage, InboxPage, MessagesRead, Related, Unread
+from appliance.schema.logs import LogLevel, LogPage
+from appliance.schema.people import User, UserPatch
+from appliance.schema.status import ModelStatus, Quota
 from ui.answers import BAD_ANSWER, Listing, parse
 from ui.client import Client, backoff_s
 

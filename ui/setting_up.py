@@ -1,12 +1,6 @@
 """The calls of the first start's questions, over the client's connection."""
 
-from appliance.schema_setup import (
-    DownloadPost,
-    DownloadStatus,
-    SetupPut,
-    SetupStatus,
-    UiLanguage,
-)
+from appliance.schema.setup import DownloadPost, DownloadStatus, SetupPut, SetupStatus, UiLanguage
 from ui.answers import parse
 from ui.client import Client
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from appliance.schema_setup import DownloadStatus, SetupMachine, SetupModel, UiLanguage
+from appliance.schema.setup import DownloadStatus, SetupMachine, SetupModel, UiLanguage
 from ui.faq_files import KINDS, MAX_FAQ_BYTES, FaqFileError
 from ui.safe_text import safe_line
 from ui.texts import Texts

@@ -8,26 +8,23 @@ made safe where they are shown. Events after the terminal one change nothing.
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from appliance.schema import (
-    TERMINAL_STATES,
+from appliance.schema.answers import Decision, Match, Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.curation import Thumb
+from appliance.schema.events import (
     Admitted,
     Cancelled,
-    Decision,
     Delta,
     Done,
     Event,
     Failed,
     Loading,
-    Match,
     Received,
     Refused,
     Retrieved,
-    Timings,
-    Turn,
-    Usage,
     Waiting,
 )
-from appliance.schema_curation import Thumb
+from appliance.schema.requests import TERMINAL_STATES
 
 MAX_SHOWN_CHARS: Final = 400_000
 

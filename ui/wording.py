@@ -8,8 +8,9 @@ from datetime import datetime, tzinfo
 from typing import Final, Literal
 
 from appliance.errors import SluiceError
-from appliance.schema import Alarm, Limit, ModelStatus, Session, Status
-from appliance.schema_inbox import InboxMessage
+from appliance.schema.conversations import Session
+from appliance.schema.inbox import InboxMessage
+from appliance.schema.status import Alarm, Limit, ModelStatus, Status
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
 from ui.safe_text import safe_line, safe_text

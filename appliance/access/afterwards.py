@@ -26,8 +26,10 @@ from appliance.knowledge.retrieval import Retrieval
 from appliance.limiter.rules import TIER_TAG
 from appliance.people.inbox import Inbox
 from appliance.people.transcripts import first_words
-from appliance.schema import Match, Request, Session, Turn
-from appliance.schema_inbox import Related, RelatedQuestion
+from appliance.schema.answers import Match
+from appliance.schema.conversations import Session, Turn
+from appliance.schema.inbox import Related, RelatedQuestion
+from appliance.schema.requests import Request
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,9 @@ from appliance.clock import now_ms
 from appliance.knowledge.persons import Persons
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval, Searched
 from appliance.people.turns import Sent
-from appliance.schema import Delta, Done, Event, Request, Retrieved, Timings, Usage
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.events import Delta, Done, Event, Retrieved
+from appliance.schema.requests import Request
 from appliance.settings import Settings
 
 MODEL = "faq"

@@ -16,7 +16,8 @@ from appliance.bus.client import Bus
 from appliance.bus.texts import emitted_text
 from appliance.clock import now_ms
 from appliance.errors import SluiceError
-from appliance.schema import ChatMessage, Request, Sampling
+from appliance.schema.requests import ChatMessage, Request
+from appliance.schema.sampling import Sampling
 
 DEADLINE_S = 300.0
 

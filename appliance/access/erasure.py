@@ -22,8 +22,8 @@ from appliance.clock import now_ms
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
-from appliance.schema import TERMINAL_STATES, Request
-from appliance.schema_people import Erased
+from appliance.schema.people import Erased
+from appliance.schema.requests import TERMINAL_STATES, Request
 
 BATCH = 200
 END_TIMEOUT_S = 10.0

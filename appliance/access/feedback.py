@@ -16,7 +16,7 @@ from appliance.errors import Conflict, NotFound
 from appliance.knowledge.questions import Heard, Questions
 from appliance.knowledge.stats import Stats
 from appliance.people.turns import Asked, Sent, Thumbed
-from appliance.schema import Request
+from appliance.schema.requests import Request
 
 
 class FeedbackDesk:

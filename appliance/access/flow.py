@@ -50,20 +50,11 @@ from appliance.knowledge.retrieval import NOT_EMBEDDED, Retrieval
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Asked, Sent, Turns
 from appliance.people.users import Users
-from appliance.schema import (
-    TERMINAL_STATES,
-    Cancelled,
-    Event,
-    Failed,
-    Loading,
-    Received,
-    Refused,
-    Request,
-    RequestStatus,
-    Session,
-    Work,
-)
-from appliance.settings import Generation, Settings
+from appliance.schema.conversations import Session
+from appliance.schema.events import Cancelled, Event, Failed, Loading, Received, Refused
+from appliance.schema.requests import TERMINAL_STATES, Request, RequestStatus, Work
+from appliance.settings import Settings
+from appliance.settings.limiter import Generation
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from appliance.limiter.rules import priority_of, tier_name
 from appliance.people.turns import Turns
 from appliance.people.users import Users
 from appliance.prediction.lengths import Lengths
-from appliance.schema import Done, Request
+from appliance.schema.events import Done
+from appliance.schema.requests import Request
 from appliance.settings import Settings
 
 BYTES_PER_TOKEN = 3

@@ -12,8 +12,8 @@ from appliance.bus.client import Bus
 from appliance.bus.script import Script
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound
-from appliance.schema_people import Fragment, FragmentPut
-from appliance.settings_people import People
+from appliance.schema.people import Fragment, FragmentPut
+from appliance.settings.people import People
 
 # KEYS fragments; ARGV name body bound: 0 past the bound
 _PUT = Script("""

@@ -14,8 +14,9 @@ from appliance.clock import now_ms
 from appliance.limiter.tiers import Tier
 from appliance.limiter.verdict import MESSAGES, Reason
 from appliance.limiter.waiters import Waiters
-from appliance.schema import Admitted, Refused, Request
-from appliance.settings import Generation, Limiter
+from appliance.schema.events import Admitted, Refused
+from appliance.schema.requests import Request
+from appliance.settings.limiter import Generation, Limiter
 
 
 def generation_of(limits: Limiter, request: Request, tier: str) -> Generation:

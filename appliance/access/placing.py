@@ -12,8 +12,8 @@ from appliance.bus.client import Bus
 from appliance.bus.placing import Told
 from appliance.placement.choice import Placements
 from appliance.placement.prefixes import prefix_of
-from appliance.schema import Work
-from appliance.settings import Placement
+from appliance.schema.requests import Work
+from appliance.settings.inference import Placement
 
 
 class Placing:

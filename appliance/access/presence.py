@@ -15,7 +15,7 @@ from appliance.bus.client import Bus
 from appliance.bus.replies import StreamEvent, parse_id
 from appliance.bus.script import Script
 from appliance.clock import now_ms
-from appliance.schema import TERMINAL_STATES, Request
+from appliance.schema.requests import TERMINAL_STATES, Request
 
 BATCH = 100
 KEPT_AFTER_MS = 86_400_000  # longer than any record outlives its end

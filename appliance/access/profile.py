@@ -17,8 +17,9 @@ from appliance.clock import now_ms
 from appliance.errors import NotFound
 from appliance.people.turns import Turns
 from appliance.people.users import Users
-from appliance.schema import ChatMessage, Turn
-from appliance.schema_people import Profile, PromptAudit, PromptMessage, PromptPreview
+from appliance.schema.conversations import Turn
+from appliance.schema.people import Profile, PromptAudit, PromptMessage, PromptPreview
+from appliance.schema.requests import ChatMessage
 from appliance.settings import Settings
 
 # KEYS session; ARGV profile: the one that holds from now on; '' when there is no such session

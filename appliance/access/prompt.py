@@ -18,7 +18,10 @@ from dataclasses import dataclass
 import msgspec
 
 from appliance.limiter.rules import TIER_TAG
-from appliance.schema import ChatMessage, Match, Turn, User
+from appliance.schema.answers import Match
+from appliance.schema.conversations import Turn
+from appliance.schema.people import User
+from appliance.schema.requests import ChatMessage
 
 
 @dataclass(frozen=True)

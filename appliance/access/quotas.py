@@ -8,7 +8,7 @@ from appliance.bus.budgets import DAY_S, MINUTE_S, Spent
 from appliance.bus.client import Bus
 from appliance.limiter.rules import priority_of, tier_name, tiers_of
 from appliance.people.users import Users
-from appliance.schema import Limit, Quota
+from appliance.schema.status import Limit, Quota
 from appliance.settings import Settings
 
 HEADER_KINDS = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}

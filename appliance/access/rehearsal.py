@@ -11,7 +11,7 @@ from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt
 from appliance.knowledge.calibration import evidence
 from appliance.knowledge.retrieval import Retrieval
-from appliance.schema import FaqTest
+from appliance.schema.faq import FaqTest
 from appliance.settings import Settings
 
 FOUND = 10

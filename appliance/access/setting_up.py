@@ -26,7 +26,7 @@ from appliance.fleet.record import ChatPool
 from appliance.fleet.shelf import Shelf, worker_bytes
 from appliance.fleet.workers import cache_tokens
 from appliance.knowledge.entries import Entries
-from appliance.schema_setup import (
+from appliance.schema.setup import (
     SetupMachine,
     SetupModel,
     SetupPut,
@@ -35,7 +35,7 @@ from appliance.schema_setup import (
     WeightsState,
 )
 from appliance.settings import Settings, models_directory
-from appliance.settings_file import change
+from appliance.settings.file import change
 from appliance.worker.fake_model import parse
 from models.catalogue import unknown
 from models.store import Listed, Store
@@ -109,7 +109,7 @@ class SetUp:
         """Carries out what is named; the model last, for it ends this life.
 
         Raises NotFound for an unknown model, Conflict for one that cannot be used now, and what
-        `settings_file.change` raises.
+        `settings.file.change` raises.
         """
         if wanted.chat is not msgspec.UNSET:
             await self._require_usable(wanted.chat)

@@ -18,7 +18,9 @@ from appliance.bus import warming
 from appliance.bus.client import Bus
 from appliance.bus.workers import live_workers
 from appliance.people.turns import Turns
-from appliance.schema import TERMINAL_STATES, ChatMessage, Session, Warming, WorkerStatus
+from appliance.schema.conversations import Session
+from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Warming
+from appliance.schema.status import WorkerStatus
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)

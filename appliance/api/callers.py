@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Request
 
-from appliance.schema_people import Role
+from appliance.schema.people import Role
 
 STATE_FIELD = "caller"
 

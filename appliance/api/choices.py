@@ -16,18 +16,9 @@ from appliance.access.flow import Flow
 from appliance.bus.replies import StreamEvent
 from appliance.errors import Invalid, Overloaded, SluiceError, Unavailable, WaitedOut
 from appliance.limiter.verdict import HTTP_STATUS
-from appliance.schema import (
-    EVENTS,
-    TERMINAL_STATES,
-    Cancelled,
-    Done,
-    Event,
-    Failed,
-    Received,
-    Refused,
-    Request,
-    Usage,
-)
+from appliance.schema.answers import Usage
+from appliance.schema.events import EVENTS, Cancelled, Done, Event, Failed, Received, Refused
+from appliance.schema.requests import TERMINAL_STATES, Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from appliance.api.lists import IdPath, Limit, UidPath
 from appliance.api.permissions import own_uid
 from appliance.api.services import Services
 from appliance.people.transcripts import as_json, as_markdown
-from appliance.schema import DEFAULT_UID
-from appliance.schema_conversations import Hits
-from appliance.schema_inbox import Related
+from appliance.schema.conversations import Hits
+from appliance.schema.fields import DEFAULT_UID
+from appliance.schema.inbox import Related
 
 Query = Annotated[str, Parameter(min_length=1, max_length=200)]
 Form = Annotated[Literal["json", "markdown"], Parameter(query="format")]

@@ -9,7 +9,8 @@ from appliance.api.services import Services
 from appliance.clock import now_ms
 from appliance.keys import new_request_id
 from appliance.people.cursors import decode_offset, encode_offset
-from appliance.schema import Accepted, Page
+from appliance.schema.fields import Page
+from appliance.schema.requests import Accepted
 
 
 @get("/")

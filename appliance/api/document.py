@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
 
-from appliance.schema import ErrorBody
+from appliance.schema.problems import ErrorBody
 
 METHODS = ("get", "post", "put", "patch", "delete")
 PLACE = "#/components/schemas/{name}"

@@ -16,8 +16,9 @@ from appliance.api.services import Services
 from appliance.errors import Invalid
 from appliance.knowledge.retrieval import Only
 from appliance.people.cursors import decode_offset, encode_offset
-from appliance.schema import MAX_QUESTION_CHARS, Entry, EntryPut, Page
-from appliance.schema_curation import EntryStats, EntryView, NearEntry, RestorePost
+from appliance.schema.curation import EntryStats, EntryView, NearEntry, RestorePost
+from appliance.schema.faq import Entry, EntryPut
+from appliance.schema.fields import MAX_QUESTION_CHARS, Page
 
 SETTLE_TIMEOUT_S = 10.0
 

@@ -3,7 +3,8 @@
 from litestar import Router, get, post
 
 from appliance.api.services import Services
-from appliance.schema import Calibration, FaqStatus, FaqTest, FaqTestPost
+from appliance.schema.faq import Calibration, FaqTest, FaqTestPost
+from appliance.schema.status import FaqStatus
 
 
 @post("/test", status_code=200)

@@ -22,8 +22,9 @@ from appliance.errors import Invalid
 from appliance.knowledge.demo import load_demo
 from appliance.knowledge.exchange import Format, export
 from appliance.knowledge.imports import import_file, rehearse
-from appliance.schema import ImportReport, Page
-from appliance.schema_curation import ImportJob, ImportOutcome
+from appliance.schema.curation import ImportJob, ImportOutcome
+from appliance.schema.faq import ImportReport
+from appliance.schema.fields import Page
 
 IMPORT_SETTLE_TIMEOUT_S = 120.0
 CONFLICTS_TOLD = 200

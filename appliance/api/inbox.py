@@ -13,8 +13,8 @@ from appliance.api.callers import Caller
 from appliance.api.lists import Cursor, IdPath, Limit, UidPath
 from appliance.api.requests import NO_BUFFERING, LastEventId, cursor_of, server_sent
 from appliance.api.services import Services
-from appliance.schema import Page
-from appliance.schema_inbox import InboxAccepted, InboxAck, InboxPage, InboxPost, Unread
+from appliance.schema.fields import Page
+from appliance.schema.inbox import InboxAccepted, InboxAck, InboxPage, InboxPost, Unread
 
 IdempotencyKey = Annotated[
     str | None, Parameter(header="Idempotency-Key", max_length=200, required=False)

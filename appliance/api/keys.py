@@ -4,8 +4,8 @@ from litestar import Router, delete, get, post
 
 from appliance.api.lists import IdPath
 from appliance.api.services import Services
-from appliance.schema import Page
-from appliance.schema_people import ApiKeyPost, NewApiKey
+from appliance.schema.fields import Page
+from appliance.schema.people import ApiKeyPost, NewApiKey
 
 
 @post("/")

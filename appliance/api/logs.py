@@ -8,7 +8,7 @@ from litestar.params import Parameter
 from appliance.api.callers import Caller
 from appliance.api.services import Services
 from appliance.errors import Forbidden
-from appliance.schema_logs import LogLevel, LogPage
+from appliance.schema.logs import LogLevel, LogPage
 
 Words = Annotated[str, Parameter(query="q", max_length=200, description="Text in the line.")]
 After = Annotated[int, Parameter(ge=0, description="Only lines with a larger number.")]

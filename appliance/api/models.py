@@ -9,7 +9,8 @@ from litestar import Router, get, post
 from litestar.params import Parameter
 
 from appliance.api.services import Services
-from appliance.schema import ModelStatus, Page
+from appliance.schema.fields import Page
+from appliance.schema.status import ModelStatus
 
 NamePath = Annotated[str, Parameter(max_length=200)]
 

@@ -34,19 +34,9 @@ from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
 from appliance.clock import now_ms
 from appliance.errors import Invalid, Overloaded, SluiceError
-from appliance.schema import (
-    DEFAULT_UID,
-    UID_PATTERN,
-    ChatMessage,
-    Delta,
-    Done,
-    Likely,
-    Loading,
-    Record,
-    Request,
-    TokenLogprob,
-    Waiting,
-)
+from appliance.schema.events import Delta, Done, Likely, Loading, TokenLogprob, Waiting
+from appliance.schema.fields import DEFAULT_UID, UID_PATTERN, Record
+from appliance.schema.requests import ChatMessage, Request
 
 SEEDS = 2**32 - 1
 

@@ -6,14 +6,9 @@ import msgspec
 from msgspec import Meta
 
 from appliance.errors import Invalid
-from appliance.schema import (
-    MAX_PROMPT_MESSAGES,
-    MAX_TEXT_CHARS,
-    MAX_TOP_LOGPROBS,
-    GrammarText,
-    LogitBias,
-    Priority,
-)
+from appliance.schema.fields import MAX_TEXT_CHARS
+from appliance.schema.requests import MAX_PROMPT_MESSAGES, Priority
+from appliance.schema.sampling import MAX_TOP_LOGPROBS, GrammarText, LogitBias
 
 MAX_CHOICES = 8
 

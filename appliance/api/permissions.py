@@ -15,7 +15,7 @@ from typing import Literal
 
 from appliance.api.callers import Caller
 from appliance.errors import Forbidden
-from appliance.schema import DEFAULT_UID
+from appliance.schema.fields import DEFAULT_UID
 
 Owner = Literal["", "uid", "session", "request"]
 

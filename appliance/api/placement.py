@@ -4,7 +4,8 @@ from litestar import Router, get, put
 
 from appliance.api.services import Services
 from appliance.placement.choice import LivePolicy
-from appliance.schema import Body, PlacementStatus
+from appliance.schema.fields import Body
+from appliance.schema.status import PlacementStatus
 
 
 class PlacementPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,8 +18,8 @@ from appliance.errors import SluiceError
 from appliance.knowledge.entries import VersionConflict
 from appliance.knowledge.files.rows import ImportRefused
 from appliance.knowledge.imports import ImportConflict
-from appliance.schema import ErrorBody, ErrorDetail
-from appliance.schema_curation import EditConflict
+from appliance.schema.curation import EditConflict
+from appliance.schema.problems import ErrorBody, ErrorDetail
 
 log = logging.getLogger(__name__)
 

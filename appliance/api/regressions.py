@@ -4,8 +4,8 @@ from litestar import Router, delete, get, post
 
 from appliance.api.lists import IdPath
 from appliance.api.services import Services
-from appliance.schema import Page
-from appliance.schema_curation import Regression, RegressionPost
+from appliance.schema.curation import Regression, RegressionPost
+from appliance.schema.fields import Page
 
 RUN_TIMEOUT_S = 60.0
 

@@ -14,9 +14,9 @@ from appliance.api.services import Services
 from appliance.bus.replies import StreamEvent, parse_id
 from appliance.errors import Invalid
 from appliance.people.turns import Thumbed
-from appliance.schema import RequestStatus
-from appliance.schema_curation import FeedbackPost
-from appliance.schema_people import PromptAudit
+from appliance.schema.curation import FeedbackPost
+from appliance.schema.people import PromptAudit
+from appliance.schema.requests import RequestStatus
 
 KEEP_ALIVE = b": keep-alive\n\n"
 NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -11,7 +11,7 @@ from appliance.errors import Invalid
 from appliance.grammar.automaton import Automaton
 from appliance.grammar.gbnf import parse
 from appliance.grammar.json_schema import json_grammar
-from appliance.schema import LogitBias, Sampling, SamplingDefaults, TokenBias
+from appliance.schema.sampling import LogitBias, Sampling, SamplingDefaults, TokenBias
 
 
 def sampling(

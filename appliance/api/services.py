@@ -34,7 +34,7 @@ from appliance.people.branches import Branches
 from appliance.people.inbox import Inbox
 from appliance.people.search import Search
 from appliance.placement.choice import Placements
-from appliance.schema import Status
+from appliance.schema.status import Status
 from appliance.settings import Settings
 
 

@@ -11,18 +11,9 @@ from appliance.api.permissions import own_uid
 from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
 from appliance.clock import now_ms
-from appliance.schema import (
-    DEFAULT_UID,
-    TERMINAL_STATES,
-    Accepted,
-    MessagePost,
-    Page,
-    Request,
-    Session,
-    SessionPatch,
-    SessionPost,
-)
-from appliance.schema_conversations import BranchPost
+from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost
+from appliance.schema.fields import DEFAULT_UID, Page
+from appliance.schema.requests import TERMINAL_STATES, Accepted, MessagePost, Request
 
 
 @post("/")

@@ -3,7 +3,7 @@
 from litestar import Router, get, post, put
 
 from appliance.api.services import Services
-from appliance.schema_setup import DownloadPost, DownloadStatus, SetupPut, SetupStatus
+from appliance.schema.setup import DownloadPost, DownloadStatus, SetupPut, SetupStatus
 
 
 @get("/")

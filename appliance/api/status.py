@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from litestar import Response, Router, get
 
 from appliance.api.services import Services
-from appliance.schema import Record, Status
+from appliance.schema.fields import Record
+from appliance.schema.status import Status
 
 
 class Health(Record, frozen=True, kw_only=True):

@@ -11,8 +11,9 @@ from appliance.api.lists import UidPath
 from appliance.api.services import Services
 from appliance.errors import Forbidden
 from appliance.people.tags import Source, check_own
-from appliance.schema import Page, Quota, User, UserPatch, UserPut
-from appliance.schema_people import Erased, PromptPreview, TagPut
+from appliance.schema.fields import Page
+from appliance.schema.people import Erased, PromptPreview, TagPut, User, UserPatch, UserPut
+from appliance.schema.status import Quota
 
 TagPath = Annotated[str, Parameter(min_length=1, max_length=64)]
 

@@ -14,8 +14,9 @@ from appliance.bus.client import AWAY
 from appliance.clock import now_ms
 from appliance.errors import SluiceError
 from appliance.people.inbox import OURSELVES, Inbox
-from appliance.schema import MAX_TITLE_CHARS, Request
-from appliance.schema_inbox import InboxMessage
+from appliance.schema.fields import MAX_TITLE_CHARS
+from appliance.schema.inbox import InboxMessage
+from appliance.schema.requests import Request
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,9 @@ from appliance.bus.notices import Notice, notify
 from appliance.bus.texts import emitted_text
 from appliance.bus.workers import live_worker_ids
 from appliance.clock import now_ms
-from appliance.schema import Cancelled, DeadLetter, Event, Failed, Request
+from appliance.schema.events import Cancelled, Event, Failed
+from appliance.schema.requests import Request
+from appliance.schema.status import DeadLetter
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)

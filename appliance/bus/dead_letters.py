@@ -11,7 +11,8 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.errors import NotFound
-from appliance.schema import DeadLetter, Request
+from appliance.schema.requests import Request
+from appliance.schema.status import DeadLetter
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -17,7 +17,8 @@ from appliance import keys
 from appliance.bus.client import AWAY, Bus, Fields
 from appliance.bus.replies import ReplyReader
 from appliance.errors import Invalid, Unavailable
-from appliance.schema import Record, WorkerStatus
+from appliance.schema.fields import Record
+from appliance.schema.status import WorkerStatus
 
 EmbeddingKind = Literal["query", "passage"]
 

@@ -19,7 +19,7 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.script import Call, Script, run_all
-from appliance.schema import EVENT_NAMES, Event
+from appliance.schema.events import EVENT_NAMES, Event
 
 # KEYS limiter; ARGV id lease_ms. Returns {leads, epoch}
 LEAD = Script("""

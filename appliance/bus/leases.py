@@ -24,7 +24,7 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.script import Call, Script
-from appliance.schema import Delta
+from appliance.schema.events import Delta
 
 TRIAL_PIECES = 8
 TOKEN_BYTES = 4

@@ -13,7 +13,8 @@ from appliance import keys
 from appliance.bus import placing
 from appliance.bus.client import Bus
 from appliance.bus.placing import Told
-from appliance.schema import Priority, Usage
+from appliance.schema.answers import Usage
+from appliance.schema.requests import Priority
 
 ADMIT_ENTRIES = 20_000
 

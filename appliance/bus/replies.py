@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from appliance import keys
 from appliance.bus.client import AWAY, Bus, connect_blocking
-from appliance.schema import TERMINAL_STATES
+from appliance.schema.requests import TERMINAL_STATES
 
 log = logging.getLogger(__name__)
 

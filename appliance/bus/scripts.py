@@ -21,7 +21,9 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.script import Script
-from appliance.schema import EVENT_NAMES, TERMINAL_STATES, Done, Event, Request, Usage
+from appliance.schema.answers import Usage
+from appliance.schema.events import EVENT_NAMES, Done, Event
+from appliance.schema.requests import TERMINAL_STATES, Request
 
 _TERMINAL = "{" + ",".join(f"{state}=true" for state in TERMINAL_STATES) + "}"
 

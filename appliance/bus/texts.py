@@ -4,7 +4,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
-from appliance.schema import Delta
+from appliance.schema.events import Delta
 
 BATCH = 1_000
 

@@ -9,7 +9,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus
-from appliance.schema import Warming
+from appliance.schema.requests import Warming
 
 STREAM_ENTRIES = 64
 WAITS_S = 60  # after that a session may be asked for again

@@ -7,7 +7,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus, Fields
-from appliance.schema import WorkerStatus
+from appliance.schema.status import WorkerStatus
 
 WORKERS_MOST = 1_000
 LISTS = ("warm", "devices", "alarms")

@@ -30,7 +30,7 @@ from appliance.limiter.rule_process import check_rule
 from appliance.runtime.children import model_paths
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
-from appliance.schema import Status
+from appliance.schema.status import Status
 from appliance.settings import FILE_NAME, Settings, load, models_directory
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import sight

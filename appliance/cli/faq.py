@@ -8,7 +8,7 @@ import msgspec
 from appliance.errors import EXIT_OK, NotFound, Unavailable
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
-from appliance.schema import FaqStatus
+from appliance.schema.status import FaqStatus
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import sight
 

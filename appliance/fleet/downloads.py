@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from appliance.errors import Conflict, SluiceError
-from appliance.schema_setup import DownloadStatus
+from appliance.schema.setup import DownloadStatus
 from models.catalogue import Entry
 from models.pull import Ways, pull
 from models.store import Store

@@ -15,7 +15,7 @@ does not let people wait long for the first word of an answer from the FAQ.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.schema_setup import Obstacle
+from appliance.schema.setup import Obstacle
 from appliance.worker.memory import WORKING_BYTES
 from models.catalogue import Entry
 

@@ -45,7 +45,8 @@ from appliance.fleet.record import (
     not_loaded,
 )
 from appliance.fleet.shelf import Shelf, Weights
-from appliance.schema import ChildStatus, Failed, ModelStatus
+from appliance.schema.events import Failed
+from appliance.schema.status import ChildStatus, ModelStatus
 from appliance.settings import Settings
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.tree import Tree

@@ -10,7 +10,7 @@ from appliance import keys
 from appliance.errors import SluiceError, Unavailable
 from appliance.fleet.loading import Refuse, State, View
 from appliance.fleet.shelf import Shelf, Weights
-from appliance.schema import ChildStatus, ModelState, ModelStatus
+from appliance.schema.status import ChildStatus, ModelState, ModelStatus
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import msgspec
 import psutil
 
 from appliance.fleet.plan import Seat
-from appliance.schema import Adapter
+from appliance.schema.sampling import Adapter
 from appliance.settings import Settings
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.guard import own_command

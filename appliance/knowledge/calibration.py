@@ -20,7 +20,7 @@ from itertools import groupby
 import numpy as np
 
 from appliance.knowledge.fusion import PRIOR_LEXICAL, Neighbourhood, Scored
-from appliance.schema import Calibration
+from appliance.schema.faq import Calibration
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 WRONG_SHARE = 0.01

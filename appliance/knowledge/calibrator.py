@@ -31,7 +31,7 @@ from appliance.knowledge.neighbours import Embedder
 from appliance.knowledge.opposites import are_opposite
 from appliance.knowledge.rows import PASSAGE, PlannedRow, entry_of, planned_rows
 from appliance.knowledge.words import is_spaced
-from appliance.schema import Calibration, Entry
+from appliance.schema.faq import Calibration, Entry
 
 log = logging.getLogger(__name__)
 

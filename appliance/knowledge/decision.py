@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 from appliance.knowledge.calibration import closeness, evidence
 from appliance.knowledge.opposites import are_opposite
-from appliance.schema import Calibration, Decision, Match
-from appliance.settings import Faq
+from appliance.schema.answers import Decision, Match
+from appliance.schema.faq import Calibration
+from appliance.settings.faq import Faq
 
 CHOICES = 3
 WORDS_FLOOR = 0.15

@@ -23,7 +23,8 @@ from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound
 from appliance.knowledge import entry_scripts as scripts
 from appliance.knowledge.text import tidied
-from appliance.schema import ID_PATTERN, Entry, EntryPut, Page
+from appliance.schema.faq import Entry, EntryPut
+from appliance.schema.fields import ID_PATTERN, Page
 
 BATCH_ENTRIES = 500
 REPLACE_ATTEMPTS = 8

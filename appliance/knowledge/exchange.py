@@ -35,7 +35,7 @@ from appliance.knowledge.files.rows import (
 )
 from appliance.knowledge.files.xlsx import CELL_CHARS, NotAWorkbook, read_rows, write_workbook
 from appliance.knowledge.text import canonical, checked, tidied, worded
-from appliance.schema import Entry, EntryPut, LineError
+from appliance.schema.faq import Entry, EntryPut, LineError
 
 Format = Literal["csv", "jsonl", "xlsx", "markdown"]
 

@@ -19,8 +19,8 @@ from appliance.knowledge.entries import (
     valid_id,
 )
 from appliance.knowledge.text import tidied
-from appliance.schema import Entry
-from appliance.schema_curation import DeletedEntry, Revision
+from appliance.schema.curation import DeletedEntry, Revision
+from appliance.schema.faq import Entry
 
 
 class History:

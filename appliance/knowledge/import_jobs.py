@@ -17,8 +17,8 @@ from appliance.errors import NotFound
 from appliance.knowledge import entry_scripts as scripts
 from appliance.knowledge.entries import Job
 from appliance.knowledge.index import Index
-from appliance.schema import ImportReport
-from appliance.schema_curation import ImportJob
+from appliance.schema.curation import ImportJob
+from appliance.schema.faq import ImportReport
 
 TTL_S = 7 * 86_400
 LOOK_AGAIN_S = 1.0

@@ -22,8 +22,8 @@ from appliance.knowledge.exchange import Format, Parsed, read
 from appliance.knowledge.files.rows import ImportRefused, Row
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.text import canonical
-from appliance.schema import Entry, ImportReport, LineError
-from appliance.schema_curation import LineConflict
+from appliance.schema.curation import LineConflict
+from appliance.schema.faq import Entry, ImportReport, LineError
 
 PLAN_ATTEMPTS = 5
 

@@ -36,7 +36,7 @@ from appliance.knowledge.rows import (
     next_generation,
     planned_rows,
 )
-from appliance.schema import FaqStatus
+from appliance.schema.status import FaqStatus
 from appliance.vectors.rows import Nominee, Row
 
 log = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from appliance.errors import NotFound
 from appliance.knowledge.clusters import Clusters, Vector, moved
 from appliance.knowledge.retrieval import Embedded
 from appliance.knowledge.text import canonical, tidied_line
-from appliance.schema import MAX_QUESTION_CHARS
-from appliance.schema_curation import Asker, Miss, MissReason, MissState
+from appliance.schema.curation import Asker, Miss, MissReason, MissState
+from appliance.schema.fields import MAX_QUESTION_CHARS
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from appliance.knowledge.files.rows import Row
 from appliance.knowledge.retrieval import Retrieval
-from appliance.schema import Entry, Match
-from appliance.schema_curation import NearEntry, NearLine
+from appliance.schema.answers import Match
+from appliance.schema.curation import NearEntry, NearLine
+from appliance.schema.faq import Entry
 
 NEAR_TOLD = 3
 

@@ -15,9 +15,9 @@ from appliance.keys import new_message_id
 from appliance.knowledge.misses import Missed, Misses
 from appliance.knowledge.retrieval import Embedded
 from appliance.people.inbox import OURSELVES, Inbox
-from appliance.schema import Request
-from appliance.schema_curation import Miss
-from appliance.schema_inbox import InboxMessage
+from appliance.schema.curation import Miss
+from appliance.schema.inbox import InboxMessage
+from appliance.schema.requests import Request
 
 log = logging.getLogger(__name__)
 

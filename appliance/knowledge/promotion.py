@@ -18,8 +18,8 @@ from appliance.knowledge.misses import Misses
 from appliance.knowledge.text import canonical, checked, tidied
 from appliance.people.inbox import Inbox
 from appliance.people.late_answers import LateAnswers
-from appliance.schema import MAX_PHRASINGS, Entry
-from appliance.schema_curation import Asker, Miss, MissAnswer, MissPromote
+from appliance.schema.curation import Asker, Miss, MissAnswer, MissPromote
+from appliance.schema.faq import MAX_PHRASINGS, Entry
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from appliance.clock import now_ms
 from appliance.knowledge.misses import Missed, Misses
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
 from appliance.knowledge.stats import Stats
-from appliance.schema import Request, Retrieved
-from appliance.schema_curation import MissReason
+from appliance.schema.curation import MissReason
+from appliance.schema.events import Retrieved
+from appliance.schema.requests import Request
 
 log = logging.getLogger(__name__)
 

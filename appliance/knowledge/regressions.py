@@ -20,7 +20,7 @@ from appliance.knowledge.entries import Changed, Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Embedded, Retrieval
 from appliance.knowledge.text import tidied_line
-from appliance.schema_curation import Flip, Outcome, Regression, RegressionPost, RegressionRun
+from appliance.schema.curation import Flip, Outcome, Regression, RegressionPost, RegressionRun
 
 log = logging.getLogger(__name__)
 

@@ -33,8 +33,11 @@ from appliance.knowledge.rows import PlannedRow, entry_of, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
 from appliance.knowledge.words import is_spaced, terms
-from appliance.schema import MAX_QUESTION_CHARS, Calibration, Entry, Match, Retrieved
-from appliance.settings import Faq
+from appliance.schema.answers import Match
+from appliance.schema.events import Retrieved
+from appliance.schema.faq import Calibration, Entry
+from appliance.schema.fields import MAX_QUESTION_CHARS
+from appliance.settings.faq import Faq
 
 ROWS_PER_ENTRY = 8
 """Rows asked for per entry wanted: an entry has several phrasings, and all may be near."""

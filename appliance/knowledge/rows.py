@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from appliance.schema import Entry
+from appliance.schema.faq import Entry
 
 LAYOUT = "2"
 """Part of a collection's name: change it with anything that makes old rows wrong."""

@@ -12,7 +12,7 @@ from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.script import Script
 from appliance.people.turns import Thumbed
-from appliance.schema_curation import EntryStats, Thumb
+from appliance.schema.curation import EntryStats, Thumb
 
 # KEYS request; ARGV entry_ids_json: 1 the first time
 _HEARD = Script("""

@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.errors import Invalid
 from appliance.knowledge.validity import check_period
-from appliance.schema import EntryPut
+from appliance.schema.faq import EntryPut
 
 _LINE_ENDS = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -8,7 +8,7 @@ read from the record at each question, so nothing has to happen when a period be
 import datetime
 
 from appliance.errors import Invalid
-from appliance.schema import Entry
+from appliance.schema.faq import Entry
 
 EXAMPLE = "2026-12-31 or 2026-12-31T18:00+08:00"
 

@@ -35,16 +35,10 @@ from appliance.limiter.tiers import Ledgers
 from appliance.limiter.tiers import Used as UsedBefore
 from appliance.limiter.verdict import MESSAGES, Action, Ask, Expired, Refuse, Run, Wait
 from appliance.limiter.verdict import Usage as Used
-from appliance.schema import (
-    TERMINAL_STATES,
-    Admitted,
-    QueueStatus,
-    QueueUser,
-    Refused,
-    Request,
-    Usage,
-    Waiting,
-)
+from appliance.schema.answers import Usage
+from appliance.schema.events import Admitted, Refused, Waiting
+from appliance.schema.requests import TERMINAL_STATES, Request
+from appliance.schema.status import QueueStatus, QueueUser
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from appliance.schema import Priority
+from appliance.schema.requests import Priority
 
 MESSAGE_CHARS = 300
 RETRY_MOST_S = 604_800.0

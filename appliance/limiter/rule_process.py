@@ -19,8 +19,8 @@ import msgspec
 
 from appliance.errors import CannotBoot
 from appliance.limiter.rule import Question, Reply, Verdict
-from appliance.schema import RuleStatus
-from appliance.settings import Limiter
+from appliance.schema.status import RuleStatus
+from appliance.settings.limiter import Limiter
 from appliance.supervisor.environment import current_environment
 from appliance.supervisor.guard import own_command
 

@@ -4,7 +4,7 @@ from appliance.bus.notices import Notice
 from appliance.limiter.core import Rules
 from appliance.limiter.tiers import Tier
 from appliance.limiter.verdict import RANKS, Ask, Forecast
-from appliance.schema import Priority
+from appliance.schema.requests import Priority
 from appliance.settings import Settings
 
 STANDARD = "standard"

@@ -27,7 +27,7 @@ from appliance.limiter.desk import Desk
 from appliance.limiter.estimate import Pace
 from appliance.limiter.honesty import Honesty
 from appliance.limiter.rule_process import rule_of
-from appliance.schema import QueueStatus
+from appliance.schema.status import QueueStatus
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)

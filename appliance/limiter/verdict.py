@@ -8,7 +8,7 @@ are monotonic seconds of the caller's clock.
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from appliance.schema import Priority
+from appliance.schema.requests import Priority
 
 RANKS: dict[Priority, int] = {"person": 0, "service": 1, "background": 2}
 RANK_AHEAD = -1

@@ -14,7 +14,7 @@ from appliance.bus.client import Bus
 from appliance.bus.script import Script
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound
-from appliance.schema_people import ApiKey, ApiKeyPost, NewApiKey
+from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey
 
 PREFIX = "sk-sluice-"
 

@@ -17,7 +17,7 @@ from appliance.clock import now_ms
 from appliance.errors import Conflict, NotFound
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Asked
-from appliance.schema import Session
+from appliance.schema.conversations import Session
 
 _RECORDS = ("question", "sent", "answer")
 _Kept = list[bytes | None]  # those records of one turn

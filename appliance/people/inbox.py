@@ -23,7 +23,7 @@ from appliance.people import inbox_store
 from appliance.people.inbox_store import Bounds, Item
 from appliance.people.quiet import Plan, QuietHours, Wanted, after_quiet_hours, plan, quiet_hours
 from appliance.people.users import Users
-from appliance.schema_inbox import (
+from appliance.schema.inbox import (
     InboxAccepted,
     InboxMessage,
     InboxPage,
@@ -31,7 +31,7 @@ from appliance.schema_inbox import (
     Related,
     Unread,
 )
-from appliance.settings_people import Inbox as Limits
+from appliance.settings.people import Inbox as Limits
 
 DAY_MS = 86_400_000
 OURSELVES = "sluice"

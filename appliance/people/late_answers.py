@@ -15,7 +15,10 @@ from appliance.clock import now_ms
 from appliance.errors import NotFound
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Asked, Sent
-from appliance.schema import Delta, Done, Received, Request, Retrieved, Sampling, Timings, Usage
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.events import Delta, Done, Received, Retrieved
+from appliance.schema.requests import Request
+from appliance.schema.sampling import Sampling
 
 MODEL = "person"
 """What `done.model` names."""

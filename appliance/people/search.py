@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Turns
-from appliance.schema import Session, Turn
-from appliance.schema_conversations import Hit, Hits
+from appliance.schema.conversations import Hit, Hits, Session, Turn
 
 SESSIONS_BATCH = 50
 TURNS_BATCH = 200

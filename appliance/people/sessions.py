@@ -10,7 +10,8 @@ from appliance.bus.client import Bus, Fields
 from appliance.clock import now_ms
 from appliance.errors import NotFound, Overloaded
 from appliance.people.cursors import decode_offset, encode_offset
-from appliance.schema import Page, Session
+from appliance.schema.conversations import Session
+from appliance.schema.fields import Page
 
 # KEYS session; ARGV field value...: changes only what exists
 _CHANGE = """

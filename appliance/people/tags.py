@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 
 from appliance.errors import Forbidden, Invalid
-from appliance.schema import TagDetail, UserPatch
-from appliance.settings_people import AttributeSpec, TagRule
+from appliance.schema.people import TagDetail, UserPatch
+from appliance.settings.people import AttributeSpec, TagRule
 
 Source = Literal["registration", "operator", "job"]
 

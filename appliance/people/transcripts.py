@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from appliance.schema import Session, Turn
+from appliance.schema.conversations import Session, Turn
 
 _HEADING = re.compile(r"^(\s{0,3})(#{1,6}\s)", re.MULTILINE)
 

@@ -13,7 +13,10 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.people.cursors import decode_offset, encode_offset
-from appliance.schema import Citation, Decision, Match, Page, RequestState, Turn, Usage
+from appliance.schema.answers import Citation, Decision, Match, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.fields import Page
+from appliance.schema.requests import RequestState
 
 
 class Asked(msgspec.Struct, frozen=True):

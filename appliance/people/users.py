@@ -14,8 +14,8 @@ from appliance.bus.client import Bus, Fields
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound
 from appliance.people.tags import Note, Source, check_attributes, details
-from appliance.schema import MAX_ATTRIBUTES, MAX_TAGS, User, UserPatch, UserPut
-from appliance.settings_people import People
+from appliance.schema.people import MAX_ATTRIBUTES, MAX_TAGS, User, UserPatch, UserPut
+from appliance.settings.people import People
 
 # KEYS user; ARGV replace set_tags bound count name note ... name value|'\0' ...
 # `count` tags replace those that people put on before; attributes are set or removed.

@@ -9,7 +9,7 @@ from appliance import keys
 from appliance.bus import placing
 from appliance.bus.client import Bus
 from appliance.bus.placing import Told
-from appliance.schema import PlacementStatus
+from appliance.schema.status import PlacementStatus
 
 LivePolicy: TypeAlias = Literal["hybrid", "cost", "pull"]
 """The others exist for comparison only."""

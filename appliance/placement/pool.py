@@ -22,7 +22,7 @@ from appliance.placement.board import Board
 from appliance.placement.fleet import Fleet, Job, Speed
 from appliance.placement.policies import Policy
 from appliance.placement.prefixes import BLOCK_TOKENS, Held
-from appliance.schema import PlacedWorker, WorkerStatus
+from appliance.schema.status import PlacedWorker, WorkerStatus
 
 SIZE_AT_FIRST = 4
 # Only ratios matter, each worker's real pace is learned: the starter model on two cores, and an

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from appliance.schema import ChatMessage
+from appliance.schema.requests import ChatMessage
 
 BLOCK_TOKENS = 32
 BYTES_PER_TOKEN = 3

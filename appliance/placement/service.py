@@ -30,7 +30,8 @@ from appliance.bus.workers import live_workers
 from appliance.placement.choice import Placements
 from appliance.placement.policies import make_policy
 from appliance.placement.pool import PoolPlacement
-from appliance.schema import TERMINAL_STATES, PlacementStatus, WorkerStatus
+from appliance.schema.requests import TERMINAL_STATES
+from appliance.schema.status import PlacementStatus, WorkerStatus
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -31,7 +31,7 @@ from appliance.log_ring import LogRing
 from appliance.runtime.children import MILVUS, VALKEY, Family
 from appliance.runtime.http import HttpServer, address
 from appliance.runtime.options import Options
-from appliance.schema import ChildStatus
+from appliance.schema.status import ChildStatus
 from appliance.settings import Settings
 from appliance.supervisor.lock import DataLock, Running
 from appliance.supervisor.tree import Tree

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from appliance.errors import CannotBoot
-from appliance.settings import Server
+from appliance.settings.server import Server
 
 HEADER_BYTES = 16_384
 CLOSE_TIMEOUT_S = 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.log_ring import LogRing
-from appliance.settings import Log
+from appliance.settings.server import Log
 
 DIRECTORY = "logs"
 FILE_NAME = "sluice.jsonl"

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from appliance.background.reaper import Reaper
-from appliance.schema import ChildStatus
+from appliance.schema.status import ChildStatus
 
 DEAD = ("backing_off", "failed")
 GONE = (*DEAD, "stopped", "starting")  # the last: what had this name before is no more

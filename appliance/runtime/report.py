@@ -17,7 +17,7 @@ from appliance.knowledge.index import Index
 from appliance.limiter.service import LimiterService
 from appliance.placement.choice import Placements
 from appliance.prediction.lengths import Lengths
-from appliance.schema import Alarm, FaqStatus, LengthStatus, RuleStatus, Status
+from appliance.schema.status import Alarm, FaqStatus, LengthStatus, RuleStatus, Status
 from appliance.settings import Settings
 from appliance.supervisor.tree import Tree
 

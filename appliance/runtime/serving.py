@@ -27,7 +27,7 @@ from appliance.runtime.children import family
 from appliance.runtime.http import bind
 from appliance.runtime.options import Options
 from appliance.settings import Settings, load, models_directory
-from appliance.settings_file import change
+from appliance.settings.file import change
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import DataLock
 from models.pull import Ways

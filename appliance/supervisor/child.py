@@ -21,7 +21,7 @@ from subprocess import PIPE, STDOUT
 
 import psutil
 
-from appliance.schema import ChildStatus
+from appliance.schema.status import ChildStatus
 from appliance.supervisor.environment import current_environment
 from appliance.supervisor.machine import ALIVE, Action, Ended, Machine, Policy, State
 from appliance.supervisor.process import RunningProcess, StatusEvent

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from appliance.errors import Conflict
-from appliance.schema import Record
+from appliance.schema.fields import Record
 
 LOCK_NAME = "lock"
 RUNNING_NAME = "running.json"

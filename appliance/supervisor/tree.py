@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from appliance.errors import Conflict, NotFound
-from appliance.schema import ChildStatus
+from appliance.schema.status import ChildStatus
 from appliance.supervisor.child import Child, ChildSpec
 from appliance.supervisor.machine import ALIVE
 

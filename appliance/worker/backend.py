@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import Invalid
-from appliance.schema import Alarm, DeviceStatus, Sampling, TokenLogprob
+from appliance.schema.events import TokenLogprob
+from appliance.schema.sampling import Sampling
+from appliance.schema.status import Alarm, DeviceStatus
 
 SEQUENCES_BOUND = 256  # llama.cpp's own
 DRAFTS_BOUND = 24  # each costs the logits of one more token: 600 kB with 150,000 tokens

@@ -13,7 +13,7 @@ from typing import Literal
 import psutil
 
 from appliance.errors import CannotBoot, Invalid
-from appliance.schema import Adapter
+from appliance.schema.sampling import Adapter
 from appliance.worker import offload
 from appliance.worker.archive import Archive
 from appliance.worker.backend import Backend, Shape

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from appliance.schema import Adapter
+from appliance.schema.sampling import Adapter
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,16 +4,8 @@ import re
 from collections.abc import Sequence
 
 from appliance.clock import now_ms
-from appliance.schema import (
-    Cancelled,
-    Citation,
-    Done,
-    Event,
-    Failed,
-    PromptTokensDetails,
-    Timings,
-    Usage,
-)
+from appliance.schema.answers import Citation, PromptTokensDetails, Timings, Usage
+from appliance.schema.events import Cancelled, Done, Event, Failed
 from appliance.worker import jobs
 from appliance.worker.held import Job
 

@@ -39,7 +39,8 @@ import numpy as np
 from appliance.grammar.automaton import Automaton
 from appliance.grammar.gbnf import parse
 from appliance.grammar.shortest import shortest
-from appliance.schema import Likely, Sampling, TokenLogprob
+from appliance.schema.events import Likely, TokenLogprob
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import (
     Cells,
     Chunk,

@@ -8,7 +8,7 @@ nothing; a machine that shows no sign of a GPU hears nothing either.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.schema import Alarm
+from appliance.schema.status import Alarm
 from appliance.worker.offload import CPU_ONLY, FITTED, Device, Offload
 
 DRIVERS = {

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from appliance.bus.leases import TRIAL_PIECES
-from appliance.schema import Work
+from appliance.schema.requests import Work
 from appliance.worker.gauge import EngineStatus
 
 

@@ -9,7 +9,7 @@ the cut depend on the turns alone and not on the question they are cut for.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.schema import ChatMessage
+from appliance.schema.requests import ChatMessage
 
 
 @dataclass(frozen=True, slots=True)

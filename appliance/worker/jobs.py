@@ -12,7 +12,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from appliance.schema import ChatMessage, Sampling, TokenLogprob
+from appliance.schema.events import TokenLogprob
+from appliance.schema.requests import ChatMessage
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import TextKind, Vectors
 
 FinishReason = Literal["stop", "length"]

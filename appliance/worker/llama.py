@@ -20,7 +20,9 @@ from llama_cpp import llama_cpp as binding
 
 from appliance.errors import CannotBoot
 from appliance.grammar.automaton import GrammarCache
-from appliance.schema import Adapter, DeviceStatus, Sampling, TokenLogprob
+from appliance.schema.events import TokenLogprob
+from appliance.schema.sampling import Adapter, Sampling
+from appliance.schema.status import DeviceStatus
 from appliance.worker.backend import Cells, Chunk, Facts, Outcome, Shape, TextKind, Unless, Vectors
 from appliance.worker.gpu_alarms import NOTHING_ASKED, Seen, gpu_alarms
 from appliance.worker.llama_adapters import lay_over, place

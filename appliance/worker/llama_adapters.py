@@ -11,7 +11,7 @@ from pathlib import Path
 from llama_cpp import llama_cpp as binding
 
 from appliance.errors import CannotBoot
-from appliance.schema import Adapter
+from appliance.schema.sampling import Adapter
 from appliance.worker.llama_library import Library
 
 

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from appliance.schema import TokenLogprob
+from appliance.schema.events import TokenLogprob
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.errors import TooLarge
-from appliance.schema import ChatMessage
+from appliance.schema.requests import ChatMessage
 from appliance.worker.backend import Backend
 from appliance.worker.draft import Lookup
 from appliance.worker.history import split, turns_to_cut

@@ -12,7 +12,7 @@ from appliance.bus.placing import Told
 from appliance.bus.script import run_all
 from appliance.bus.workers import status_fields
 from appliance.clock import now_ms
-from appliance.schema import WorkerStatus
+from appliance.schema.status import WorkerStatus
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
 from appliance.worker.held import Job, waiting

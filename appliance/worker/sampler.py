@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from appliance.errors import Invalid
 from appliance.grammar.automaton import Automaton, Position
-from appliance.schema import Likely, Sampling, TokenLogprob
+from appliance.schema.events import Likely, TokenLogprob
+from appliance.schema.sampling import Sampling
 from appliance.worker.vocabulary import Vocabulary
 
 PENALTY_WINDOW_TOKENS = 256

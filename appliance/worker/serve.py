@@ -29,7 +29,9 @@ from appliance.bus.script import Call, run_all
 from appliance.bus.texts import emitted_text
 from appliance.bus.work import Entry, WorkReader
 from appliance.clock import now_ms
-from appliance.schema import TERMINAL_STATES, Cancelled, Delta, Event, Usage, Work
+from appliance.schema.answers import Usage
+from appliance.schema.events import Cancelled, Delta, Event
+from appliance.schema.requests import TERMINAL_STATES, Work
 from appliance.worker import jobs
 from appliance.worker.config import WorkerConfig
 from appliance.worker.embeds import Embedding

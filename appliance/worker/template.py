@@ -21,7 +21,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from appliance.schema import ChatMessage
+from appliance.schema.requests import ChatMessage
 from appliance.worker.sandbox import Template, TemplateFailed
 
 log = logging.getLogger(__name__)

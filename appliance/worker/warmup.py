@@ -17,7 +17,8 @@ import msgspec
 from appliance import keys
 from appliance.bus import warming
 from appliance.bus.client import Bus, ensure_group, hear
-from appliance.schema import Sampling, Warming
+from appliance.schema.requests import Warming
+from appliance.schema.sampling import Sampling
 from appliance.worker import jobs
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from appliance.errors import Overloaded
-from appliance.schema import ChatMessage, Sampling
+from appliance.schema.requests import ChatMessage
+from appliance.schema.sampling import Sampling
 from appliance.worker.engine import Engine
 from appliance.worker.gauge import EngineStatus
 from appliance.worker.jobs import Finished, Generation, Output, Piece

@@ -6,7 +6,8 @@ from appliance.access.afterwards import fitting_tags, related_to, tag_schema, ti
 from appliance.grammar.automaton import Automaton
 from appliance.grammar.gbnf import parse
 from appliance.grammar.json_schema import json_grammar
-from appliance.schema import Match, Turn
+from appliance.schema.answers import Match
+from appliance.schema.conversations import Turn
 
 pytestmark = pytest.mark.unit
 

@@ -11,10 +11,9 @@ from appliance.errors import Invalid, NotFound
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Turns
 from appliance.people.users import Users
-from appliance.schema import UserPut
-from appliance.schema_people import Fragment, FragmentPut
+from appliance.schema.people import Fragment, FragmentPut, UserPut
 from appliance.settings import Settings
-from appliance.settings_people import AttributeSpec, People
+from appliance.settings.people import AttributeSpec, People
 
 TAGS = ("a", "b", "c")
 

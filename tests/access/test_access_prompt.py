@@ -13,7 +13,10 @@ from appliance.access.prompt import (
     stateless_prompt,
     system_message,
 )
-from appliance.schema import ChatMessage, Match, Turn, User
+from appliance.schema.answers import Match
+from appliance.schema.conversations import Turn
+from appliance.schema.people import User
+from appliance.schema.requests import ChatMessage
 
 pytestmark = pytest.mark.unit
 

@@ -17,7 +17,9 @@ from appliance.clock import now_ms
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Answered, Asked, Sent, Turns
 from appliance.people.users import Users
-from appliance.schema import Session, Warming, WorkerStatus
+from appliance.schema.conversations import Session
+from appliance.schema.requests import Warming
+from appliance.schema.status import WorkerStatus
 from appliance.settings import Settings
 
 pytestmark = pytest.mark.integration

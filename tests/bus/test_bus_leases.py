@@ -19,17 +19,10 @@ from appliance.bus.client import Bus, connect
 from appliance.bus.leases import TRIAL_PIECES, Holder
 from appliance.bus.script import run_all
 from appliance.bus.texts import emitted_text
-from appliance.schema import (
-    Admitted,
-    Delta,
-    Done,
-    Failed,
-    Received,
-    Request,
-    Sampling,
-    Timings,
-    Usage,
-)
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.events import Admitted, Delta, Done, Failed, Received
+from appliance.schema.requests import Request
+from appliance.schema.sampling import Sampling
 
 pytestmark = pytest.mark.integration
 

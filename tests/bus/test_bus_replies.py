@@ -10,7 +10,7 @@ import pytest
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.replies import FEED_ENTRIES, ReplyReader, StreamEvent, parse_id
-from appliance.schema import Delta
+from appliance.schema.events import Delta
 
 pytestmark = pytest.mark.integration
 

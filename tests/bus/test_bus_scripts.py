@@ -14,21 +14,11 @@ from appliance.bus.script import run_all
 from appliance.bus.texts import emitted_text
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Asked, Turns
-from appliance.schema import (
-    Admitted,
-    Cancelled,
-    Delta,
-    Done,
-    Received,
-    Request,
-    Retrieved,
-    Sampling,
-    Session,
-    Timings,
-    Turn,
-    Usage,
-    Waiting,
-)
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.conversations import Session, Turn
+from appliance.schema.events import Admitted, Cancelled, Delta, Done, Received, Retrieved, Waiting
+from appliance.schema.requests import Request
+from appliance.schema.sampling import Sampling
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,7 @@ import pytest
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.workers import live_workers, status_fields
-from appliance.schema import Alarm, DeviceStatus, WorkerStatus
+from appliance.schema.status import Alarm, DeviceStatus, WorkerStatus
 
 pytestmark = pytest.mark.integration
 

@@ -14,8 +14,9 @@ from appliance.bus.client import Bus
 from appliance.fleet.loader import Hooks, Loader
 from appliance.fleet.record import ChatPool, Wish
 from appliance.fleet.shelf import Shelf, Weights
-from appliance.schema import ChildStatus
-from appliance.settings import Models, Settings, Worker
+from appliance.schema.status import ChildStatus
+from appliance.settings import Settings
+from appliance.settings.inference import Models, Worker
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.tree import Tree
 

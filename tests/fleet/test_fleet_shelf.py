@@ -7,7 +7,8 @@ import pytest
 
 from appliance.errors import Invalid, NotFound
 from appliance.fleet.shelf import Shelf
-from appliance.settings import Models, Settings, Worker
+from appliance.settings import Settings
+from appliance.settings.inference import Models, Worker
 from models.store import Store
 
 pytestmark = pytest.mark.unit

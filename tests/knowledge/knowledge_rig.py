@@ -17,8 +17,8 @@ from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.neighbours import Embedder, Vectors
 from appliance.knowledge.retrieval import Retrieval
-from appliance.schema import EntryPut
-from appliance.settings import Faq
+from appliance.schema.faq import EntryPut
+from appliance.settings.faq import Faq
 from appliance.vectors.rows import Nominee, Row
 
 WAIT_S = 20.0

@@ -10,7 +10,7 @@ from appliance import keys
 from appliance.bus.client import Bus
 from appliance.knowledge.calibrator import Calibrator
 from appliance.knowledge.metric import PLAIN
-from appliance.schema import Calibration, EntryPut
+from appliance.schema.faq import Calibration, EntryPut
 
 pytestmark = pytest.mark.integration
 

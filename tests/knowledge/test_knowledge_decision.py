@@ -16,8 +16,9 @@ from appliance.knowledge.calibration import (
 )
 from appliance.knowledge.decision import decide
 from appliance.knowledge.opposites import are_opposite
-from appliance.schema import Calibration, Match
-from appliance.settings import Faq
+from appliance.schema.answers import Match
+from appliance.schema.faq import Calibration
+from appliance.settings.faq import Faq
 
 pytestmark = pytest.mark.unit
 

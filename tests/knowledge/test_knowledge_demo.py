@@ -16,7 +16,7 @@ from appliance.knowledge.exchange import parse
 from appliance.knowledge.files.rows import Row
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.text import canonical
-from appliance.schema import ImportReport
+from appliance.schema.faq import ImportReport
 from appliance.worker.backend import TextKind, Vectors
 
 MODEL = "multilingual-e5-small-q4_0.gguf"

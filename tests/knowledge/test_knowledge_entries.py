@@ -10,7 +10,7 @@ from appliance.bus.client import Bus
 from appliance.errors import Conflict, Invalid, NotFound
 from appliance.knowledge.entries import Entries, first_version, revised, valid_id
 from appliance.knowledge.text import tidied
-from appliance.schema import EntryPut
+from appliance.schema.faq import EntryPut
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,7 @@ from appliance.knowledge.entries import first_version
 from appliance.knowledge.exchange import Format, parse, workbook, written
 from appliance.knowledge.files.rows import COLUMNS, LINE_ERRORS, ImportRefused, Row
 from appliance.knowledge.text import canonical, tidied
-from appliance.schema import Entry, EntryPut, LineError
+from appliance.schema.faq import Entry, EntryPut, LineError
 
 pytestmark = pytest.mark.unit
 

@@ -15,7 +15,7 @@ from appliance.knowledge.files.rows import ImportRefused
 from appliance.knowledge.files.serials import shown_number, temporal_styles
 from appliance.knowledge.files.xlsx import NotAWorkbook, SheetRow, read_rows, write_workbook
 from appliance.knowledge.text import tidied
-from appliance.schema import EntryPut
+from appliance.schema.faq import EntryPut
 
 pytestmark = pytest.mark.unit
 

@@ -13,7 +13,7 @@ from appliance.bus.client import Bus, connect
 from appliance.errors import Invalid, NotFound
 from appliance.knowledge.entries import Entries, VersionConflict, content
 from appliance.knowledge.history import History
-from appliance.schema import Entry
+from appliance.schema.faq import Entry
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ from appliance.knowledge.files.rows import ImportRefused, Row
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.imports import ImportConflict, import_file, plan, rehearse
 from appliance.knowledge.text import tidied
-from appliance.schema import Entry, EntryPut, ImportReport
+from appliance.schema.faq import Entry, EntryPut, ImportReport
 
 
 def row(question: str, entry_id: str = "", answer: str = "x") -> Row:

@@ -12,7 +12,7 @@ from appliance.knowledge import index
 from appliance.knowledge.entries import Entries, Snapshot
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.rows import PlannedRow, collection_name, planned_rows
-from appliance.schema import Entry, EntryPut
+from appliance.schema.faq import Entry, EntryPut
 
 pytestmark = pytest.mark.integration
 

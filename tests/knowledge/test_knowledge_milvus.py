@@ -16,7 +16,7 @@ from appliance.knowledge.demo import FORM, load_demo
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.rows import collection_name, planned_rows
-from appliance.schema import EntryPut
+from appliance.schema.faq import EntryPut
 from appliance.vectors.client import Vectors
 
 pytestmark = pytest.mark.integration

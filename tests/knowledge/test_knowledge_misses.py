@@ -16,9 +16,10 @@ from appliance.knowledge.promotion import Promotion
 from appliance.knowledge.questions import Heard, Questions
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded
 from appliance.knowledge.stats import Stats
-from appliance.schema import Request, Sampling
-from appliance.schema_curation import Miss, MissAnswer, MissPromote, MissReason
-from appliance.schema_inbox import InboxMessage
+from appliance.schema.curation import Miss, MissAnswer, MissPromote, MissReason
+from appliance.schema.inbox import InboxMessage
+from appliance.schema.requests import Request
+from appliance.schema.sampling import Sampling
 
 pytestmark = pytest.mark.integration
 

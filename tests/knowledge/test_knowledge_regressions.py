@@ -10,8 +10,8 @@ from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, entry_put
 from appliance.bus.client import Bus
 from appliance.errors import Invalid, NotFound
 from appliance.knowledge.regressions import Regressions
-from appliance.schema_curation import RegressionPost
-from appliance.settings import Faq
+from appliance.schema.curation import RegressionPost
+from appliance.settings.faq import Faq
 
 pytestmark = pytest.mark.integration
 

@@ -14,8 +14,8 @@ from appliance.knowledge.calibration import NOTHING_LEARNED
 from appliance.knowledge.decision import NEAR_BEST
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.retrieval import Only, Retrieval
-from appliance.schema import EntryPut
-from appliance.settings import Faq
+from appliance.schema.faq import EntryPut
+from appliance.settings.faq import Faq
 
 pytestmark = pytest.mark.integration
 

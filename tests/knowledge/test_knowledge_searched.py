@@ -8,8 +8,8 @@ from appliance.bus.client import Bus
 from appliance.knowledge.calibration import NOTHING_LEARNED
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.retrieval import Retrieval, Searched
-from appliance.schema import Entry, EntryPut
-from appliance.settings import Faq
+from appliance.schema.faq import Entry, EntryPut
+from appliance.settings.faq import Faq
 
 pytestmark = pytest.mark.integration
 

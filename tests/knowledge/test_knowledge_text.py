@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import Invalid
 from appliance.knowledge.text import canonical, detect_language, tidied, tidied_line, tidied_text
-from appliance.schema import EntryPut
+from appliance.schema.faq import EntryPut
 
 pytestmark = pytest.mark.unit
 

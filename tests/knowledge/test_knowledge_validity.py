@@ -8,7 +8,7 @@ from appliance.errors import Invalid
 from appliance.knowledge.entries import content, first_version
 from appliance.knowledge.text import tidied
 from appliance.knowledge.validity import check_period, is_valid
-from appliance.schema import EntryPut
+from appliance.schema.faq import EntryPut
 
 pytestmark = pytest.mark.unit
 

@@ -18,8 +18,12 @@ from appliance.bus import scripts
 from appliance.bus.client import Bus
 from appliance.bus.notices import Asked, Notice, arrive, notify
 from appliance.limiter.service import LimiterService
-from appliance.schema import Cancelled, Done, Received, Request, Sampling, Timings, Usage
-from appliance.settings import Limiter, Settings, Tier
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.events import Cancelled, Done, Received
+from appliance.schema.requests import Request
+from appliance.schema.sampling import Sampling
+from appliance.settings import Settings
+from appliance.settings.limiter import Limiter, Tier
 
 PATIENCE_S = 90.0
 KEPT_S = 600  # records outlive the slowest test

@@ -20,7 +20,7 @@ from appliance.limiter.verdict import (
     Usage,
     Wait,
 )
-from appliance.schema import Priority
+from appliance.schema.requests import Priority
 
 pytestmark = pytest.mark.unit
 

@@ -11,8 +11,9 @@ from appliance.bus.notices import Asked, Notice
 from appliance.limiter.desk import Desk
 from appliance.limiter.estimate import Pace
 from appliance.limiter.honesty import Honesty
-from appliance.schema import Usage
-from appliance.settings import Settings, Tier
+from appliance.schema.answers import Usage
+from appliance.settings import Settings
+from appliance.settings.limiter import Tier
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,8 @@ from appliance import keys
 from appliance.bus import budgets, leadership
 from appliance.bus.leadership import Deposed
 from appliance.clock import now_ms
-from appliance.schema import Waiting
-from appliance.settings import Tier
+from appliance.schema.events import Waiting
+from appliance.settings.limiter import Tier
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,8 @@ from appliance.limiter.rule_process import OperatorRule, check_rule
 from appliance.limiter.service import LimiterService
 from appliance.limiter.verdict import Action, Ask, Forecast
 from appliance.limiter.verdict import Run as Runs
-from appliance.settings import Limiter, Settings
+from appliance.settings import Settings
+from appliance.settings.limiter import Limiter
 
 HEAD = "from appliance.limiter.rule import Refuse, Run, Wait\n"
 BY_NAME = (

@@ -11,7 +11,7 @@ from appliance.errors import Invalid, NotFound, Overloaded
 from appliance.people.cursors import decode_offset, encode_offset
 from appliance.people.sessions import Sessions
 from appliance.people.users import Users
-from appliance.schema import MAX_ATTRIBUTES, UserPatch, UserPut
+from appliance.schema.people import MAX_ATTRIBUTES, UserPatch, UserPut
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ from appliance.errors import Conflict, NotFound, Overloaded
 from appliance.people.branches import Branches
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Answered, Asked, Sent, Thumbed, Turns
-from appliance.schema import Session
+from appliance.schema.conversations import Session
 
 pytestmark = pytest.mark.integration
 

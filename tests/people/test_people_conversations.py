@@ -11,7 +11,8 @@ from appliance.people.search import Search, contains, excerpt
 from appliance.people.sessions import Sessions
 from appliance.people.transcripts import as_json, as_markdown, first_words
 from appliance.people.turns import Answered, Asked, Turns
-from appliance.schema import Match, Session, Turn
+from appliance.schema.answers import Match
+from appliance.schema.conversations import Session, Turn
 
 
 def turn(number: int, question: str, answer: str = "an answer", **more: object) -> Turn:

@@ -15,9 +15,9 @@ from appliance.errors import Conflict, Invalid, NotFound, Overloaded
 from appliance.people.inbox import Inbox
 from appliance.people.inbox_store import Bounds, Item, write
 from appliance.people.users import Users
-from appliance.schema import UserPut
-from appliance.schema_inbox import InboxMessage, InboxPost, Related, RelatedQuestion
-from appliance.settings_people import Inbox as Limits
+from appliance.schema.inbox import InboxMessage, InboxPost, Related, RelatedQuestion
+from appliance.schema.people import UserPut
+from appliance.settings.people import Inbox as Limits
 
 pytestmark = pytest.mark.integration
 

@@ -6,7 +6,7 @@ from appliance import keys
 from appliance.bus.client import Bus
 from appliance.errors import Invalid, NotFound
 from appliance.people.api_keys import ApiKeys
-from appliance.schema_people import ApiKeyPost
+from appliance.schema.people import ApiKeyPost
 
 pytestmark = pytest.mark.integration
 

@@ -8,8 +8,8 @@ from appliance.bus.client import Bus
 from appliance.errors import Invalid, NotFound
 from appliance.people.tags import Note, check_attributes, details
 from appliance.people.users import Users
-from appliance.schema import MAX_TAGS, User, UserPatch, UserPut
-from appliance.settings_people import AttributeSpec, People, TagRule
+from appliance.schema.people import MAX_TAGS, User, UserPatch, UserPut
+from appliance.settings.people import AttributeSpec, People, TagRule
 
 FINANCE = TagRule(tag="finance", attribute="department", values=("Finance", "财务"))
 KNOWN = TagRule(tag="placed", attribute="department")

@@ -19,17 +19,11 @@ from appliance.bus import scripts, work
 from appliance.bus.client import Bus
 from appliance.bus.workers import live_workers
 from appliance.placement.choice import Placements
-from appliance.schema import (
-    TERMINAL_STATES,
-    ChatMessage,
-    PlacementStatus,
-    Received,
-    Request,
-    Sampling,
-    Work,
-    WorkerStatus,
-)
-from appliance.settings import Placement
+from appliance.schema.events import Received
+from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Request, Work
+from appliance.schema.sampling import Sampling
+from appliance.schema.status import PlacementStatus, WorkerStatus
+from appliance.settings.inference import Placement
 
 PATIENCE_S = 60.0
 SETTINGS = """

@@ -14,7 +14,8 @@ from appliance.background.reaper import Reaper
 from appliance.bus.client import Bus
 from appliance.bus.dead_letters import DeadLetters
 from appliance.placement.choice import Placements
-from appliance.settings import Settings, Worker
+from appliance.settings import Settings
+from appliance.settings.inference import Worker
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,8 @@ from appliance.bus.placing import HELD, Told
 from appliance.placement.policies import make_policy
 from appliance.placement.pool import SIZE_AT_FIRST, PoolPlacement
 from appliance.placement.prefixes import BLOCKS_MOST, Held, prefix_of
-from appliance.schema import ChatMessage, WorkerStatus
+from appliance.schema.requests import ChatMessage
+from appliance.schema.status import WorkerStatus
 
 pytestmark = pytest.mark.unit
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import Conflict, Invalid, Unavailable
 from appliance.settings import FILE_NAME, example, load
-from appliance.settings_file import change, with_value
+from appliance.settings.file import change, with_value
 
 pytestmark = pytest.mark.unit
 

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.background.reaper import Reaper
 from appliance.runtime.reapers import Reapers
-from appliance.schema import ChildStatus
+from appliance.schema.status import ChildStatus
 
 pytestmark = pytest.mark.unit
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from appliance.errors import Conflict, NotFound
-from appliance.schema import ChildStatus
+from appliance.schema.status import ChildStatus
 from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.machine import Policy
 from appliance.supervisor.tree import OnChange, Tree

@@ -14,39 +14,18 @@ import msgspec
 from stub_curation import StubCuration
 from stub_http import Asked, LoopbackServer, Reply
 
-from appliance.schema import (
-    EVENT_NAMES,
-    TERMINAL_STATES,
-    Accepted,
-    Delta,
-    Entry,
-    EntryPut,
-    ErrorBody,
-    ErrorDetail,
-    Event,
-    FaqStatus,
-    FaqTest,
-    ImportReport,
-    Match,
-    MessagePost,
-    ModelStatus,
-    Page,
-    QueueStatus,
-    Quota,
-    RequestStatus,
-    Session,
-    SessionPatch,
-    SessionPost,
-    Status,
-    Turn,
-    User,
-    UserPatch,
-)
-from appliance.schema_conversations import BranchPost
-from appliance.schema_curation import FeedbackPost, ImportJob
-from appliance.schema_inbox import InboxMessage, InboxPage, Unread
-from appliance.schema_logs import LogLine, LogPage
-from appliance.schema_setup import (
+from appliance.schema.answers import Match
+from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost, Turn
+from appliance.schema.curation import FeedbackPost, ImportJob
+from appliance.schema.events import EVENT_NAMES, Delta, Event
+from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport
+from appliance.schema.fields import Page
+from appliance.schema.inbox import InboxMessage, InboxPage, Unread
+from appliance.schema.logs import LogLine, LogPage
+from appliance.schema.people import User, UserPatch
+from appliance.schema.problems import ErrorBody, ErrorDetail
+from appliance.schema.requests import TERMINAL_STATES, Accepted, MessagePost, RequestStatus
+from appliance.schema.setup import (
     DownloadPost,
     DownloadStatus,
     SetupMachine,
@@ -54,6 +33,7 @@ from appliance.schema_setup import (
     SetupPut,
     SetupStatus,
 )
+from appliance.schema.status import FaqStatus, ModelStatus, QueueStatus, Quota, Status
 
 KEY = "test-key"
 NOW_MS = 1_763_900_000_000  # 2025-11-23 12:13:20 UTC

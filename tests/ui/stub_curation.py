@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 from stub_http import Asked, Reply
 
-from appliance.schema import Accepted, Entry, Page
-from appliance.schema_curation import (
+from appliance.schema.curation import (
     Asker,
     DeletedEntry,
     ImportOutcome,
@@ -18,6 +17,9 @@ from appliance.schema_curation import (
     RegressionPost,
     RegressionRun,
 )
+from appliance.schema.faq import Entry
+from appliance.schema.fields import Page
+from appliance.schema.requests import Accepted
 
 NOW_MS = 1_763_900_000_000
 

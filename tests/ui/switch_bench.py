@@ -19,7 +19,7 @@ from stub_api import NOW_MS, StubApi
 from textual.screen import Screen
 from ui_driver import Driven, running
 
-from appliance.schema import Turn
+from appliance.schema.conversations import Turn
 from ui.turns import from_store
 from ui.widgets.turn_view import TurnView
 

@@ -16,7 +16,8 @@ from appliance.errors import (
     UnsupportedMedia,
     WaitedOut,
 )
-from appliance.schema import ErrorBody, ErrorDetail, Session
+from appliance.schema.conversations import Session
+from appliance.schema.problems import ErrorBody, ErrorDetail
 from ui.answers import BAD_ANSWER, Listing, parse, refusal
 
 pytestmark = pytest.mark.unit

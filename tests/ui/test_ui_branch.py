@@ -4,7 +4,8 @@ import pytest
 from stub_api import NOW_MS, StubApi, problem
 from ui_driver import running
 
-from appliance.schema import Delta, Turn
+from appliance.schema.conversations import Turn
+from appliance.schema.events import Delta
 
 pytestmark = pytest.mark.ui
 

@@ -5,19 +5,17 @@ from stub_api import NOW_MS, StubApi, problem
 from textual import events
 from ui_driver import running
 
-from appliance.schema import (
+from appliance.schema.answers import Match, Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import (
     Admitted,
     Cancelled,
     Delta,
     Done,
     Failed,
-    Match,
     Received,
     Refused,
     Retrieved,
-    Timings,
-    Turn,
-    Usage,
     Waiting,
 )
 from ui.widgets.turn_view import TurnView

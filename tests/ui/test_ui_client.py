@@ -16,20 +16,11 @@ from appliance.errors import (
     Unauthorized,
     Unavailable,
 )
-from appliance.schema import (
-    Admitted,
-    Cancelled,
-    Delta,
-    Done,
-    EntryPut,
-    Event,
-    MessagePost,
-    Received,
-    Status,
-    Timings,
-    Usage,
-    Waiting,
-)
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.events import Admitted, Cancelled, Delta, Done, Event, Received, Waiting
+from appliance.schema.faq import EntryPut
+from appliance.schema.requests import MessagePost
+from appliance.schema.status import Status
 from ui.answers import UNREACHABLE
 from ui.client import (
     BACKOFF_MAX_S,

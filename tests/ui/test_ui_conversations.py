@@ -8,17 +8,10 @@ import pytest
 from stub_api import NOW_MS, StubApi, problem
 
 from appliance.errors import Unavailable
-from appliance.schema import (
-    Admitted,
-    Cancelled,
-    Delta,
-    Done,
-    Received,
-    RequestState,
-    Timings,
-    Turn,
-    Usage,
-)
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import Admitted, Cancelled, Delta, Done, Received
+from appliance.schema.requests import RequestState
 from ui.client import Client
 from ui.conversations import (
     LOADED_MAX,

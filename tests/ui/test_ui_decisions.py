@@ -6,8 +6,10 @@ from stub_api import NOW_MS, StubApi
 from test_ui_hostile import EVIL, sees_clean
 from ui_driver import Driven, running
 
-from appliance.schema import Decision, Delta, Done, Match, Retrieved, Timings, Turn, Usage
-from appliance.schema_inbox import InboxMessage
+from appliance.schema.answers import Decision, Match, Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import Delta, Done, Retrieved
+from appliance.schema.inbox import InboxMessage
 from ui.widgets.turn_view import TurnView
 
 pytestmark = pytest.mark.ui

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from stub_api import entry_of
 
-from appliance.schema import EntryPut, Match
+from appliance.schema.answers import Match
+from appliance.schema.faq import EntryPut
 from ui.entries import EntryDraft, contains, draft_of, put_of, search_rows
 from ui.screens.entry_editor import mistake
 from ui.texts_en import ENGLISH

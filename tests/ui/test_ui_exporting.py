@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from stub_api import NOW_MS
 
-from appliance.schema import Match
+from appliance.schema.answers import Match
 from ui.exporting import as_json, as_markdown, file_name, form_of, write_new
 from ui.texts import texts_for
 from ui.turns import LiveTurn

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from stub_api import StubApi, entry_of, problem
 from ui_driver import Driven, running
 
-from appliance.schema import Match
+from appliance.schema.answers import Match
 from ui.screens.entry_editor import EntryEditor
 from ui.widgets.faq_table import FaqTable
 

@@ -12,8 +12,8 @@ from test_ui_faq_test import outcome_of
 from test_ui_hostile import EVIL, SEEN, sees_clean
 from ui_driver import Driven, running
 
-from appliance.schema import Page
-from appliance.schema_curation import Flip, Outcome, RegressionPost, RegressionRun
+from appliance.schema.curation import Flip, Outcome, RegressionPost, RegressionRun
+from appliance.schema.fields import Page
 from ui.screens import faq_checks
 from ui.screens.dialogs import Confirm
 from ui.screens.faq_checks import ChecksScreen

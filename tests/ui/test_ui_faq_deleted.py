@@ -6,7 +6,7 @@ from stub_api import NOW_MS, StubApi, entry_of, problem
 from test_ui_hostile import EVIL, SEEN, sees_clean
 from ui_driver import running
 
-from appliance.schema_curation import DeletedEntry, RestorePost
+from appliance.schema.curation import DeletedEntry, RestorePost
 
 pytestmark = pytest.mark.ui
 

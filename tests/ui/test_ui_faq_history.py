@@ -7,8 +7,9 @@ from stub_http import Reply
 from test_ui_hostile import EVIL, SEEN, sees_clean
 from ui_driver import running
 
-from appliance.schema import Entry, Page
-from appliance.schema_curation import RestorePost, Revision
+from appliance.schema.curation import RestorePost, Revision
+from appliance.schema.faq import Entry
+from appliance.schema.fields import Page
 from ui.screens.faq import FaqScreen
 from ui.screens.faq_history import FaqHistoryScreen
 

@@ -10,8 +10,8 @@ from stub_api import NOW_MS, StubApi, problem
 from test_ui_hostile import EVIL, SEEN, sees_clean
 from ui_driver import Driven, running
 
-from appliance.schema import LineError
-from appliance.schema_curation import ImportJob, ImportOutcome, LineConflict, NearLine
+from appliance.schema.curation import ImportJob, ImportOutcome, LineConflict, NearLine
+from appliance.schema.faq import LineError
 from ui.screens.faq_import import ImportScreen
 from ui.widgets.plain import LineField
 

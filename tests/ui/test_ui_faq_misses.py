@@ -11,8 +11,10 @@ from test_ui_hostile import EVIL, SEEN, sees_clean
 from textual.widgets import TextArea
 from ui_driver import Driven, running
 
-from appliance.schema import MAX_ANSWER_CHARS, Delta, Done, Failed, Timings, Usage
-from appliance.schema_curation import MissAnswer, MissPromote
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.curation import MissAnswer, MissPromote
+from appliance.schema.events import Delta, Done, Failed
+from appliance.schema.fields import MAX_ANSWER_CHARS
 from ui.screens.faq import FaqScreen
 from ui.screens.faq_misses import MissesScreen
 from ui.screens.miss_answer import MissAnswerForm

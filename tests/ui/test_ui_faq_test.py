@@ -6,7 +6,9 @@ from stub_api import StubApi, problem
 from test_ui_hostile import EVIL, SEEN, sees_clean
 from ui_driver import running
 
-from appliance.schema import Calibration, ChatMessage, Decision, FaqTest, FaqTestPost, Match
+from appliance.schema.answers import Decision, Match
+from appliance.schema.faq import Calibration, FaqTest, FaqTestPost
+from appliance.schema.requests import ChatMessage
 
 pytestmark = pytest.mark.ui
 

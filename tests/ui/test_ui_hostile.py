@@ -16,21 +16,10 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 from ui_driver import Driven, running, until
 
-from appliance.schema import (
-    ChildStatus,
-    Delta,
-    Done,
-    FaqStatus,
-    Match,
-    QueueStatus,
-    Refused,
-    Retrieved,
-    Status,
-    Timings,
-    Turn,
-    Usage,
-    WorkerStatus,
-)
+from appliance.schema.answers import Match, Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import Delta, Done, Refused, Retrieved
+from appliance.schema.status import ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
 from ui.widgets import answer
 from ui.widgets.answer import Answer
 

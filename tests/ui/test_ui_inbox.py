@@ -4,14 +4,10 @@ import pytest
 from stub_api import NOW_MS, StubApi
 from ui_driver import running
 
-from appliance.schema import Done, Timings, Turn, Usage
-from appliance.schema_inbox import (
-    InboxMessage,
-    MessagesRead,
-    Related,
-    RelatedQuestion,
-    Unread,
-)
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import Done
+from appliance.schema.inbox import InboxMessage, MessagesRead, Related, RelatedQuestion, Unread
 
 pytestmark = pytest.mark.ui
 

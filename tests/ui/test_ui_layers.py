@@ -75,11 +75,6 @@ def test_of_the_appliance_only_its_records_and_errors_are_known() -> None:
     names = {name for path in MODULES for name in imports(path) if name.startswith("appliance.")}
     assert {".".join(name.split(".")[:2]) for name in names} == {
         "appliance.schema",
-        "appliance.schema_conversations",
-        "appliance.schema_curation",
-        "appliance.schema_inbox",
-        "appliance.schema_logs",
-        "appliance.schema_setup",
         "appliance.errors",
     }
 

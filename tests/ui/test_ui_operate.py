@@ -7,8 +7,9 @@ from test_ui_places import busy_status
 from textual.widgets import Sparkline
 from ui_driver import running
 
-from appliance.schema import Limit, ModelStatus, QueueStatus, QueueUser, Quota, User
-from appliance.schema_logs import LogLevel, LogLine
+from appliance.schema.logs import LogLevel, LogLine
+from appliance.schema.people import User
+from appliance.schema.status import Limit, ModelStatus, QueueStatus, QueueUser, Quota
 from ui.screens import polled
 from ui.screens.dialogs import Confirm
 

@@ -4,7 +4,7 @@ import pytest
 from stub_api import NOW_MS, StubApi
 from ui_driver import running
 
-from appliance.schema import Turn
+from appliance.schema.conversations import Turn
 from ui.screens.palette import SHOWN_MAX, Command, Palette, fitting
 
 pytestmark = pytest.mark.ui

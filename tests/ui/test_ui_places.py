@@ -5,7 +5,7 @@ import pytest
 from stub_api import StubApi, problem
 from ui_driver import running
 
-from appliance.schema import Alarm, ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
+from appliance.schema.status import Alarm, ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
 from ui.keys import ours
 from ui.screens import polled
 from ui.screens.chat import ChatScreen

@@ -23,23 +23,21 @@ from textual import events
 from textual.geometry import Offset
 from ui_driver import Driven, running
 
-from appliance.schema import (
-    TERMINAL_STATES,
+from appliance.schema.answers import Match, Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import (
     Cancelled,
     Delta,
     Done,
     Event,
     Failed,
     Loading,
-    Match,
     Refused,
     Retrieved,
-    Timings,
-    Turn,
-    Usage,
     Waiting,
 )
-from appliance.schema_inbox import InboxMessage
+from appliance.schema.inbox import InboxMessage
+from appliance.schema.requests import TERMINAL_STATES
 from ui.app import SluiceApp
 
 pytestmark = pytest.mark.ui

@@ -7,7 +7,9 @@ import pytest
 from stub_api import NOW_MS, StubApi, problem
 from ui_driver import Driven, running
 
-from appliance.schema import Delta, Done, Match, Retrieved, Timings, Turn, Usage
+from appliance.schema.answers import Match, Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import Delta, Done, Retrieved
 from ui.screens.entry_editor import EntryEditor
 from ui.screens.entry_reader import EntryReader
 from ui.widgets.answer import Answer

@@ -8,7 +8,7 @@ from stub_api import GB, KEY, StubApi, entry_of, problem, setup_status
 from textual import events
 from ui_driver import Driven, running
 
-from appliance.schema_setup import DownloadStatus, SetupPut
+from appliance.schema.setup import DownloadStatus, SetupPut
 from ui.faq_files import MAX_FAQ_BYTES
 from ui.screens import polled
 from ui.screens.setup import FaqStep, KeyStep, LanguageChosen, LanguageStep, SetupStep

@@ -20,19 +20,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 from ui_driver import CLOCK, Driven
 
-from appliance.schema import (
-    Admitted,
-    Delta,
-    Done,
-    Match,
-    Received,
-    Refused,
-    Retrieved,
-    Timings,
-    Turn,
-    Usage,
-    Waiting,
-)
+from appliance.schema.answers import Match, Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import Admitted, Delta, Done, Received, Refused, Retrieved, Waiting
 from ui.app import SluiceApp
 from ui.client import Client
 from ui.screens import polled

@@ -5,7 +5,9 @@ from stub_api import NOW_MS, StubApi
 from textual.widget import Widget
 from ui_driver import Driven, running
 
-from appliance.schema import Delta, Done, Timings, Turn, Usage
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import Delta, Done
 from ui.widgets.conversation_view import COLUMNS_KEPT
 from ui.widgets.turn_column import WINDOW_TURNS, TurnColumn
 from ui.widgets.turn_view import TurnView

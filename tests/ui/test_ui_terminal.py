@@ -11,7 +11,8 @@ from pty_terminal import Terminal
 from stub_api import KEY, NOW_MS, StubApi
 
 from appliance.errors import EXIT_INTERNAL, EXIT_OK, EXIT_USAGE
-from appliance.schema import Match, Turn
+from appliance.schema.answers import Match
+from appliance.schema.conversations import Turn
 from ui.terminal import stderr_in
 
 pytestmark = pytest.mark.ui

@@ -7,8 +7,10 @@ import pytest
 from stub_api import NOW_MS, StubApi, problem
 from ui_driver import Driven, running
 
-from appliance.schema import Delta, Done, Failed, Timings, Turn, Usage
-from appliance.schema_curation import FeedbackPost, Thumb
+from appliance.schema.answers import Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.curation import FeedbackPost, Thumb
+from appliance.schema.events import Delta, Done, Failed
 from ui.client import Client
 from ui.conversations import Conversations
 from ui.texts import texts_for

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.schema import (
+from appliance.schema.answers import Match, Timings, Usage
+from appliance.schema.conversations import Turn
+from appliance.schema.events import (
     Admitted,
     Cancelled,
     Delta,
@@ -14,16 +16,12 @@ from appliance.schema import (
     Event,
     Failed,
     Loading,
-    Match,
     Received,
     Refused,
-    RequestState,
     Retrieved,
-    Timings,
-    Turn,
-    Usage,
     Waiting,
 )
+from appliance.schema.requests import RequestState
 from ui.turns import MAX_SHOWN_CHARS, LiveTurn, advance, from_store, merge
 
 pytestmark = pytest.mark.unit

@@ -9,16 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import Conflict, Invalid, Overloaded, SluiceError, Unavailable, WaitedOut
-from appliance.schema import (
-    FaqStatus,
-    Match,
-    PlacementStatus,
-    QueueStatus,
-    Session,
-    Status,
-    Timings,
-    Usage,
-)
+from appliance.schema.answers import Match, Timings, Usage
+from appliance.schema.conversations import Session
+from appliance.schema.status import FaqStatus, PlacementStatus, QueueStatus, Status
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
 from ui.texts import Texts

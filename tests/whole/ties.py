@@ -13,7 +13,8 @@ import platformdirs
 from llama_cpp import llama_cpp as binding
 
 from appliance.access.prompt import session_prompt, system_message
-from appliance.schema import Sampling, User
+from appliance.schema.people import User
+from appliance.schema.sampling import Sampling
 from appliance.settings import Settings
 from appliance.worker.backend import Chunk, Outcome, Shape
 from appliance.worker.boot import BackendSettings, build_backend

@@ -24,7 +24,8 @@ from worker_bench import (
     run_jobs,
 )
 
-from appliance.schema import ChatMessage, Sampling
+from appliance.schema.requests import ChatMessage
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import Backend, Unless, Vectors
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.jobs import Embedded, EmbedJob, Generation, Piece

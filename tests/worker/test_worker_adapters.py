@@ -8,7 +8,7 @@ import pytest
 from worker_bench import SMALL, ask, model_path, run_jobs
 
 from appliance.errors import CannotBoot
-from appliance.schema import Adapter, Sampling
+from appliance.schema.sampling import Adapter, Sampling
 from appliance.worker.backend import Backend
 from appliance.worker.boot import BackendSettings, build_backend
 

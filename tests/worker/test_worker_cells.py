@@ -9,7 +9,7 @@ import pytest
 from llama_cpp import llama_cpp as binding
 from worker_bench import Kind, model_path
 
-from appliance.schema import Sampling
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import Backend, Chunk, Outcome, Shape
 from appliance.worker.boot import BackendSettings, build_backend
 from appliance.worker.llama import LlamaBackend

@@ -14,7 +14,8 @@ from worker_bench import Kind, Run, ask, model_path, run_jobs
 from appliance.grammar.automaton import Automaton
 from appliance.grammar.gbnf import parse
 from appliance.grammar.json_schema import json_grammar
-from appliance.schema import Sampling, TokenBias, TokenLogprob
+from appliance.schema.events import TokenLogprob
+from appliance.schema.sampling import Sampling, TokenBias
 from appliance.worker.backend import Backend, Chunk, Outcome
 from appliance.worker.jobs import Piece
 from appliance.worker.sampler import mixed_seed

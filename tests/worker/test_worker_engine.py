@@ -6,7 +6,7 @@ import pytest
 from worker_bench import DEADLINE_S, GREEDY, SMALL, Run, Watched, ask, failed, run_jobs
 
 from appliance.errors import Invalid, Overloaded, Unavailable
-from appliance.schema import Sampling
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import Chunk, Outcome, Unless, Vectors
 from appliance.worker.embedding import GIVEN_UP_AT_MOST
 from appliance.worker.engine import Bounds, Engine

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worker_bench import SMALL, ask, run_jobs
 
-from appliance.schema import Sampling
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import Shape
 from appliance.worker.fake import EXIT_STATUS_DIE, FakeBackend
 

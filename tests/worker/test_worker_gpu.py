@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from worker_bench import model_path
 
-from appliance.schema import Alarm, DeviceStatus
+from appliance.schema.status import Alarm, DeviceStatus
 from appliance.worker.offload import RESERVE_BYTES
 
 CHILD = Path(__file__).with_name("gpu_child.py")

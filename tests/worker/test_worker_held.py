@@ -3,7 +3,8 @@
 import pytest
 
 from appliance.bus.leases import TRIAL_PIECES
-from appliance.schema import Sampling, Work
+from appliance.schema.requests import Work
+from appliance.schema.sampling import Sampling
 from appliance.worker.gauge import EngineStatus
 from appliance.worker.held import Job, may_start, waiting
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.schema import ChatMessage
+from appliance.schema.requests import ChatMessage
 from appliance.worker.history import split, turns_to_cut
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from worker_bench import GREEDY, Kind, Run, Watched, run_jobs
 
-from appliance.schema import ChatMessage
+from appliance.schema.requests import ChatMessage
 from appliance.worker.archive import Archive
 from appliance.worker.backend import Backend, Shape
 from appliance.worker.engine import Bounds, Engine

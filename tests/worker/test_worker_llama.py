@@ -7,7 +7,7 @@ import pytest
 from worker_bench import SMALL, ask, model_path, run_jobs
 
 from appliance.errors import CannotBoot
-from appliance.schema import Sampling
+from appliance.schema.sampling import Sampling
 from appliance.worker import llama
 from appliance.worker.backend import Backend, Chunk, Outcome
 from appliance.worker.gpu_alarms import Seen

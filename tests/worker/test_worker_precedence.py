@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worker_bench import Run, ask, run_jobs
 
-from appliance.schema import Sampling
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import Shape
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.fake import FakeBackend

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worker_bench import Run, run_jobs
 
-from appliance.schema import ChatMessage, Sampling
+from appliance.schema.requests import ChatMessage
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import Chunk, Outcome, Shape
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.fake import FakeBackend

@@ -7,7 +7,7 @@ import pytest
 from near_ties import assert_equal_up_to_a_tie
 from worker_bench import Kind, Run, ask, run_jobs
 
-from appliance.schema import Sampling
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import Backend
 from appliance.worker.jobs import Piece
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.schema import ChatMessage
+from appliance.schema.requests import ChatMessage
 from appliance.worker.sandbox import (
     SOURCE_LIMIT_CHARS,
     STRING_LIMIT_CHARS,

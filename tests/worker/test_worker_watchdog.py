@@ -5,7 +5,7 @@ import threading
 import pytest
 from worker_bench import DEADLINE_S, SMALL, ask
 
-from appliance.schema import Sampling
+from appliance.schema.sampling import Sampling
 from appliance.worker.boot import BackendSettings, build_backend
 from appliance.worker.engine import Engine
 from appliance.worker.gauge import EngineStatus

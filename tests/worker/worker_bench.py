@@ -15,7 +15,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from appliance.schema import ChatMessage, Sampling, TokenLogprob
+from appliance.schema.events import TokenLogprob
+from appliance.schema.requests import ChatMessage
+from appliance.schema.sampling import Sampling
 from appliance.worker.archive import Archive
 from appliance.worker.backend import (
     Backend,

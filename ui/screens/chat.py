@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
-from appliance.schema_inbox import Related
+from appliance.schema.inbox import Related
 from ui.background import start
 from ui.client import Client
 from ui.clock import Clock

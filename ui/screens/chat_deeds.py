@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from appliance.schema import MAX_TITLE_CHARS
-from appliance.schema_curation import Thumb
+from appliance.schema.curation import Thumb
+from appliance.schema.fields import MAX_TITLE_CHARS
 from ui.attachments import split
 from ui.conversations import Conversations
 from ui.drafts import Draft

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from appliance.errors import NotFound
-from appliance.schema import MAX_TEXT_CHARS, MAX_TITLE_CHARS, Entry, Match, Session
+from appliance.schema.answers import Match
+from appliance.schema.conversations import Session
+from appliance.schema.faq import Entry
+from appliance.schema.fields import MAX_TEXT_CHARS, MAX_TITLE_CHARS
 from ui import attachments
 from ui.attachments import Attachment, AttachmentError
 from ui.client import Client

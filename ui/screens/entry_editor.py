@@ -16,13 +16,8 @@ from textual.content import Content
 from textual.widgets import Button, Footer, Select
 
 from appliance.errors import SluiceError
-from appliance.schema import (
-    MAX_ANSWER_CHARS,
-    MAX_PHRASINGS,
-    MAX_QUESTION_CHARS,
-    Entry,
-    EntryPut,
-)
+from appliance.schema.faq import MAX_PHRASINGS, Entry, EntryPut
+from appliance.schema.fields import MAX_ANSWER_CHARS, MAX_QUESTION_CHARS
 from ui.client import Client
 from ui.curating import EDITED_SINCE
 from ui.entries import EntryDraft, draft_of, put_of

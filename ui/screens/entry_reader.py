@@ -7,7 +7,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Footer
 
-from appliance.schema import Entry
+from appliance.schema.faq import Entry
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.frame import Dialog

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from textual.app import App
 
-from appliance.schema import Match
+from appliance.schema.answers import Match
 from ui.safe_text import safe_line
 from ui.screens.dialogs import PickOne
 from ui.texts import Texts

@@ -11,7 +11,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Select
 
 from appliance.errors import SluiceError
-from appliance.schema import Entry
+from appliance.schema.faq import Entry
 from ui.answers import UNREACHABLE
 from ui.client import Client
 from ui.clock import Clock

@@ -14,8 +14,8 @@ from textual.binding import BindingType
 from textual.content import Content
 
 from appliance.errors import NotFound, SluiceError
-from appliance.schema import MAX_QUESTION_CHARS
-from appliance.schema_curation import Outcome, Regression, RegressionRun
+from appliance.schema.curation import Outcome, Regression, RegressionRun
+from appliance.schema.fields import MAX_QUESTION_CHARS
 from ui.background import start
 from ui.client import Client
 from ui.clock import Clock

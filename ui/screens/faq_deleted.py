@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.content import Content
 
 from appliance.errors import Conflict, NotFound
-from appliance.schema_curation import DeletedEntry
+from appliance.schema.curation import DeletedEntry
 from ui.clock import Clock
 from ui.curating import EDITED_SINCE, Curating
 from ui.keys import key

@@ -17,8 +17,8 @@ from textual.content import Content
 from textual.widgets import Footer
 
 from appliance.errors import Conflict, SluiceError
-from appliance.schema import Entry
-from appliance.schema_curation import Revision
+from appliance.schema.curation import Revision
+from appliance.schema.faq import Entry
 from ui.background import start
 from ui.clock import Clock
 from ui.curating import EDITED_SINCE, Curating

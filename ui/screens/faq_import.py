@@ -19,7 +19,7 @@ from textual.content import Content
 from textual.widgets import Footer, Input
 
 from appliance.errors import Conflict
-from appliance.schema_curation import ImportOutcome, NearLine
+from appliance.schema.curation import ImportOutcome, NearLine
 from ui.curating import EDITED_SINCE, Curating
 from ui.faq_files import FaqFile, FaqFileError, read_faq_file
 from ui.keys import key

@@ -12,8 +12,9 @@ from rich.text import Text
 from textual.binding import BindingType
 from textual.content import Content
 
-from appliance.schema import Entry, Match
-from appliance.schema_curation import Miss, MissPromote, MissState
+from appliance.schema.answers import Match
+from appliance.schema.curation import Miss, MissPromote, MissState
+from appliance.schema.faq import Entry
 from ui.client import Client
 from ui.clock import Clock
 from ui.curating import Curating

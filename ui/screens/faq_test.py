@@ -14,7 +14,9 @@ from textual.content import Content
 from textual.widgets import Footer, Input
 
 from appliance.errors import SluiceError
-from appliance.schema import MAX_QUESTION_CHARS, ChatMessage, FaqTest
+from appliance.schema.faq import FaqTest
+from appliance.schema.fields import MAX_QUESTION_CHARS
+from appliance.schema.requests import ChatMessage
 from ui.background import start
 from ui.curating import Curating
 from ui.keys import key

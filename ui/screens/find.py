@@ -14,7 +14,7 @@ from textual.widgets import Footer, Input, OptionList
 from textual.widgets.option_list import Option
 
 from appliance.errors import SluiceError
-from appliance.schema import Session
+from appliance.schema.conversations import Session
 from ui.background import start
 from ui.finding import Finder
 from ui.keys import key

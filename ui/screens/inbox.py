@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 
-from appliance.schema_inbox import InboxMessage
+from appliance.schema.inbox import InboxMessage
 from ui.clock import Clock
 from ui.inbox import Inbox
 from ui.keys import key

@@ -8,7 +8,7 @@ from textual.binding import BindingType
 from textual.timer import Timer
 from textual.widgets import Input
 
-from appliance.schema_logs import LogLevel, LogLine
+from appliance.schema.logs import LogLevel, LogLine
 from ui.clock import Clock
 from ui.keys import key
 from ui.operating import Operating

@@ -12,8 +12,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Footer
 
-from appliance.schema import MAX_ANSWER_CHARS
-from appliance.schema_curation import Miss
+from appliance.schema.curation import Miss
+from appliance.schema.fields import MAX_ANSWER_CHARS
 from ui.curating import Curating
 from ui.keys import key
 from ui.screens.dialogs import Confirm, Question

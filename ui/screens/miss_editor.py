@@ -14,8 +14,9 @@ from textual.binding import BindingType
 from textual.widgets import TextArea
 
 from appliance.errors import SluiceError
-from appliance.schema import Cancelled, Delta, Done, Entry, EntryPut, Failed, Refused, Waiting
-from appliance.schema_curation import Miss, MissPromote
+from appliance.schema.curation import Miss, MissPromote
+from appliance.schema.events import Cancelled, Delta, Done, Failed, Refused, Waiting
+from appliance.schema.faq import Entry, EntryPut
 from ui.background import start
 from ui.client import Client
 from ui.curating import Curating

@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from appliance.schema import ModelStatus
+from appliance.schema.status import ModelStatus
 from ui.keys import key
 from ui.operating import Operating
 from ui.safe_text import safe_line

@@ -11,7 +11,9 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input
 
 from appliance.errors import NotFound, SluiceError
-from appliance.schema import DEFAULT_UID, MAX_TAGS, UID_PATTERN, Quota, User
+from appliance.schema.fields import DEFAULT_UID, UID_PATTERN
+from appliance.schema.people import MAX_TAGS, User
+from appliance.schema.status import Quota
 from ui.client import Client
 from ui.keys import key
 from ui.operating import Operating

@@ -21,8 +21,8 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from appliance.errors import SluiceError
-from appliance.schema import ImportReport
-from appliance.schema_setup import SetupStatus, UiLanguage
+from appliance.schema.faq import ImportReport
+from appliance.schema.setup import SetupStatus, UiLanguage
 from ui.background import start
 from ui.client import Client
 from ui.curating import Curating

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from appliance.schema_setup import DownloadStatus, SetupModel, SetupStatus
+from appliance.schema.setup import DownloadStatus, SetupModel, SetupStatus
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.frame import LinkDoubted

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 
-from appliance.schema import ChildStatus, Status, WorkerStatus
+from appliance.schema.status import ChildStatus, Status, WorkerStatus
 from ui.client import Client
 from ui.keys import key
 from ui.safe_text import safe_line

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
 
-from appliance.schema import MAX_TEXT_CHARS
+from appliance.schema.fields import MAX_TEXT_CHARS
 from ui.attachments import MAX_ATTACHMENTS, Attachment, split
 from ui.drafts import Draft
 from ui.safe_text import safe_line, safe_text

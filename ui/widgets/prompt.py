@@ -8,7 +8,7 @@ from textual.events import Key
 from textual.message import Message
 from textual.widgets import TextArea
 
-from appliance.schema import MAX_TEXT_CHARS
+from appliance.schema.fields import MAX_TEXT_CHARS
 from ui.keys import key
 from ui.texts import Texts
 from ui.widgets.plain import TextField

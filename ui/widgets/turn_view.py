@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.events import Click
 from textual.message import Message
 
-from appliance.schema import Match
+from appliance.schema.answers import Match
 from ui.attachments import split
 from ui.safe_text import safe_line
 from ui.texts import Texts

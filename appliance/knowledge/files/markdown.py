@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from appliance.knowledge.files.rows import COLUMNS, Problems, Record, fields_of
-from appliance.schema import Entry
+from appliance.schema.faq import Entry
 
 _HEADING = re.compile(r"(#{1,2})(?:[ \t]+(.*))?$")
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")

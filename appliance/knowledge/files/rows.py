@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from appliance.errors import Invalid
-from appliance.schema import Entry, EntryPut, LineError
+from appliance.schema.faq import Entry, EntryPut, LineError
 
 COLUMNS = ("id", *EntryPut.__struct_fields__, "version")
 NEEDED_COLUMNS = ("question", "answer")

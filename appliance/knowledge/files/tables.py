@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance.knowledge.files.rows import COLUMNS, NEEDED_COLUMNS, Problems, Record, fields_of
-from appliance.schema import Entry
+from appliance.schema.faq import Entry
 
 BOM = "\ufeff"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.schema import ChatMessage
+from appliance.schema.requests import ChatMessage
 from engine_bench.workloads import Conversation, Workload
 
 LINE_BYTES = 1 << 20

@@ -17,8 +17,8 @@ import msgspec
 
 from appliance.access.prompt import last_message
 from appliance.knowledge.demo import load_demo
-from appliance.schema import Match
-from appliance.settings import Prompt
+from appliance.schema.answers import Match
+from appliance.settings.conversations import Prompt
 
 PLACES = "harbour lighthouse market orchard observatory canal library railway quarry vineyard"
 PEOPLE = "gardener navigator clockmaker baker surveyor violinist beekeeper printer ferryman weaver"

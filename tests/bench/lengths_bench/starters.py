@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.schema import ChatMessage, Sampling
+from appliance.schema.requests import ChatMessage
+from appliance.schema.sampling import Sampling
 from appliance.worker.backend import Backend, Shape
 from appliance.worker.boot import BackendSettings, build_backend
 from appliance.worker.engine import Engine

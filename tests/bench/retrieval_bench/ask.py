@@ -11,9 +11,9 @@ from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
 from appliance.knowledge.rows import entry_of
-from appliance.schema import Calibration
-from appliance.schema import Entry as Record
-from appliance.settings import Faq
+from appliance.schema.faq import Calibration
+from appliance.schema.faq import Entry as Record
+from appliance.settings.faq import Faq
 from retrieval_bench.measures import Decisions, Ranking
 from retrieval_bench.parts import CachedEmbedder, ExactVectors
 from retrieval_bench.sets import Set

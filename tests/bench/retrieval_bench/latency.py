@@ -23,8 +23,8 @@ from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.metric import DIRECTIONS, Metric
 from appliance.knowledge.retrieval import Embedded, Retrieval
-from appliance.schema import Entry as Record
-from appliance.settings import Faq
+from appliance.schema.faq import Entry as Record
+from appliance.settings.faq import Faq
 from appliance.vectors.client import Vectors
 
 SIZE = 384

@@ -1,11 +1,11 @@
-"""The records of `/api/setup`: what the first start asks. See `schema`."""
+"""The records of `/api/setup`: what the first start asks."""
 
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from appliance.schema import Body, Record
+from appliance.schema.fields import Body, Record
 
 UiLanguage = Literal["", "en", "zh"]
 DownloadState = Literal["none", "running", "pausing", "checking", "paused", "failed", "done"]

@@ -1,15 +1,14 @@
-"""The records of the inbox: messages to a person who did not ask. See `schema`."""
+"""The records of the inbox: messages to a person who did not ask."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from appliance.schema import Body, Identifier, Record, Title
+from appliance.schema.fields import Body, Identifier, Record, Title
 
 MAX_MESSAGE_CHARS = 4_000
 MAX_ACKNOWLEDGED = 500
 FAR_MS = 4_102_444_800_000  # the year 2100
-
 MessageKind = Literal["message", "answer_ready", "answer_found", "question_waiting"]
 MessageText = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)]
 TimeMs = Annotated[int, Meta(ge=0, le=FAR_MS)]

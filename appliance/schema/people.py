@@ -1,16 +1,52 @@
-"""The records of what is known of people and of how the model is told. See `schema`."""
+"""The records of people: who they are, what is known of them, how the model is told."""
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
-from appliance.schema import MAX_TAGS, Body, ChatMessage, Record, Tag, TagDetail, Uid
+from appliance.schema.fields import AttributeName, AttributeValue, Body, Record, Tag, Uid
+from appliance.schema.requests import ChatMessage
 
+MAX_ATTRIBUTES = 64
+MAX_TAGS = 64
 MAX_FRAGMENT_CHARS = 4_000
-
 FragmentText = Annotated[str, Meta(min_length=1, max_length=MAX_FRAGMENT_CHARS)]
 FragmentTags = Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)]
 Place = Annotated[int, Meta(ge=-10_000, le=10_000)]
+
+
+class TagDetail(Record, frozen=True, kw_only=True):
+    """A tag and where it comes from. `at_ms` is 0 where nobody put it on: a rule gives it."""
+
+    name: str
+    source: Literal["registration", "operator", "job", "rule"]
+    at_ms: int = 0
+    note: str = ""
+
+
+class User(Record, frozen=True, kw_only=True):
+    """`tags` are those in force, `details` says where each comes from."""
+
+    id: str
+    attributes: dict[str, str]
+    tags: tuple[str, ...]
+    version: int
+    details: tuple[TagDetail, ...] = ()
+
+
+class UserPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    attributes: Annotated[dict[AttributeName, AttributeValue], Meta(max_length=MAX_ATTRIBUTES)] = {}
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
+
+
+class UserPatch(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An attribute set to null is removed; tags, where given, replace the old ones."""
+
+    attributes: Annotated[
+        dict[AttributeName, AttributeValue | None], Meta(max_length=MAX_ATTRIBUTES)
+    ] = {}
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Fragment(Record, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
-"""The records of `/api/logs`. See `schema`."""
+"""The records of `/api/logs`."""
 
 from typing import Literal
 
-from appliance.schema import Record
+from appliance.schema.fields import Record
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 

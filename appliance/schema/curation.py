@@ -1,28 +1,21 @@
-"""The records of curation that cross a border: what keeps a FAQ right, beside its entries.
-
-They follow the rules of `schema`: immutable, knowing nothing of how they are stored or sent.
-"""
+"""The records of curation: what keeps a FAQ right, beside its entries."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from appliance.schema import (
+from appliance.schema.faq import MAX_PHRASINGS, Entry, EntryPut, ImportReport, LineError
+from appliance.schema.fields import (
     MAX_ANSWER_CHARS,
-    MAX_PHRASINGS,
     Answer,
     Body,
     Category,
-    Entry,
-    EntryPut,
-    ErrorDetail,
     Identifier,
-    ImportReport,
     Language,
-    LineError,
     Question,
     Record,
 )
+from appliance.schema.problems import ErrorDetail
 
 Version = Annotated[int, Meta(ge=1, le=2**53)]
 

@@ -1,12 +1,13 @@
-"""Settings of what is known of people and of what is told to them unasked; part of `settings`."""
+"""Settings of people: attributes, tags, the inbox."""
 
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[float, Meta(gt=0)]
-AttributeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+from appliance.schema.fields import AttributeName
+from appliance.settings.fields import Positive
+
 TagName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
