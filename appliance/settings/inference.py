@@ -148,8 +148,8 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "engine's time is his, and the answers of whoever has used half as much again "
             "go on with the rest: a flooder slows nobody but himself. It costs throughput where "
             "steps grow with what runs: a quarter with four slots on a CPU. Where those who go "
-            "first would fill less than a third of the steps, as few do on a GPU, everybody takes "
-            "part in each; 0 is that always.",
+            "first bring less than half of the tokens per second of all, as few do on a GPU, "
+            "everybody takes part in each step; 0 is that always.",
         ),
     ] = 0.9
     draft_tokens: Annotated[

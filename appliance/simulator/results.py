@@ -168,9 +168,9 @@ def _flood(runs: list[FloodRun]) -> list[str]:
         "and to the end, in seconds and against those without a flood; and the tokens computed for "
         "all, against first come first served.",
         "",
-        "Kept pace: `worker.kept_pace` is on, so in each step what whoever has used more asked for "
-        "may sit out. With 64 slots, where a step with 16 answers takes half as long as one with "
-        "all, this costs the tokens of those who sit out, and they hold their slots for longer.",
+        "Kept pace: `worker.kept_pace` is on, so what whoever has used more asked for may sit out "
+        "steps, though not where those who go first bring less than half of the tokens per second "
+        "of all: few of 64 do, for a step with one answer takes a third as long as one with all.",
         "",
         "| flooder's requests | limiter | seeds | first token p95, s | × no flood "
         "| whole answer p95, s | × no flood | throughput |",

@@ -22,7 +22,7 @@ HALF_LIFE_S = 60.0
 AHEAD_RATIO = 1.5  # of use: who has used more than this many times another's is ahead of him
 AHEAD_S = 1.0  # of use: a smaller lead is none
 USERS_SWEPT_ABOVE = 1_000
-LEAST_PACE = 1 / 3  # of the answers' tokens per second with everybody; less is too dear an order
+LEAST_PACE = 1 / 2  # of the answers' tokens per second with everybody; less is too dear an order
 PROMPT_PORTION = 32  # tokens of prompts that wait while others go first
 
 Kind = Literal["answers", "prompts"]
