@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 WAIT_S = 10.0
+ACCEPTING_ROUNDS = 5  # of the loop, until what was just accepted has its handler
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class LoopbackServer:
         if self._server is not None:
             self._server.close()
             self._server = None
+            for _ in range(ACCEPTING_ROUNDS):
+                await asyncio.sleep(0)
         await self._abort()
 
     async def _abort(self) -> None:

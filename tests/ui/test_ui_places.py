@@ -140,7 +140,7 @@ async def test_a_starting_server_is_waited_for(api: StubApi) -> None:
 async def test_a_refused_key_is_said_and_not_tried_again(api: StubApi) -> None:
     api.overrides["GET", "/readyz"] = problem(401, "unauthorized", "no")
     async with running(api) as sluice:
-        await sluice.sees("The server does not accept this key", "key refused")
+        await sluice.sees("The server does not accept this key", "● refused")
         assert len(api.calls("GET", "/readyz")) == 1
 
 
