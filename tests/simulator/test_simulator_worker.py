@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,12 +19,13 @@ pytestmark = pytest.mark.unit
 MODEL = Constants(
     step_s=1.0, input_s=0.5, output_s=0.25, chunk_tokens=8, slots=4, kv_tokens=1_000_000
 )
-GAP_S = 10.0
+DEARER_ANSWERS = msgspec.structs.replace(MODEL, step_s=0.8, output_s=0.45)
+GAP_S = 20.0
 
 
-def worker(kept: float | None = None) -> SimWorker:
+def worker(kept: float | None = None, model: Constants = MODEL) -> SimWorker:
     rule = None if kept is None else Precedence(kept=kept, gap_s=GAP_S)
-    return SimWorker(MODEL, 0, lambda block: None, lambda blocks: None, 512, rule)
+    return SimWorker(model, 0, lambda block: None, lambda blocks: None, 512, rule)
 
 
 def job(name: int, tokens: int, blocks: tuple[int, ...] = ()) -> Job:
@@ -156,16 +158,24 @@ def test_one_user_alone_is_never_held_back_nor_anybody_without_a_kept_pace(
 
 def test_who_has_used_less_is_answered_as_if_alone_and_nobody_is_shut_out() -> None:
     # Three long answers of one user; another asks a while later. A step with one answer lasts
-    # 1.25 seconds, with four 2. The gap of 10 seconds lets the others into a step now and then.
+    # 1.25 seconds, with four 2.6. The gap of 20 seconds lets the others into a step now and then.
     flood = [(0.0, 1, 200)] * 3
     late = [*flood, (100.3, 8, 40)]
-    alone_s = [5.0, 5.0 + 39 * 1.25]
-    equal, ruled = (played(worker(kept), late, "fffp")[3] for kept in (0.0, 0.9))
+    alone_s = [4.8, 4.8 + 39 * 1.25]
+    played_with = {kept: played(worker(kept, DEARER_ANSWERS), late, "fffp") for kept in (0.0, 0.9)}
+    equal, ruled = (played_with[kept][3] for kept in (0.0, 0.9))
     assert equal[1] - 100.3 > 1.5 * alone_s[1]
     assert ruled[1] - 100.3 < 1.25 * alone_s[1]
-    ends = [times[1] for name, times in played(worker(0.9), late, "fffp").items() if name != 3]
-    work_s = 5.0 + 39 * 1.25 + max(times[1] for times in played(worker(), flood).values())
-    assert max(ends) <= work_s + GAP_S
+    ends = [times[1] for name, times in played_with[0.9].items() if name != 3]
+    flood_s = max(times[1] for times in played(worker(model=DEARER_ANSWERS), flood).values())
+    assert max(ends) <= alone_s[1] + flood_s + GAP_S
+
+
+def test_nobody_sits_out_where_those_who_go_first_would_leave_most_of_a_step_unused() -> None:
+    # With four answers a step lasts 2 seconds: one alone is two fifths of the tokens per second.
+    late = [(0.0, 1, 200)] * 3 + [(100.3, 8, 40)]
+    equal, ruled = (played(worker(kept), late, "fffp")[3] for kept in (0.0, 0.9))
+    assert ruled[1] - equal[1] < 1.0
 
 
 def test_a_prompt_of_whoever_has_used_less_overtakes() -> None:
