@@ -9,8 +9,8 @@
 * `rows` says which rows an entry should have; a row's key holds the digest of what it says.
 * `index` owns the vectors, which are derived: one task follows the marks, and at each start
   compares every row with the truth. A lost index is rebuilt, and so is one of another model.
-* `lexicon` holds the `words` of all rows in memory, beside the vectors; `fusion` says which entries
-  the rows near a question speak for.
+* `lexical_index` keeps the `words` of all rows in a `lexicon`, in memory, beside the vectors;
+  `fusion` says which entries the rows near a question speak for.
 * `retrieval` asks the index for candidates and believes only the records: nothing deleted, drafted,
   expired or reworded since is returned, whatever the index says.
 * `decision` says what to do with what was found, by the bars that `calibration` learns from the FAQ

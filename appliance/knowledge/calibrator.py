@@ -157,14 +157,15 @@ class Calibrator:
         if self._held.stamp != self._embedder.stamp:
             return True
         bound = max(CHANGED_ROWS, CHANGED_SHARE * self._held.phrasings)
-        changed = self._index.rows_written - self._written_before
-        return changed >= bound or abs(self._index.phrasings - self._held.phrasings) >= bound
+        written = self._index.rows_written - self._written_before
+        grown = self._index.lexical.phrasings - self._held.phrasings
+        return written >= bound or abs(grown) >= bound
 
     # -- asking the FAQ itself
 
     async def _draw(self) -> tuple[list[_Drawn], int]:
         """Evenly spread phrasings of entries that have another one, and how many there are."""
-        phrasings = self._index.phrasings
+        phrasings = self._index.lexical.phrasings
         every = max(1, phrasings // self._samples)
         drawn: list[_Drawn] = []
         seen = 0
@@ -216,7 +217,7 @@ class Calibrator:
         rows = planned_rows(drawn.entry)
         near = await self._index.nominate(vector, ROWS)
         vectors = {nominee.pk: nominee.vector for nominee in near}
-        by_words = [hit.pk for hit in self._index.words.search(row.text, WORD_ROWS)]
+        by_words = [hit.pk for hit in self._index.lexical.search(row.text, WORD_ROWS)]
         missing = [pk for pk in {*rows, *by_words} if pk not in vectors]
         vectors |= await self._index.vectors_of(missing)
         told = await self._told(vectors)
@@ -248,5 +249,5 @@ class Calibrator:
 
     def _text(self, text: str, vector: object) -> Text:
         return Text(
-            np.asarray(vector, dtype=np.float32), self._index.words.words(text), is_spaced(text)
+            np.asarray(vector, dtype=np.float32), self._index.lexical.words(text), is_spaced(text)
         )

@@ -27,6 +27,8 @@ from appliance.schema.faq import Entry, EntryPut
 from appliance.schema.fields import ID_PATTERN, Page
 
 BATCH_ENTRIES = 500
+EDITS = 16
+"""So many entries written together are edits, which somebody waits for; more are an import."""
 REPLACE_ATTEMPTS = 8
 
 _RESERVED = frozenset(

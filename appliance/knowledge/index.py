@@ -22,8 +22,8 @@ from itertools import groupby
 
 from appliance.bus.client import AWAY
 from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
-from appliance.knowledge.entries import Changed, Entries, Snapshot
-from appliance.knowledge.lexicon import Lexicon
+from appliance.knowledge.entries import EDITS, Changed, Entries, Snapshot
+from appliance.knowledge.lexical_index import LexicalIndex
 from appliance.knowledge.neighbours import Embedder, Vectors
 from appliance.knowledge.rows import (
     PREFIX,
@@ -41,8 +41,6 @@ from appliance.vectors.rows import Nominee, Row
 
 log = logging.getLogger(__name__)
 
-EDITS = 16
-"""So many entries written together are edits, which somebody waits for; more are an import."""
 BATCH_ENTRIES = 4
 EMBED_TEXTS = 8
 SETTLED_ENTRIES = 500
@@ -81,10 +79,8 @@ class Index:
         self._in_use = Filled("")
         self._rebuild = False
         self._rebuilding = ""
-        self._words = Lexicon()
-        self._worded: dict[str, frozenset[str]] = {}
-        self._unread: set[str] = set()
-        self._words_read = asyncio.Event()
+        self.lexical = LexicalIndex(entries)
+        """The words of the same rows."""
         self._opens_by_s = 0.0
         self.rows_written = 0
         """Since this process began, deleted ones too."""
@@ -127,11 +123,6 @@ class Index:
     def expect(self, within_s: float) -> None:
         """From now on it may be expected to open in this time, see `started`."""
         self._opens_by_s = asyncio.get_running_loop().time() + within_s
-
-    @property
-    def words(self) -> Lexicon:
-        """The words of every row. They do not depend on the vector server or on a model."""
-        return self._words
 
     def rebuild(self) -> None:
         """Has `run` make every vector anew while the present ones serve, then switch."""
@@ -224,18 +215,10 @@ class Index:
                 return True
         return False
 
-    async def worded(self, timeout_s: float) -> bool:
-        """Waits until the words of all entries have been read; False when it takes longer."""
-        if not self._words_read.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._words_read.wait()
-        return self._words_read.is_set()
-
     async def started(self, timeout_s: float) -> None:
         """Waits, soon after a start, for the words and until vectors can be searched: who asks
         then shall hear what the FAQ knows. Later what is away is away, and nobody waits."""
-        await self.worded(timeout_s)
+        await self.lexical.loaded(timeout_s)
         left_s = self._opens_by_s - asyncio.get_running_loop().time()
         if not self._in_use.name and left_s > 0:
             await self.opened(min(timeout_s, left_s))
@@ -248,11 +231,6 @@ class Index:
     def state(self) -> str:
         """Another one when other rows can be found than before."""
         return f"{self._in_use.name} {self.rows_written}"
-
-    @property
-    def phrasings(self) -> int:
-        """Of all published entries, questions included."""
-        return len(self._words) - len(self._worded)
 
     @property
     def is_whole(self) -> bool:
@@ -275,7 +253,7 @@ class Index:
             detail = f"{len(self._refused)} entries cannot be indexed; {entry_id}: {reason}"
         return FaqStatus(
             entries=await self._entries.count(),
-            phrasings=self.phrasings,
+            phrasings=self.lexical.phrasings,
             indexed=not self._fault and not behind,
             detail=detail,
         )
@@ -283,18 +261,11 @@ class Index:
     # -- waking and resting
 
     def _on_change(self, changed: Changed) -> None:
-        """An edit goes before what is still to be done; an import is found by its marks.
-
-        The words of an edit are known from now on, however far the rows are behind.
-        """
+        """An edit goes before what is still to be done; an import is found by its marks."""
         for entry_id in changed:
             self._refused.pop(entry_id, None)
-        self._unread.update(changed)
-        if len(changed) <= EDITS:
-            for entry_id, entry in changed.items():
-                self._put_words(entry_id, planned_rows(entry))
-            if not self._fault:
-                self._edits.extend(changed)
+        if len(changed) <= EDITS and not self._fault:
+            self._edits.extend(changed)
         self._woken.set()
 
     async def _rest(self, failures: int) -> bool:
@@ -337,7 +308,7 @@ class Index:
 
     async def _catch_up(self, *, flush: bool) -> None:
         """Handles every mark; flushes when edits have settled, for a flush delays searches."""
-        await self._read_words()
+        await self.lexical.catch_up()
         if self._compare or self._stamp != self._embedder.stamp:
             await self._open()
         await self._drain()
@@ -345,32 +316,6 @@ class Index:
             await self._build_anew()
         if flush and self._unflushed:
             await self._flush()
-
-    async def _read_words(self) -> None:
-        """Brings the words up to date: at first with all records, then with those written since."""
-        if not self._words_read.is_set():
-            async for batch in self._entries.all():
-                for entry in batch:
-                    self._take_words(entry.id, planned_rows(entry))
-                    await asyncio.sleep(0)  # others run between two entries
-            self._words_read.set()
-        while self._unread:
-            some = [self._unread.pop() for _ in range(min(len(self._unread), SETTLED_ENTRIES))]
-            for snapshot in await self._entries.snapshots(some):
-                self._take_words(snapshot.entry_id, planned_rows(snapshot.entry))
-                await asyncio.sleep(0)
-
-    def _take_words(self, entry_id: str, rows: Mapping[str, PlannedRow]) -> None:
-        """Rows as they were read, unless the entry was written since: then it is read again."""
-        if entry_id not in self._unread:
-            self._put_words(entry_id, rows)
-
-    def _put_words(self, entry_id: str, rows: Mapping[str, PlannedRow]) -> None:
-        self._words.remove(self._worded.pop(entry_id, frozenset()) - rows.keys())
-        for row in rows.values():
-            self._words.add(row.pk, row.text)
-        if rows:
-            self._worded[entry_id] = frozenset(rows)
 
     async def _open(self) -> None:
         """Opens the model's collection and marks every entry whose rows are not right."""
@@ -446,7 +391,7 @@ class Index:
     async def _drain(self) -> None:
         """Indexes until no mark is left but those of refused entries, what came meanwhile too."""
         while True:
-            await self._read_words()
+            await self.lexical.catch_up()
             if not self._edits and not self._pending:
                 marked = await self._entries.unindexed()
                 self._pending.extend(i for i in marked if i not in self._refused)
@@ -494,7 +439,7 @@ class Index:
             if pk not in into.keys(entry_id)
         ]
         for entry_id, rows in due.items():
-            self._take_words(entry_id, rows)
+            self.lexical.take(entry_id, rows)
         surplus = [pk for entry_id, rows in due.items() for pk in into.keys(entry_id) - rows.keys()]
         for start in range(0, len(missing), EMBED_TEXTS):
             rows_now = sorted(missing[start : start + EMBED_TEXTS], key=lambda row: row.kind)

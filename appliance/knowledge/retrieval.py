@@ -195,8 +195,8 @@ class Retrieval:
         """What needs neither a model nor vectors: entries with this very phrasing, and their
         decision; an empty one when there are none."""
         text = tidied_line(question[:MAX_QUESTION_CHARS])
-        await self._index.worded(self._faq.retrieval_timeout_s)
-        hits = self._index.words.search(text, EXACT_ROWS) if text else []
+        await self._index.lexical.loaded(self._faq.retrieval_timeout_s)
+        hits = self._index.lexical.search(text, EXACT_ROWS) if text else []
         records = await self._entries.many(list(dict.fromkeys(entry_of(hit.pk) for hit in hits)))
         nominated = _Nominated({hit.pk: () for hit in hits}, (), True)
         weighed = self._weighed(text, nominated, records, ANY) if hits else []
@@ -260,7 +260,7 @@ class Retrieval:
     async def _nominated(self, text: str, rows: int, embedded: Embedded, only: Only) -> _Nominated:
         """Rows near in meaning and rows that share words, with their vectors. First come those
         whose vectors are still to be made: whatever is near, they are weighed."""
-        by_words = [hit.pk for hit in self._index.words.search(text, max(WORD_ROWS, rows // 4))]
+        by_words = [hit.pk for hit in self._index.lexical.search(text, max(WORD_ROWS, rows // 4))]
         asked = embedded.vector
         waited_s = self._faq.retrieval_timeout_s
         try:
@@ -324,7 +324,7 @@ class Retrieval:
 
     def _text(self, text: str, vector: Sequence[float]) -> Text:
         return Text(
-            np.asarray(vector, dtype=np.float32), self._index.words.words(text), is_spaced(text)
+            np.asarray(vector, dtype=np.float32), self._index.lexical.words(text), is_spaced(text)
         )
 
 

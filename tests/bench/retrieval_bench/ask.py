@@ -91,7 +91,7 @@ async def _ask(
         near = await index.nominate(embedded.vector, ROWS)
         labels = list(dict.fromkeys(label_of[entry_of(row.pk)] for row in near))
         outcome.dense.add(asked.label, labels, near[0].score)
-        hits = index.words.search(asked.text, ROWS)
+        hits = index.lexical.search(asked.text, ROWS)
         labels = list(dict.fromkeys(label_of[entry_of(hit.pk)] for hit in hits))
         outcome.words.add(asked.label, labels, hits[0].score if hits else 0.0)
         found = await retrieval.search(asked.text, limit=3, floor=-1.0, embedded=embedded)
