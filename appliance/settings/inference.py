@@ -115,10 +115,10 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(
             ge=0,
-            description="Most tokens of them. Attention passes over them too: on a CPU 4,096 make "
-            "a step a tenth slower, 12,288 a third.",
+            description="Most tokens of them. Attention passes over them too: on a CPU 2,048 make "
+            "a step a twentieth slower, 12,288 a third. Colder ones come back from the disk.",
         ),
-    ] = 4096
+    ] = 2048
     step_tokens: Annotated[
         int, Meta(ge=16, description="Tokens per engine step: prompt chunks plus running answers.")
     ] = 512
@@ -135,7 +135,7 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             description="While answers run, prompts are computed in portions that make no answer "
-            "wait longer than this for its next token, or twice this while more prompts are "
+            "wait much longer than this for its next token, or twice this while more prompts are "
             "waiting than answers run. Shorter ones keep answers flowing and delay first tokens.",
         ),
     ] = 1000

@@ -29,7 +29,7 @@ from appliance.worker.actions import Action, Adopt, Cut, Leave, Restore, Span, S
 from appliance.worker.backend import Shape
 from appliance.worker.prefix import Match, Owner, PrefixTree, Tokens, common_length
 
-SHARED_AT_LEAST = 16  # tokens; less is computed again sooner than it is kept track of
+SHARED_AT_LEAST = 16  # tokens; less is not waited for, nor brought from disk
 
 
 @dataclass(slots=True, eq=False)
@@ -197,11 +197,13 @@ class Scheduler:
     def unshared(self, adopt: Adopt) -> list[Cut]:
         """The backend could not share: the request computes its prompt itself.
 
-        An idle source is dropped, for it would be found again and again.
+        An idle source is dropped, for it would be found again and again; not for a few tokens.
         """
         one = self._running[adopt.request_id]
         self.tree.truncate(one.sequence, 0)
         one.cached = 0
+        if adopt.tokens < SHARED_AT_LEAST:
+            return []
         one.fresh = False
         if adopt.source not in self.tree.idle:
             return []
@@ -253,11 +255,8 @@ class Scheduler:
     # --- rules --------------------------------------------------------------------------------
 
     def _match(self, tokens: Tokens, owner: Owner) -> Match | None:
-        """The longest reusable prefix that is worth it; at least one token stays to compute."""
-        if not self._can_share:
-            return None
-        match = self.tree.match(tokens[:-1], owner)
-        return match if match and match.tokens >= SHARED_AT_LEAST else None
+        """The longest reusable prefix; at least one token stays to compute."""
+        return self.tree.match(tokens[:-1], owner) if self._can_share else None
 
     def _fits(self, head: _Waiting, match: Match | None) -> bool:
         """Whether a request could always finish once idle sequences have made room."""

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 FAILED_STEPS_BOUND = 3  # this many failing steps in a row are a broken model
 PROMPT_AT_LEAST = 32  # tokens of prompts in a step, however long it takes
+KERNEL_TOKENS = 16  # kernels compute so many together: 49 take 5 % longer than 48, 47 only 1 % less
 WARMING_STEP_TOKENS = 64  # a person who comes meanwhile waits for no more than that
 STRETCH = 2.0  # so much longer may a step be while more wait for a first token than are answered
 
@@ -94,7 +95,7 @@ class Stepper:
             return decoding + turn.prompt_tokens
         gap_s = gap_between(self._gap_s, answers=decoding, prompts=prompts)
         fitting = self._gauge.all_steps.fitting(STRETCH * self._gap_s if turn.waits else gap_s)
-        return most if fitting is None else max(fitting, decoding + PROMPT_AT_LEAST)
+        return most if fitting is None else portion(fitting, answers=decoding)
 
     def _draft(self, decoding: list[str]) -> dict[str, int]:
         """Guess what answers say next; returns how many tokens of each guess to compute."""
@@ -209,3 +210,11 @@ def gap_between(gap_s: float, *, answers: int, prompts: int) -> float:
     Short portions of a prompt cost more per token, and those who have no word yet wait for all.
     """
     return gap_s * min(max(1.0, prompts / answers), STRETCH)
+
+
+def portion(fitting: int, *, answers: int) -> int:
+    """Tokens of a step into which about `fitting` fit, these answers' among them: whole batches of
+    the kernels, and not too few of prompts."""
+    least = answers + PROMPT_AT_LEAST
+    wanted = max(fitting, least) + KERNEL_TOKENS // 2
+    return max(wanted // KERNEL_TOKENS * KERNEL_TOKENS, least)

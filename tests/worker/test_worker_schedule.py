@@ -441,3 +441,31 @@ def test_a_large_request_at_the_head_is_not_overtaken() -> None:
 def test_sizes_that_contradict_each_other_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(Invalid):
         Shape(**sizes)
+
+
+def test_the_few_tokens_of_a_template_are_taken_over_too() -> None:
+    scheduler = Scheduler(WIDE)
+    template = Owner(scope="a", session="s", public_tokens=5)
+    scheduler.submit("first", PROMPT[:100], owner=template, new_tokens=5)
+    drive(scheduler)
+    scheduler.remove("first", keep=True)
+    other = Owner(scope="b", public_tokens=5)
+    scheduler.submit("second", [*PROMPT[:5], *PROMPT[150:200]], owner=other, new_tokens=5)
+    adopt = next(one for one in scheduler.advance() if isinstance(one, Adopt))
+    assert adopt.tokens == 5
+    assert scheduler.unshared(adopt) == [], "a warm conversation is worth more than a template"
+    [span] = scheduler.plan(100, {})
+    assert (span.start, span.count) == (0, 55)
+    assert len(scheduler.tree.idle) == 1
+
+
+def test_an_idle_source_that_cannot_be_shared_is_dropped() -> None:
+    scheduler = Scheduler(WIDE)
+    owner = Owner(scope="a", session="s")
+    scheduler.submit("first", PROMPT[:100], owner=owner, new_tokens=5)
+    drive(scheduler)
+    scheduler.remove("first", keep=True)
+    scheduler.submit("second", PROMPT[:120], owner=owner, new_tokens=5)
+    adopt = next(one for one in scheduler.advance() if isinstance(one, Adopt))
+    assert scheduler.unshared(adopt) == [Cut(adopt.source)]
+    assert not scheduler.tree.idle

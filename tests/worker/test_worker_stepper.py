@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.worker.stepper import STRETCH, gap_between
+from appliance.worker.stepper import KERNEL_TOKENS, PROMPT_AT_LEAST, STRETCH, gap_between, portion
 
 pytestmark = pytest.mark.unit
 
@@ -26,3 +26,20 @@ def test_the_gap_stays_within_its_bounds_and_grows_with_the_prompts(
     gap = gap_between(gap_s, answers=answers, prompts=prompts)
     assert gap_s <= gap <= STRETCH * gap_s
     assert gap <= gap_between(gap_s, answers=answers, prompts=prompts + 1)
+
+
+@pytest.mark.parametrize(
+    ("fitting", "answers", "tokens"),
+    [(47, 3, 48), (55, 3, 48), (56, 3, 64), (94, 2, 96), (0, 0, 32), (10, 3, 35), (10, 8, 48)],
+)
+def test_portions_are_whole_batches_of_the_kernels(fitting: int, answers: int, tokens: int) -> None:
+    assert portion(fitting, answers=answers) == tokens
+
+
+@given(st.integers(0, 10_000), st.integers(0, 256))
+def test_a_portion_is_about_what_fits_and_has_something_of_prompts(
+    fitting: int, answers: int
+) -> None:
+    tokens = portion(fitting, answers=answers)
+    assert tokens >= answers + PROMPT_AT_LEAST
+    assert abs(tokens - max(fitting, answers + PROMPT_AT_LEAST)) <= KERNEL_TOKENS // 2
