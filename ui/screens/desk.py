@@ -11,13 +11,13 @@ from typing import TypeVar
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer
 
 from appliance.errors import SluiceError
 from ui.background import Work, start
 from ui.keys import ours
 from ui.screens.frame import Dialog, explained
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable
 
@@ -44,7 +44,7 @@ class Desk(Dialog[T]):
             yield self.note
             yield self.table
             yield self.scroll
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def say(self, words: str, *, is_trouble: bool = False) -> None:
         self.note.update(words)

@@ -8,11 +8,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Button, Footer, Input, OptionList
+from textual.widgets import Button, Input, OptionList
 
 from ui.keys import key
 from ui.screens.frame import Dialog
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import LineField, Plain
 
 
@@ -51,7 +52,7 @@ class Confirm(Dialog[bool]):
             with Horizontal(classes="dialog-buttons"):
                 yield self._yes
                 yield self._no
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         (self._no if self._question.is_dangerous else self._yes).focus()
@@ -79,7 +80,7 @@ class AskLine(Dialog[str | None]):
         with Vertical(classes="dialog"):
             yield Plain(self._title, classes="dialog-title")
             yield self._field
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value.strip())
@@ -102,7 +103,7 @@ class PickOne(Dialog[int | None]):
         with Vertical(classes="dialog"):
             yield Plain(self._title, classes="dialog-title")
             yield self._lines
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()

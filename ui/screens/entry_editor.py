@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Button, Footer, Select
+from textual.widgets import Button, Select
 
 from appliance.errors import SluiceError
 from appliance.schema.faq import MAX_PHRASINGS, Entry, EntryPut
@@ -24,6 +24,7 @@ from ui.entries import EntryDraft, draft_of, put_of
 from ui.keys import key
 from ui.screens.form import Form
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import LineField, Plain, TextField
 
 MAX_CATEGORY_CHARS: Final = 100
@@ -80,7 +81,7 @@ class EntryEditor(Form[Entry]):
                 yield Button(Content(texts.faq_save), id="save", variant="primary")
             yield self._remark
             yield self.trouble
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         texts = self.texts

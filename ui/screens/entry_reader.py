@@ -5,7 +5,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.widgets import Footer
 
 from appliance.schema.faq import Entry
 from ui.keys import key
@@ -13,6 +12,7 @@ from ui.safe_text import safe_line
 from ui.screens.frame import Dialog
 from ui.texts import Texts
 from ui.widgets.answer import Answer
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import Plain
 from ui.wording import block
 
@@ -44,7 +44,7 @@ class EntryReader(Dialog[Entry | None]):
                 if entry.phrasings:
                     phrasings = "\n".join(f"  {safe_line(one)}" for one in entry.phrasings)
                     yield Plain(f"{texts.chat.source_phrasings}\n{phrasings}", classes="form-note")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self._is_current if action == "edit" else True

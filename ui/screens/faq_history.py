@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer
 
 from appliance.errors import Conflict, SluiceError
 from appliance.schema.curation import Revision
@@ -26,6 +25,7 @@ from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.frame import Dialog, explained
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable, cell
 from ui.wording import block
@@ -63,7 +63,7 @@ class FaqHistoryScreen(Dialog[Entry | None]):
             yield self._note
             with VerticalScroll(id="version-text"):
                 yield self._text
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._say("" if self._newest is not None else self.texts.faq.history_deleted)

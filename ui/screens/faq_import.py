@@ -16,7 +16,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from appliance.errors import Conflict
 from appliance.schema.curation import ImportOutcome, NearLine
@@ -28,6 +28,7 @@ from ui.screens.desk import Desk
 from ui.screens.dialogs import Confirm, Question
 from ui.setup_wording import file_words
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import LineField
 from ui.widgets.tables import number
 
@@ -68,7 +69,7 @@ class ImportScreen(Desk[bool]):
             yield self.note
             yield self.table
             yield self.scroll
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     # --- the dry run ------------------------------------------------------------------------
 

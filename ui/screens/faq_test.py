@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from appliance.errors import SluiceError
 from appliance.schema.faq import FaqTest
@@ -25,6 +25,7 @@ from ui.screens.expected import ask_expected
 from ui.screens.faq_checks import saved_words
 from ui.screens.frame import Dialog, explained
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import LineField, Plain
 from ui.wording import block
 
@@ -55,7 +56,7 @@ class FaqTestScreen(Dialog[None]):
             yield Plain(self.texts.faq.test_title, classes="dialog-title")
             yield self._field
             yield self._scroll
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Footer, Input, OptionList
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from appliance.errors import SluiceError
@@ -21,6 +21,7 @@ from ui.keys import key
 from ui.screens.frame import Dialog
 from ui.searching import HITS_MAX, Hit, is_searchable
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import LineField, Plain
 from ui.wording import error_words, session_title
 
@@ -55,7 +56,7 @@ class FindScreen(Dialog[Hit | None]):
             yield self._field
             yield self._note
             yield self._list
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

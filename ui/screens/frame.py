@@ -14,7 +14,6 @@ from textual.await_complete import AwaitComplete
 from textual.binding import ActiveBinding
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer
 
 from appliance.errors import SluiceError
 from ui.answers import UNREACHABLE
@@ -22,6 +21,7 @@ from ui.background import Work, start
 from ui.keys import in_words
 from ui.link import LinkState
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.top_bar import Banner, Place, TopBar
 from ui.wording import error_words
 
@@ -65,7 +65,7 @@ class LinkedScreen(Screen[None]):
         yield from self.compose_head()
         yield self._banner
         yield from self.compose_body()
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def compose_head(self) -> ComposeResult:
         yield from ()

@@ -7,11 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Vertical, VerticalScroll
-from textual.widgets import Footer
 
 from ui.keys import in_words, key
 from ui.screens.frame import Dialog
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import Plain
 
 
@@ -44,7 +44,7 @@ class HelpScreen(Dialog[None]):
                             yield Plain(self._keys_of(binding), classes="help-key")
                             yield Plain(in_words(self.texts, binding).tooltip)
                 yield Plain(self.texts.help_notes, classes="help-notes")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def _keys_of(self, binding: Binding) -> str:
         names = (binding.with_key(name.strip()) for name in binding.key.split(","))

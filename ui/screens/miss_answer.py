@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Footer
 
 from appliance.schema.curation import Miss
 from appliance.schema.fields import MAX_ANSWER_CHARS
@@ -19,6 +18,7 @@ from ui.keys import key
 from ui.screens.dialogs import Confirm, Question
 from ui.screens.form import Form
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import Plain, TextField
 from ui.wording import block
 
@@ -46,7 +46,7 @@ class MissAnswerForm(Form[Miss]):
             yield Plain(self._counted(words.miss_answer_note), classes="form-note")
             yield self._answer
             yield self.trouble
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._answer.focus()

@@ -8,12 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Footer, Input, OptionList
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from ui.keys import key
 from ui.screens.frame import Dialog
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import LineField, Plain
 
 SHOWN_MAX: Final = 200
@@ -68,7 +69,7 @@ class Palette(Dialog[str | None]):
             yield Plain(self.texts.operate.palette_title, classes="dialog-title")
             yield self._field
             yield self._list
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._list.can_focus = False

@@ -5,11 +5,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.widgets import Footer
 
 from ui.keys import key
 from ui.screens.frame import Dialog
 from ui.texts import Texts
+from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import Plain
 
 
@@ -29,7 +29,7 @@ class Reader(Dialog[None]):
             yield Plain(self._title, classes="dialog-title")
             with VerticalScroll(id="reader-text"):
                 yield Plain(self._text)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def action_close(self) -> None:
         self.dismiss(None)
