@@ -51,6 +51,7 @@
 | `faq`                  | zset              | entry ids by creation time (ms)                     |
 | `faq:ID`               | hash              | FAQ truth: `body` and `version`                     |
 | `calibration`          | string            | what the FAQ's scores mean, for one embedding model |
+| `centre`               | string            | what the vectors of one embedding model have in common |
 | `faq-revision`         | string            | grows with every write to the FAQ                   |
 | `faq:unindexed`        | set               | entries whose index rows are not known to be current |
 | `faq-history:ID`       | hash              | older versions of an entry by number; `deleted` is the last one of a deleted entry |
@@ -94,6 +95,7 @@ THREADS = "threads"
 LENGTHS = "lengths"
 FAQ = "faq"
 CALIBRATION = "calibration"
+CENTRE = "centre"
 SCHEDULED = "scheduled"
 FRAGMENTS = "fragments"
 API_KEYS = "api-keys"

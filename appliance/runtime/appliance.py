@@ -171,7 +171,9 @@ class Appliance:
         log.info("serving at %s", where)
         listener.serving(where)
         loops.append(group.create_task(parts.vectors.prepare(), name="vectors"))
-        await self._questions_answered(parts)
+        await self._workers_met(parts)
+        loops.append(group.create_task(parts.centred.prepare(), name="centre"))
+        await self._index_opened(parts)
         if self._options.demo_faq and await parts.entries.count() == 0:
             await self._load_demo(parts)
         log.info("ready at %s", where)
@@ -194,11 +196,14 @@ class Appliance:
         )
         return await assemble(ground)
 
-    async def _questions_answered(self, parts: "Parts") -> None:
-        """Returns once a worker answers and the index is open, or goes on without the index."""
+    async def _workers_met(self, parts: "Parts") -> None:
+        """Returns once a worker answers."""
         for name in self._children.chat.workers:
             await self._child_ready(name)
         await parts.meet_workers(self._settings.worker.lost_after_s)
+
+    async def _index_opened(self, parts: "Parts") -> None:
+        """Returns once the index is open, or goes on without it."""
         parts.index.expect(INDEX_START_TIMEOUT_S)
         parts.index.wake()
         if not await parts.index.opened(INDEX_START_TIMEOUT_S):

@@ -109,6 +109,7 @@ class Parts:
 
     bus: Bus
     embedder: Embedder
+    centred: Centred
     entries: Entries
     flow: Flow
     index: Index
@@ -165,7 +166,7 @@ async def assemble(ground: Ground) -> Parts:
         history_kept=settings.curation.history_kept,
         deleted_kept=settings.curation.deleted_kept,
     )
-    centred = Centred(embedder)
+    centred = Centred(bus, embedder)
     index = Index(entries, vectors, centred)
     calibrator = Calibrator(bus, entries, index, centred)
     retrieval = Retrieval(
@@ -328,6 +329,7 @@ async def assemble(ground: Ground) -> Parts:
     return Parts(
         bus=bus,
         embedder=embedder,
+        centred=centred,
         entries=entries,
         flow=flow,
         index=index,

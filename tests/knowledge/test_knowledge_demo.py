@@ -139,7 +139,7 @@ def model() -> ModelEmbedder:
 async def test_questions_in_other_words_find_their_entry_first_and_small_talk_finds_none(
     bus: Bus, model: ModelEmbedder
 ) -> None:
-    parts = rig(bus, MemoryVectors(), Centred(model))
+    parts = rig(bus, MemoryVectors(), Centred(bus, model))
     taken = await import_file(parts.entries, load_demo(), FORM)
     scores, firsts = [], 0
     async with parts.started():

@@ -1,5 +1,6 @@
 """A start as those see it who do not wait for its end: the API answers while models load."""
 
+import asyncio
 import contextlib
 import subprocess
 import sys
@@ -12,6 +13,9 @@ import httpx
 import psutil
 import pytest
 from conftest import STOP_TIMEOUT_S, Running, Start, eventually, family, text_of
+
+from appliance import keys
+from appliance.bus.client import connect
 
 pytestmark = pytest.mark.integration
 
@@ -108,3 +112,22 @@ def test_a_start_that_is_stopped_while_the_model_loads_ends_in_order(starting: S
     starting.worker.resume()
     assert running.process.wait(STOP_TIMEOUT_S) == 0
     assert len(running.output) == 1, "it never became ready"
+
+
+def test_the_centre_of_the_vectors_is_measured_before_anybody_asks(
+    launch: Start, tmp_path: Path, valkey_url: str
+) -> None:
+    (tmp_path / "settings.toml").write_text(f'[external]\nredis_url = "{valkey_url}"\n')
+
+    async def kept(*, forget: bool = False) -> bytes | None:
+        store = connect(valkey_url)
+        if forget:
+            await store.eval("return redis.call('FLUSHALL')", 0)
+        found = await store.get(keys.CENTRE)
+        await store.aclose()
+        return found
+
+    assert asyncio.run(kept(forget=True)) is None
+    running = launch(tmp_path, "--engine", "fake")
+    eventually(lambda: asyncio.run(kept()) is not None, "the centre is kept")
+    assert running.stop() == 0

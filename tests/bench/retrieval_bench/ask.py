@@ -36,7 +36,7 @@ async def ask(one: Set, url: str, model: CachedEmbedder) -> Outcome:
     """Fills an empty FAQ with the set's entries and asks everything."""
     bus = connect(url)
     await bus.eval("return redis.call('FLUSHALL')", 0)
-    centred = Centred(model)
+    centred = Centred(bus, model)
     entries = Entries(bus, 1_000_000)
     index = Index(entries, ExactVectors(), centred)
     calibrator = Calibrator(bus, entries, index, centred)
