@@ -42,6 +42,7 @@ from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
 from appliance.errors import CannotBoot
 from appliance.fleet.loader import Hooks, Loader
+from appliance.fleet.offers import Offers
 from appliance.knowledge.calibrator import Calibrator
 from appliance.knowledge.centring import Centred
 from appliance.knowledge.entries import Entries
@@ -313,10 +314,9 @@ async def assemble(ground: Ground) -> Parts:
         setup=SetUp(
             bus,
             entries,
-            children.shelf,
+            Offers(children.shelf, settings=settings, chat=children.chat),
             ground.situation,
-            settings=settings,
-            chat=children.chat,
+            language=settings.ui.language,
             restart=ground.on_replaced,
         ),
         logs=ground.logs,
