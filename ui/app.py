@@ -137,6 +137,7 @@ class SluiceApp(App[int]):
 
     def _opened(self, screen: LinkedScreen) -> None:
         screen.show_unread(self._inbox.unread)
+        screen.draw_link(self._link.state)
         self._places.append(screen)
         self.call_later(lambda: screen.show_link(self._link.state))  # as it is by then
 

@@ -300,7 +300,7 @@ async def test_the_inbox_is_found_by_mouse_and_in_the_palette(missed: StubApi) -
     async with running(missed) as sluice:
         await sluice.sees("ready")
         await sluice.press("f3")
-        await sluice.sees("m Misses")
+        await sluice.sees("m Misses", "What is this?")
         line = next(n for n, text in enumerate(sluice.lines) if "m Misses" in text)
         await sluice.pilot.click(offset=(sluice.lines[line].index("m Misses") + 2, line))
         await sluice.sees("Questions without a good answer", "Groups: 2")

@@ -9,7 +9,7 @@ from appliance.schema.status import Alarm, ChildStatus, FaqStatus, QueueStatus, 
 from ui.keys import ours
 from ui.screens import polled
 from ui.screens.chat import ChatScreen
-from ui.widgets.top_bar import Tab
+from ui.widgets.top_bar import Banner, Tab
 
 pytestmark = pytest.mark.ui
 
@@ -135,6 +135,18 @@ async def test_a_starting_server_is_waited_for(api: StubApi) -> None:
         api.is_ready = True
         await sluice.sees("● ready", "typed while waiting")
         await sluice.sees_no("Not ready yet")
+
+
+async def test_a_place_opened_later_shows_the_link_as_it_is_from_the_start(
+    api: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(api) as sluice:
+        await sluice.sees("ready")
+        shown = []
+        monkeypatch.setattr(Banner, "show", lambda banner, state: shown.append(state.kind))
+        await sluice.press("f3")
+        await sluice.sees("What is this?", "● ready")
+        assert set(shown) == {"up"}
 
 
 async def test_a_refused_key_is_said_and_not_tried_again(api: StubApi) -> None:

@@ -73,19 +73,16 @@ class LinkedScreen(Screen[None]):
     def compose_body(self) -> ComposeResult:
         yield from ()
 
-    def on_mount(self) -> None:
-        self._banner.show(self.link_state)
-
     def show_link(self, state: LinkState) -> None:
         """The app tells how the server can be reached."""
         before, self.link_state = self.link_state, state
-        if self.is_mounted:
-            self.draw_link()
+        self.draw_link(state)
         if state.is_reachable and (not before.is_reachable or state.kind == "up"):
             self.on_link_restored()
 
-    def draw_link(self) -> None:
-        self._banner.show(self.link_state)
+    def draw_link(self, state: LinkState) -> None:
+        """Shows it, from the first picture of the screen on."""
+        self._banner.show(state)
 
     def show_unread(self, count: int) -> None:
         """The app tells how many messages of the inbox are unread."""
@@ -124,12 +121,9 @@ class SluiceScreen(LinkedScreen):
     def compose_head(self) -> ComposeResult:
         yield self._top_bar
 
-    def on_mount(self) -> None:
-        self._top_bar.show(self.link_state)
-
-    def draw_link(self) -> None:
-        super().draw_link()
-        self._top_bar.show(self.link_state)
+    def draw_link(self, state: LinkState) -> None:
+        super().draw_link(state)
+        self._top_bar.show(state)
 
     def show_unread(self, count: int) -> None:
         self._top_bar.show_unread(count)

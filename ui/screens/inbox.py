@@ -54,7 +54,6 @@ class InboxScreen(SluiceScreen):
         yield self._table
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.show_messages()
 
     def show_messages(self) -> None:
