@@ -116,9 +116,10 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             description="Most tokens of them. Attention passes over them too: on a CPU 2,048 make "
-            "a step a twentieth slower, 12,288 a third. Colder ones come back from the disk.",
+            "a step a twentieth slower, 12,288 a third. Colder ones come back from the disk in "
+            "milliseconds.",
         ),
-    ] = 2048
+    ] = 1024
     step_tokens: Annotated[
         int, Meta(ge=16, description="Tokens per engine step: prompt chunks plus running answers.")
     ] = 512

@@ -51,7 +51,7 @@ class Shape:
 
     slots: int = 8
     warm_sequences: int = 24
-    warm_tokens: int = 2048
+    warm_tokens: int = 1024
     context_tokens: int = 8192
     cache_tokens: int = 16384
     step_tokens: int = 512
