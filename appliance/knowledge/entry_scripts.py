@@ -14,34 +14,47 @@ from appliance.bus.script import Script
 # ARGV bound history_kept, job_id job_json now_ms jobs_kept job_ttl_s (all '' without a job),
 # then of each: id created_ms version body
 # 1 when all were stored, 0 when another writer was faster, -1 past the bound. All or none.
+# A file of entries is one call, and everybody waits for it: so few commands for each as possible.
 WRITE = Script("""
-local created = 0
+local function in_batches(command, key, list)
+  for first = 1, #list, 1000 do
+    redis.call(command, key, unpack(list, first, math.min(first + 999, #list)))
+  end
+end
+local due, held, gone, created = {}, {}, {}, 0
 for i = 8, #KEYS, 2 do
   local at = 2 * i - 8
-  local held = redis.call('HMGET', KEYS[i], 'version', 'body')
-  local version = tonumber(held[1] or redis.call('HGET', KEYS[i + 1], 'deleted') or 0)
-  if held[2] ~= ARGV[at + 3] and version ~= tonumber(ARGV[at + 2]) - 1 then return 0 end
-  if not held[1] then created = created + 1 end
+  held[i] = redis.call('HGET', KEYS[i], 'version')
+  gone[i] = not held[i] and redis.call('HGET', KEYS[i + 1], 'deleted')
+  if tonumber(held[i] or gone[i] or 0) == tonumber(ARGV[at + 2]) - 1 then
+    due[#due + 1] = i
+    if not held[i] then created = created + 1 end
+  elseif redis.call('HGET', KEYS[i], 'body') ~= ARGV[at + 3] then
+    return 0
+  end
 end
 if created > 0 and redis.call('ZCARD', KEYS[1]) + created > tonumber(ARGV[1]) then return -1 end
 redis.call('INCR', KEYS[7])
-for i = 8, #KEYS, 2 do
+local places, written = {}, {}
+for _, i in ipairs(due) do
   local at = 2 * i - 8
-  local held = redis.call('HMGET', KEYS[i], 'version', 'body')
-  if held[2] ~= ARGV[at + 3] then
-    if held[1] then
-      redis.call('HSET', KEYS[i + 1], held[1], held[2])
-      redis.call('HDEL', KEYS[i + 1], string.format('%d', held[1] - ARGV[2]))
-    elseif redis.call('ZREM', KEYS[3], ARGV[at]) == 1 then
-      redis.call('HDEL', KEYS[i + 1], 'deleted')
-    end
-    redis.call('HSET', KEYS[i], 'version', ARGV[at + 2], 'body', ARGV[at + 3])
-    redis.call('ZADD', KEYS[1], ARGV[at + 1], ARGV[at])
-    redis.call('SADD', KEYS[2], ARGV[at])
+  if held[i] then
+    redis.call('HSET', KEYS[i + 1], held[i], redis.call('HGET', KEYS[i], 'body'))
+    local oldest = held[i] - ARGV[2]
+    if oldest > 0 then redis.call('HDEL', KEYS[i + 1], string.format('%d', oldest)) end
+  elseif gone[i] then
+    redis.call('ZREM', KEYS[3], ARGV[at])
+    redis.call('HDEL', KEYS[i + 1], 'deleted')
   end
-  if ARGV[3] ~= '' then redis.call('SADD', KEYS[6], ARGV[at]) end
+  redis.call('HSET', KEYS[i], 'version', ARGV[at + 2], 'body', ARGV[at + 3])
+  places[#places + 1] = ARGV[at + 1]
+  places[#places + 1] = ARGV[at]
+  written[#written + 1] = ARGV[at]
 end
+in_batches('ZADD', KEYS[1], places)
+in_batches('SADD', KEYS[2], written)
 if ARGV[3] ~= '' then
+  in_batches('SADD', KEYS[6], written)
   redis.call('SET', KEYS[5], ARGV[4], 'EX', ARGV[7])
   redis.call('EXPIRE', KEYS[6], ARGV[7])
   redis.call('ZADD', KEYS[4], ARGV[5], ARGV[3])

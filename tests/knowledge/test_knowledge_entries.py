@@ -2,13 +2,14 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from knowledge_rig import entry_put
 
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.errors import Conflict, Invalid, NotFound
-from appliance.knowledge.entries import Entries, first_version, revised, valid_id
+from appliance.knowledge.entries import Entries, Job, first_version, revised, valid_id
 from appliance.knowledge.text import tidied
 from appliance.schema.faq import EntryPut
 
@@ -147,6 +148,28 @@ async def test_a_write_that_is_sent_twice_is_written_once(entries: Entries) -> N
     assert await entries.write([entry])
     assert (await entries.read(entry.id)).version == 1
     assert await entries.count() == 1
+
+
+async def test_a_long_write_is_whole_and_may_be_sent_twice(bus: Bus) -> None:
+    entries = Entries(bus, 3000, history_kept=1)
+    put = tidied(entry_put())
+    versions = [[first_version(put, at_ms=n, entry_id=f"e{n}") for n in range(2500)]]
+    for _ in range(2):
+        versions.append([revised(one, put, at_ms=9000) for one in versions[-1]])
+    job = Job("i1", b"{}", made_at_ms=1, kept=5, ttl_s=100)
+    for made in versions:
+        await entries.unmark(await entries.snapshots([one.id for one in made]))
+        for _ in range(2):
+            assert await entries.write(made, job)
+            assert [one async for batch in entries.all() for one in batch] == made
+            assert await entries.unindexed() == sorted(one.id for one in made)
+            assert await bus.scard(keys.import_entries(job.job_id)) == 2500
+    for one in versions[1]:
+        assert await bus.hgetall(keys.history(one.id)) == {b"2": msgspec.json.encode(one)}
+    changed = [*versions[2][:-1], revised(versions[2][-1], put, at_ms=9000)]
+    assert await entries.write(changed, job), "some were there already"
+    assert not await entries.write(versions[0], job)
+    assert await entries.many(["e0", "e2499"]) == [changed[0], changed[-1]]
 
 
 async def test_of_writers_at_once_the_last_wins_and_none_is_lost(entries: Entries) -> None:
