@@ -64,8 +64,6 @@ SENTENCES = (
     "The system is under maintenance.",
     "Who is responsible for this?",
 )
-
-
 LENGTH_MAX = 1.0 + 1e-6
 """No mean of vectors of length 1 is longer, but for what computing with floats may add."""
 
@@ -123,8 +121,8 @@ class Centred:
             return
         try:
             await self._centre(background=True)
-        except SluiceError as error:
-            log.info("centre: %s; it is measured for the first text", error.message)
+        except (SluiceError, RedisFault) as error:
+            log.info("centre: %s; it is measured for the first text", error)
 
     async def embed(
         self,

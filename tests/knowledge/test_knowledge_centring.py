@@ -13,7 +13,7 @@ from knowledge_rig import WAIT_S, HashingEmbedder
 
 from appliance import keys
 from appliance.bus import client
-from appliance.bus.client import Bus
+from appliance.bus.client import Bus, RedisFault
 from appliance.errors import Unavailable
 from appliance.knowledge.centring import SENTENCES, VERSION, Centre, Centred, seen_from
 
@@ -171,15 +171,28 @@ async def test_who_gives_up_leaves_the_measuring_to_the_next(bus: Bus) -> None:
         assert len(await second) == 1
 
 
+@pytest.mark.parametrize("fault", [Unavailable("no worker answers"), RedisFault("OOM")])
+async def test_preparing_it_fails_nobody(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    async def fail(texts: object, *, kind: Kind, background: bool) -> None:
+        raise fault
+
+    inner = HashingEmbedder()
+    centred = Centred(bus, inner)
+    with monkeypatch.context() as broken:
+        broken.setattr(inner, "embed", fail)
+        await centred.prepare()
+    await centred.prepare()
+    assert inner.asked == MEASURED
+
+
 async def test_it_is_prepared_in_the_background_before_anybody_asks(bus: Bus) -> None:
     inner = HashingEmbedder(stamp="", size=0)
     centred = Centred(bus, inner)
     await centred.prepare()
     assert inner.asked == 0
     inner.stamp, inner.size = "hash-a", 256
-    inner.away = True
-    await centred.prepare()
-    inner.away = False
     await centred.prepare()
     assert (inner.asked, inner.background) == (MEASURED, [True, True])
     await centred.embed(["a text"], kind="query")
