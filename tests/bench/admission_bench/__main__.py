@@ -3,15 +3,12 @@
 import argparse
 import asyncio
 import random
-import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-import httpx
 import platformdirs
+from served import many_asking, served
 
 from admission_bench.load import Answered, Client, backlog, flood, polite
 
@@ -28,7 +25,6 @@ draft_tokens = 0
 queue_bound_per_user = 400
 """
 """Guessed tokens would make a made-up answer far quicker than its steps say."""
-READY_TIMEOUT_S = 180.0
 FLOOD_BEFORE_S = 10.0
 FLOOD_AT_ONCE = 60
 IN_ORDER = 2  # questions behind a whole flood; each waits for minutes
@@ -42,33 +38,13 @@ Row = tuple[str, str, str]
 @asynccontextmanager
 async def appliance(uids: dict[str, str], engine: str) -> AsyncIterator[Client]:
     """A fresh one, and a client of it."""
-    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        data = Path(folder)
-        data.chmod(0o700)
-        (data / "settings.toml").write_text(SETTINGS, encoding="utf-8")
-        command = [sys.executable, "-m", "appliance", "serve", "--port", "0", "--data", folder]
-        process = await asyncio.create_subprocess_exec(
-            *command, "--engine", engine, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        try:
-            assert process.stdout is not None
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                line = (await process.stdout.readline()).decode()
-            key = (data / "admin.key").read_text().strip()
-            async with httpx.AsyncClient(
-                base_url=line.split()[1],
-                headers={"Authorization": f"Bearer {key}"},
-                timeout=600.0,
-                limits=httpx.Limits(max_connections=1000),
-            ) as http:
-                client = Client(http, uids | {"before": "before"}, real=engine == "llama")
-                for _ in range(8):  # what answers take is learned before it is promised
-                    await client.ask("before")
-                client.answers.clear()
-                yield client
-        finally:
-            process.terminate()
-            await process.wait()
+    with served(SETTINGS, engine=engine) as running:
+        async with many_asking(running) as http:
+            client = Client(http, uids | {"before": "before"}, real=engine == "llama")
+            for _ in range(8):  # what answers take is learned before it is promised
+                await client.ask("before")
+            client.answers.clear()
+            yield client
 
 
 Scene = Callable[[Client], Awaitable[None]]

@@ -2,26 +2,21 @@
 
 import argparse
 import asyncio
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
 import msgspec
 import platformdirs
 import psutil
 from engine_bench.processes import cost
+from served import many_asking, served
 
 from calibration_bench.compared import full_rate, live, simulated, table
 from calibration_bench.fit import Shape, fit
 from calibration_bench.live import planned, probed, run
 
-READY_TIMEOUT_S = 300.0
 SHAPE = Shape(slots=8, step_tokens=512, gap_s=0.5, kv_tokens=16_384)
 SETTINGS = f"""
 [models]
@@ -37,54 +32,19 @@ snapshot_bytes = 0
 """Guessed tokens and conversations on disk are no part of the worker model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A running appliance: its client, and its process."""
-
-    http: httpx.AsyncClient
-    pid: int
-
-
-@asynccontextmanager
-async def appliance(engine: str) -> AsyncIterator[Served]:
-    """A fresh one, and a client of it."""
-    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        data = Path(folder)
-        data.chmod(0o700)
-        (data / "settings.toml").write_text(SETTINGS, encoding="utf-8")
-        command = [sys.executable, "-m", "appliance", "serve", "--port", "0", "--data", folder]
-        process = await asyncio.create_subprocess_exec(
-            *command, "--engine", engine, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        try:
-            assert process.stdout is not None
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                line = (await process.stdout.readline()).decode()
-            key = (data / "admin.key").read_text().strip()
-            async with httpx.AsyncClient(
-                base_url=line.split()[1],
-                headers={"Authorization": f"Bearer {key}"},
-                timeout=600.0,
-                limits=httpx.Limits(max_connections=1000),
-            ) as http:
-                yield Served(http, process.pid)
-        finally:
-            process.terminate()
-            await process.wait()
-
-
 async def main(engine: str, loads: Sequence[float], run_s: float, output: Path | None) -> int:
     lines: list[str] = []
-    async with appliance(engine) as served:
-        before, began_s = _others_s(served.pid), time.monotonic()
-        found = fit(await probed(served.http, SHAPE.slots, 0), SHAPE)
-        full = full_rate(found.constants)
-        for number, load in enumerate(loads):
-            asked = await run(served.http, planned(load * full, run_s, number))
-            lines += ["", f"Load {load}, {len(asked)} requests in {run_s:g} s:", ""]
-            lines += table(live(asked), simulated(asked, found))
+    with served(SETTINGS, engine=engine) as running:
+        before, began_s = _others_s(running.pid), time.monotonic()
+        async with many_asking(running) as http:
+            found = fit(await probed(http, SHAPE.slots, 0), SHAPE)
+            full = full_rate(found.constants)
+            for number, load in enumerate(loads):
+                asked = await run(http, planned(load * full, run_s, number))
+                lines += ["", f"Load {load}, {len(asked)} requests in {run_s:g} s:", ""]
+                lines += table(live(asked), simulated(asked, found))
         lasted_s = (time.monotonic() - began_s) * (psutil.cpu_count() or 1)
-        others = max(0.0, _others_s(served.pid) - before) / lasted_s
+        others = max(0.0, _others_s(running.pid) - before) / lasted_s
     head = [
         f"Constants: {msgspec.json.encode(found.constants).decode()}",
         f"Beside the worker's own work a first word costs {1000 * found.around_s:.0f} ms.",

@@ -3,23 +3,20 @@
 import argparse
 import json
 import random
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import platformdirs
+from served import served
 
 from import_bench.asking import Asker, table
 from import_bench.texts import entries, questions
 from models.store import Store
 
-READY_TIMEOUT_S = 240.0
 CALIBRATED_TIMEOUT_S = 900.0
 LOOK_S = 0.5
 
@@ -55,30 +52,12 @@ def main() -> int:
 def appliance() -> Iterator[httpx.Client]:
     """A fresh one with the smallest chat model, which nobody asks, and a client of it."""
     store = Store(platformdirs.user_cache_path("sluice", appauthor=False) / "models")
-    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        data = Path(folder)
-        data.chmod(0o700)
-        (data / "settings.toml").write_text(
-            f'[models]\ndirectory = "{store.directory}"\nchat = "{store.starter("test-chat")}"\n',
-            encoding="utf-8",
-        )
-        command = [sys.executable, "-m", "appliance", "serve", "--port", "0", "--data", folder]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                timer = threading.Timer(READY_TIMEOUT_S, process.kill)
-                timer.start()
-                word, _, url = process.stdout.readline().strip().partition(" ")
-                timer.cancel()
-                if word != "ready":
-                    raise SystemExit("the appliance did not become ready")
-                key = (data / "admin.key").read_text().strip()
-                headers = {"Authorization": f"Bearer {key}"}
-                with httpx.Client(base_url=url, headers=headers, timeout=600.0) as client:
-                    yield client
-            finally:
-                process.terminate()
-                process.wait()
+    settings = f'[models]\ndirectory = "{store.directory}"\nchat = "{store.starter("test-chat")}"\n'
+    with (
+        served(settings) as running,
+        httpx.Client(base_url=running.url, headers=running.headers, timeout=600.0) as client,
+    ):
+        yield client
 
 
 def take(client: httpx.Client, lines: Sequence[dict[str, object]]) -> None:
