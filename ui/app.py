@@ -122,7 +122,7 @@ class SluiceApp(App[int]):
         drafts = self._drafts
         return {
             "chat": lambda: ChatScreen(texts, address, client=client, clock=clock, drafts=drafts),
-            "faq": lambda: FaqScreen(texts, address, client=client, clock=clock),
+            "faq": lambda: FaqScreen(texts, address, client=client, clock=clock, drafts=drafts),
             "status": lambda: StatusScreen(texts, address, client=client),
             "models": lambda: ModelsScreen(texts, address, operating=operating),
             "people": lambda: PeopleScreen(texts, address, client=client, operating=operating),
@@ -285,6 +285,8 @@ class SluiceApp(App[int]):
         for place, make in self._makers().items():
             await self.remove_mode(place)
             self.add_mode(place, partial(self._open, make))
+        if self._drafts.by_form:
+            self.notify(texts.faq.form_kept, markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return action != "setup" or self._first_start.is_open_to_us

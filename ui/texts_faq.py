@@ -44,6 +44,7 @@ class FaqTexts:
     history_restored: str
     history_conflict: str
     editor_conflict: str
+    form_kept: str
 
 
 ENGLISH: Final = FaqTexts(
@@ -82,6 +83,7 @@ ENGLISH: Final = FaqTexts(
     history_restored="Version {old} is back, as version {new}.",
     history_conflict="Not restored: somebody else edited the entry meanwhile. Their version is in "
     "the list now; look at it, then restore once more if you still want to.",
+    form_kept="What you had begun to write is still there: open that form again.",
     editor_conflict="Not saved: somebody else edited the entry meanwhile. It says now: "
     "“{question}” {answer} Your text is still here; save once more to replace theirs.",
 )
@@ -120,6 +122,7 @@ CHINESE: Final = FaqTexts(
     history_deleted="这条问答已被删除，恢复任一版本即可找回。",
     history_restored="版本 {old} 的文字已恢复，成为版本 {new}。",
     history_conflict="未恢复：其间有人修改了这条问答。新版本已列出，请先查看，仍要恢复就再按一次。",
+    form_kept="写到一半的内容还在：重新打开原来的表单即可。",
     editor_conflict="未保存：其间有人修改了这条问答，现在是：“{question}”{answer} "
     "您的文字仍在这里；再保存一次即替换对方的内容。",
 )

@@ -110,7 +110,7 @@ class ChatScreen(SluiceScreen):
         self._view = ConversationView(texts)
         self._composer = Composer(texts)
         self._errands = ChatErrands(
-            self, client=client, conversations=self._conversations, clock=clock
+            self, client=client, conversations=self._conversations, clock=clock, drafts=drafts
         )
         self._deeds = TurnDeeds(
             self,

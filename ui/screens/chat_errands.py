@@ -20,6 +20,7 @@ from ui.attachments import Attachment, AttachmentError
 from ui.client import Client
 from ui.clock import Clock
 from ui.conversations import Conversations
+from ui.drafts import Drafts
 from ui.exporting import as_json, as_markdown, file_name, form_of, write_new
 from ui.finding import Finder
 from ui.safe_text import safe_line
@@ -39,13 +40,20 @@ class ChatErrands:
     """Dialogs of one chat screen."""
 
     def __init__(
-        self, screen: SluiceScreen, *, client: Client, conversations: Conversations, clock: Clock
+        self,
+        screen: SluiceScreen,
+        *,
+        client: Client,
+        conversations: Conversations,
+        clock: Clock,
+        drafts: Drafts,
     ) -> None:
         self._screen = screen
         self._texts = screen.texts
         self._client = client
         self._conversations = conversations
         self._clock = clock
+        self._drafts = drafts
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -218,12 +226,12 @@ class ChatErrands:
 
         def edit(wanted: Entry | None) -> None:
             if wanted is not None:
-                editor = EntryEditor(self._texts, client=self._client, entry=wanted)
+                editor = EntryEditor(
+                    self._texts, client=self._client, drafts=self._drafts, entry=wanted
+                )
                 self._screen.app.push_screen(editor)
 
         self._screen.app.push_screen(EntryReader(self._texts, entry, is_current=True), edit)
-
-    # --- the first start --------------------------------------------------------------------
 
 
 def _absolute(path: Path) -> Path:

@@ -20,6 +20,7 @@ from appliance.schema.faq import MAX_PHRASINGS, Entry, EntryPut
 from appliance.schema.fields import MAX_ANSWER_CHARS, MAX_QUESTION_CHARS
 from ui.client import Client
 from ui.curating import EDITED_SINCE
+from ui.drafts import Drafts, FormDraft
 from ui.entries import EntryDraft, draft_of, put_of
 from ui.keys import key
 from ui.screens.form import Form
@@ -44,12 +45,17 @@ class EntryEditor(Form[Entry]):
         texts: Texts,
         *,
         client: Client,
+        drafts: Drafts,
         entry: Entry | None = None,
         before: EntryDraft | None = None,
         title: str = "",
+        about: str = "",
     ) -> None:
         """`before` is what stands in the form of a new entry to begin with."""
-        super().__init__(texts, leaving=texts.faq_discard_body)
+        about = about or f"entry:{entry.id if entry else ''}"
+        super().__init__(texts, leaving=texts.faq_discard_body, drafts=drafts, about=about)
+        if self.begun is not None and self.begun.entry is not None:
+            entry = self.begun.entry  # the server tells when it was edited since
         self._client = client
         self._entry = entry
         self._before = draft_of(entry) if entry is not None else before or EntryDraft()
@@ -92,20 +98,30 @@ class EntryEditor(Form[Entry]):
         self._language.border_title = texts.faq_language
         for shown in self._state.query("SelectCurrent"):  # none when it is closed again already
             shown.border_title = texts.faq_state
-        self._question.set_text(self._before.question)
-        self._phrasings.set_text(self._before.phrasings)
-        self.answer.set_text(self._before.answer)
-        self._category.set_text(self._before.category)
-        self._language.set_text(self._before.language)
         self._remark.display = False
-        self._before = self._draft()  # as the fields hold it, made safe
+        self._fill(self._before)
+        self._before = self._written()  # as the fields hold it, made safe
+        if self.begun is not None:
+            self._fill(self.begun.written)
         self._question.focus()
+
+    def _fill(self, draft: EntryDraft) -> None:
+        self._question.set_text(draft.question)
+        self._phrasings.set_text(draft.phrasings)
+        self.answer.set_text(draft.answer)
+        self._category.set_text(draft.category)
+        self._language.set_text(draft.language)
+        self._state.value = draft.state
 
     @property
     def is_changed(self) -> bool:
-        return self._draft() != self._before
+        return self._written() != self._before
 
-    def _draft(self) -> EntryDraft:
+    @property
+    def draft(self) -> FormDraft:
+        return FormDraft(self._written(), self._entry)
+
+    def _written(self) -> EntryDraft:
         return EntryDraft(
             question=self._question.value,
             answer=self.answer.text,
@@ -116,7 +132,7 @@ class EntryEditor(Form[Entry]):
         )
 
     def action_save(self) -> None:
-        put = put_of(self._draft(), self._entry)
+        put = put_of(self._written(), self._entry)
         problem = mistake(self.texts, put)
         if problem:
             self.complain(problem)

@@ -16,6 +16,7 @@ from ui.answers import UNREACHABLE
 from ui.client import Client
 from ui.clock import Clock
 from ui.curating import Curating
+from ui.drafts import Drafts
 from ui.entries import ORDERS, Order, Row, in_order, row_of_entry, search_rows
 from ui.keys import key
 from ui.safe_text import safe_line
@@ -50,16 +51,20 @@ class FaqScreen(SluiceScreen):
         *DESKS,
     ]
 
-    def __init__(self, texts: Texts, address: str, *, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, texts: Texts, address: str, *, client: Client, clock: Clock, drafts: Drafts
+    ) -> None:
         super().__init__(texts, address)
         self._client = client
         self._curating = Curating(client)
         self._clock = clock
+        self._drafts = drafts
         self._desks = FaqDesks(
             self,
             client=client,
             curating=self._curating,
             clock=clock,
+            drafts=drafts,
             changed=self._read_again,
         )
         self._entries: dict[str, Entry] = {}
@@ -265,14 +270,15 @@ class FaqScreen(SluiceScreen):
     # --- editing ----------------------------------------------------------------------------
 
     def action_add_entry(self) -> None:
-        self.app.push_screen(EntryEditor(self.texts, client=self._client), self._saved)
+        editor = EntryEditor(self.texts, client=self._client, drafts=self._drafts)
+        self.app.push_screen(editor, self._saved)
 
     def on_faq_table_edit_wanted(self, message: FaqTable.EditWanted) -> None:
         self.attempt(partial(self._edit, message.row.id), group="edit", exclusive=True)
 
     async def _edit(self, entry_id: str) -> None:
         entry = await self._client.entry(entry_id)
-        editor = EntryEditor(self.texts, client=self._client, entry=entry)
+        editor = EntryEditor(self.texts, client=self._client, drafts=self._drafts, entry=entry)
         self.app.push_screen(editor, self._saved)
 
     def _saved(self, entry: Entry | None) -> None:

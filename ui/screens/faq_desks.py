@@ -13,6 +13,7 @@ from ui import faq_exports
 from ui.client import Client
 from ui.clock import Clock
 from ui.curating import Curating
+from ui.drafts import Drafts
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine
@@ -43,6 +44,7 @@ class FaqDesks:
         client: Client,
         curating: Curating,
         clock: Clock,
+        drafts: Drafts,
         changed: Callable[[], None],
     ) -> None:
         self._screen = screen
@@ -50,6 +52,7 @@ class FaqDesks:
         self._client = client
         self._curating = curating
         self._clock = clock
+        self._drafts = drafts
         self._changed = changed
 
     def test_question(self, question: str) -> None:
@@ -58,7 +61,11 @@ class FaqDesks:
 
     def show_misses(self) -> None:
         screen = MissesScreen(
-            self._texts, client=self._client, curating=self._curating, clock=self._clock
+            self._texts,
+            client=self._client,
+            curating=self._curating,
+            clock=self._clock,
+            drafts=self._drafts,
         )
         self._screen.app.push_screen(screen, self._after)
 

@@ -18,6 +18,7 @@ from appliance.schema.faq import Entry
 from ui.client import Client
 from ui.clock import Clock
 from ui.curating import Curating
+from ui.drafts import Drafts
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.desk import Desk
@@ -53,7 +54,9 @@ class MissesScreen(Desk[bool]):
         key("escape,q", "close", "close"),
     ]
 
-    def __init__(self, texts: Texts, *, client: Client, curating: Curating, clock: Clock) -> None:
+    def __init__(
+        self, texts: Texts, *, client: Client, curating: Curating, clock: Clock, drafts: Drafts
+    ) -> None:
         words = texts.curate
         super().__init__(
             texts,
@@ -64,6 +67,7 @@ class MissesScreen(Desk[bool]):
         self._client = client
         self._curating = curating
         self._clock = clock
+        self._drafts = drafts
         self._state: MissState = "open"
         self._misses: dict[str, Miss] = {}
         self._has_written = False
@@ -174,7 +178,9 @@ class MissesScreen(Desk[bool]):
             else:
                 self.action_refresh_list()
 
-        editor = MissEditor(self.texts, miss, client=self._client, curating=self._curating)
+        editor = MissEditor(
+            self.texts, miss, client=self._client, curating=self._curating, drafts=self._drafts
+        )
         self.app.push_screen(editor, written)
 
     async def _say_written(self, entry: Entry, people: int) -> None:
@@ -223,7 +229,8 @@ class MissesScreen(Desk[bool]):
             else:
                 self.action_refresh_list()
 
-        self.app.push_screen(MissAnswerForm(self.texts, miss, curating=self._curating), sent)
+        form = MissAnswerForm(self.texts, miss, curating=self._curating, drafts=self._drafts)
+        self.app.push_screen(form, sent)
 
     async def _say_sent(self, answered: Miss) -> None:
         await self._load()

@@ -135,7 +135,7 @@ class Dialog(ModalScreen[T]):
     def __init__(self, texts: Texts) -> None:
         super().__init__()
         self.texts = texts
-        self._is_dismissed = False
+        self.is_dismissed = False
 
     def dismiss(self, result: T | None = None) -> AwaitComplete:
         """Closes this dialog, whatever is shown by then; a second time changes nothing.
@@ -143,9 +143,9 @@ class Dialog(ModalScreen[T]):
         Textual would take away what is on top: of another place after one of its keys, or what
         was opened over this dialog meanwhile.
         """
-        if self._is_dismissed:
+        if self.is_dismissed:
             return AwaitComplete()
-        self._is_dismissed = True
+        self.is_dismissed = True
         if self.is_active:
             return super().dismiss(result)
         if self._result_callbacks:
@@ -153,7 +153,7 @@ class Dialog(ModalScreen[T]):
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
-        if self._is_dismissed and self.is_active:
+        if self.is_dismissed and self.is_active:
             self.app.pop_screen()
 
     @property

@@ -14,6 +14,8 @@ from textual.content import Content
 from appliance.schema.curation import Miss
 from appliance.schema.fields import MAX_ANSWER_CHARS
 from ui.curating import Curating
+from ui.drafts import Drafts, FormDraft
+from ui.entries import EntryDraft
 from ui.keys import key
 from ui.screens.dialogs import Confirm, Question
 from ui.screens.form import Form
@@ -31,8 +33,9 @@ class MissAnswerForm(Form[Miss]):
         key("escape", "close", "close"),
     ]
 
-    def __init__(self, texts: Texts, miss: Miss, *, curating: Curating) -> None:
-        super().__init__(texts, leaving=texts.curate.miss_answer_leaving)
+    def __init__(self, texts: Texts, miss: Miss, *, curating: Curating, drafts: Drafts) -> None:
+        leaving, about = texts.curate.miss_answer_leaving, f"reply:{miss.id}"
+        super().__init__(texts, leaving=leaving, drafts=drafts, about=about)
         self._miss = miss
         self._curating = curating
         self._answer = TextField(id="answer")
@@ -49,11 +52,17 @@ class MissAnswerForm(Form[Miss]):
         yield KeyBar()
 
     def on_mount(self) -> None:
+        if self.begun is not None:
+            self._answer.set_text(self.begun.written.answer)
         self._answer.focus()
 
     @property
     def is_changed(self) -> bool:
         return bool(self._answer.text.strip())
+
+    @property
+    def draft(self) -> FormDraft:
+        return FormDraft(EntryDraft(answer=self._answer.text))
 
     def action_send_answer(self) -> None:
         text, texts = self._answer.text.strip(), self.texts

@@ -20,6 +20,7 @@ from appliance.schema.faq import Entry, EntryPut
 from ui.background import start
 from ui.client import Client
 from ui.curating import Curating
+from ui.drafts import Drafts
 from ui.entries import EntryDraft
 from ui.keys import key
 from ui.safe_text import safe_line, safe_text
@@ -35,18 +36,27 @@ class MissEditor(EntryEditor):
         key("ctrl+t", "write_draft", "write_draft"),
     ]
 
-    def __init__(self, texts: Texts, miss: Miss, *, client: Client, curating: Curating) -> None:
+    def __init__(
+        self, texts: Texts, miss: Miss, *, client: Client, curating: Curating, drafts: Drafts
+    ) -> None:
         others = (one for one in miss.phrasings if one != miss.question)
         before = EntryDraft(question=miss.question, phrasings="\n".join(others))
-        super().__init__(texts, client=client, before=before, title=texts.curate.miss_promote_title)
+        super().__init__(
+            texts,
+            client=client,
+            drafts=drafts,
+            before=before,
+            title=texts.curate.miss_promote_title,
+            about=f"miss:{miss.id}",
+        )
         self._miss = miss
         self._curating = curating
         self._request_id = ""
         self._drafted = ""
 
     def on_mount(self) -> None:
-        super().on_mount()
-        self.action_write_draft()
+        if self.begun is None:
+            self.action_write_draft()
 
     async def store(self, put: EntryPut) -> Entry:
         body = MissPromote(
