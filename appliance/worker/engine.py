@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 PREPARING_AT_MOST_S = 1.0  # an engine without other work looks up this often while it waits
 WARM_SESSIONS_TOLD = 64
+ONE_TEXT = 1  # token for embeddings: a text is never cut, so it is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,17 +268,17 @@ class Engine:
     def _embed_some(self, *, answering: bool) -> None:
         """Embed a little while answers run or are about to, whole batches otherwise.
 
-        In the background it has a share of the time while answers run, and none for a moment after
-        something that was urgent.
+        In the background it is one text then, which has a share of the time, and none for a moment
+        after something that was urgent.
         """
         if not self._embeds_now:
             return
         bounds, urgent, began_s = self._bounds, self._embeddings.is_urgent, self._clock()
-        whole_batch = self.facts.embedding_batch_tokens
+        budget_tokens = self.facts.embedding_batch_tokens
+        if answering:
+            budget_tokens = bounds.embed_step_tokens if urgent else ONE_TEXT
         since_s = time.perf_counter()
-        outputs = self._embeddings.step(
-            bounds.embed_step_tokens if answering else whole_batch, self._hurried.is_set
-        )
+        outputs = self._embeddings.step(budget_tokens, self._hurried.is_set)
         self._gauge.native(since_s)
         ended_s = self._clock()
         if urgent:

@@ -398,7 +398,7 @@ def test_texts_embedded_together_get_the_vectors_they_get_alone(embedder: Backen
         assert alone @ together[n] > 0.999
 
 
-def test_an_import_is_embedded_a_little_per_step_while_an_answer_streams(
+def test_an_import_is_embedded_text_by_text_while_an_answer_streams(
     embedder: Backend,
 ) -> None:
     watched = Watched(embedder)
@@ -408,16 +408,13 @@ def test_an_import_is_embedded_a_little_per_step_while_an_answer_streams(
         ask("a", COUNT),
         EmbedJob(job_id="import", texts=texts, kind="query", background=True),
         EmbedJob(job_id="question", texts=("When does the canteen open?",), kind="query"),
-        bounds=Bounds(
-            embed_step_tokens=48, embed_share=1.0, embed_rest_s=0.0, drafts_per_request=0
-        ),
+        bounds=Bounds(embed_share=1.0, embed_rest_s=0.0, drafts_per_request=0),
     )
     assert len(run.embedded("import")) == len(texts)
     during = [n for n, out in enumerate(run.emitted) if any(isinstance(o, Piece) for o in out)]
     assert is_rising(during)
     assert len(during) >= 5
-    for batch in watched.embedded[: len(during)]:
-        assert len(batch) == 1 or sum(map(len, batch)) <= 48
+    assert all(len(batch) == 1 for batch in watched.embedded[: len(during)])
     job_ids = [getattr(one, "job_id", "") for one in run.all() if hasattr(one, "job_id")]
     assert job_ids == ["question", "import"], "a question waits for an import"
     assert len(watched.embedded[0]) == 1, "a question is embedded with the texts of an import"
