@@ -73,6 +73,11 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_token_bytes: int = 0
     read_share: float = 1.0
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What it is good for, by language."""
+        return {"en": self.note, "zh": self.note_zh}
+
 
 class Roles(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The entry that serves where no other is asked for."""

@@ -49,9 +49,9 @@ class OperateTexts:
     models_state: str
     models_size: str
     models_memory: str
-    models_note: str
     models_count: str
     models_default: str
+    models_fetch: str
     models_loading: str
     models_unload_title: str
     models_unload_body: str
@@ -148,9 +148,9 @@ ENGLISH: Final = OperateTexts(
     models_state="State",
     models_size="On disk",
     models_memory="In memory",
-    models_note="Note",
     models_count="Models: {count}, loaded: {loaded}, {memory} of memory",
-    models_default="answers when no other is asked for",
+    models_default="It answers when no other is asked for.",
+    models_fetch="Its weights are not here: `sluice models pull {name}` fetches them.",
     models_loading="loading, {percent} %",
     models_unload_title="Unload this model?",
     models_unload_body="“{name}” gives its memory back. The next question for it waits until it is "
@@ -245,9 +245,9 @@ CHINESE: Final = OperateTexts(
     models_state="状态",
     models_size="磁盘",
     models_memory="内存",
-    models_note="说明",
     models_count="模型 {count} 个，已加载 {loaded} 个，占内存 {memory}",
-    models_default="未指定模型时由它回答",
+    models_default="未指定模型时由它回答。",
+    models_fetch="尚未下载：用 `sluice models pull {name}` 下载。",
     models_loading="加载中，{percent} %",
     models_unload_title="卸载这个模型？",
     models_unload_body="“{name}”将释放内存。下一个用到它的问题要等它重新加载。",

@@ -338,6 +338,19 @@ def model_state(texts: Texts, model: ModelStatus) -> str:
     }[model.state]
 
 
+def model_lines(texts: Texts, model: ModelStatus) -> str:
+    """What a model is good for, and what there is to know of it as things stand."""
+    words, name = texts.operate, safe_line(model.name, 60)
+    lines = [safe_line(model.notes.get(texts.language, ""), 200)]
+    if model.default:
+        lines.append(words.models_default)
+    if model.state == "absent":
+        lines.append(words.models_fetch.format(name=name))
+    else:
+        lines.append(safe_line(model.detail, 400))
+    return "\n".join(line for line in lines if line)
+
+
 def run_cause(texts: Texts, cause: str) -> str:
     """Why saved questions were asked; what we do not know is shown as the server names it."""
     words = texts.curate

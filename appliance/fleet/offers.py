@@ -149,7 +149,7 @@ class Offers:
             chosen=one.name == self.chosen,
             recommended=one.name == recommended,
             licence=entry.licence if entry else "",
-            notes={"en": entry.note, "zh": entry.note_zh} if entry else {},
+            notes=entry.notes if entry else {},
         )
 
     def _foreign(self) -> SetupModel:

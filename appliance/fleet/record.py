@@ -103,6 +103,7 @@ class Model:
             size_bytes=weights.size_bytes,
             memory_bytes=memory_bytes,
             detail=self.failure if weights.path else weights.missing,
+            notes=weights.notes,
         )
 
 

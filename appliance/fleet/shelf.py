@@ -7,7 +7,7 @@ of the settings. Any other name is refused with the names there are.
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +30,7 @@ class Weights:
     path: str
     size_bytes: int
     missing: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -114,6 +115,7 @@ class _StoreSource:
                 path=str(one.path) if here else "",
                 size_bytes=one.size_bytes,
                 missing="" if here else f"run `sluice models pull {one.name}`",
+                notes=one.entry.notes if one.entry else {},
             )
             if one.path.resolve() == self._chat:
                 chat = weights

@@ -30,7 +30,8 @@ class ModelStatus(Record, frozen=True, kw_only=True):
     """A model that may be asked for by `name`.
 
     `percent` counts while it is loading. `memory_bytes` is weights, KV cache and working memory
-    of one worker; 0 while the weights are absent or unsound. `detail` says why it failed.
+    of one worker; 0 while the weights are absent or unsound. `detail` says why it failed; `notes`,
+    by language, what it is good for.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ModelStatus(Record, frozen=True, kw_only=True):
     size_bytes: int = 0
     memory_bytes: int = 0
     detail: str = ""
+    notes: dict[str, str] = {}
 
 
 class DeviceStatus(Record, frozen=True, kw_only=True):

@@ -77,3 +77,11 @@ def test_a_chat_model_from_elsewhere_hides_one_of_the_store_with_its_name(tmp_pa
     found = names(tmp_path, outside)
     assert found[0] == name
     assert found.count(name) == 1
+
+
+def test_what_a_model_of_the_store_is_good_for_is_said_in_both_languages(tmp_path: Path) -> None:
+    settings = Settings(models=Models(directory=str(tmp_path / "store")))
+    chat, *others = Shelf(settings, str(tmp_path / "own.gguf")).listing()
+    assert chat.notes == {}
+    assert others
+    assert all(one.notes["en"] and one.notes["zh"] for one in others)

@@ -42,9 +42,10 @@ def fill_for_operators(api: StubApi) -> None:
             default=True,
             size_bytes=400_000_000,
             memory_bytes=700_000_000,
+            notes={"en": "Short answers, anywhere.", "zh": "任何电脑都能运行。"},
         ),
         "big-7b": ModelStatus(name="big-7b", state="on_disk", size_bytes=4_700_000_000),
-        "lost": ModelStatus(name="lost", state="absent"),
+        "lost": ModelStatus(name="lost", state="absent", detail="run `pull`"),
     }
     api.users["ana"] = User(
         id="ana", attributes={"team": "sales"}, tags=("berlin", "销售"), version=3
@@ -105,7 +106,7 @@ async def test_models_are_listed_and_loaded_and_unloaded(operated: StubApi) -> N
     async with running(operated) as sluice:
         await sluice.press("f5")
         await sluice.sees("Models: 3, loaded: 1, 700 MB", "not here", "on disk", "4.7 GB")
-        await sluice.sees("answers when no other is asked for")
+        await sluice.sees("Short answers, anywhere.", "It answers when no other is asked for.")
         await sluice.press("down", "l")
         await sluice.sees("loading, 0 %")
         assert len(operated.calls("POST", "/api/models/big-7b/load")) == 1
@@ -203,7 +204,10 @@ async def test_the_places_speak_chinese_at_eighty_columns(operated: StubApi) -> 
     async with running(operated, language="zh", width=80, height=24) as sluice:
         await sluice.sees("F2 对话", "F9 消息", "就绪")
         await sluice.press("f5")
-        await sluice.sees("模型 3 个", "已加载", "未下载", "加载")
+        await sluice.sees("模型 3 个", "已加载", "未下载", "任何电脑都能运行。", "由它回答")
+        await sluice.press("down", "down")
+        await sluice.sees("尚未下载：用 `sluice models pull lost` 下载。")
+        assert "run" not in sluice.text
         await sluice.press("f6")
         await sluice.sees("标签：berlin", "每天词元")
         await sluice.press("f7")

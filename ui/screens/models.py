@@ -16,7 +16,7 @@ from ui.screens.polled import PolledScreen
 from ui.texts import Texts
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable, cell, number
-from ui.wording import memory, model_state
+from ui.wording import memory, model_lines, model_state
 
 _LOADABLE = ("on_disk", "failed")
 
@@ -38,28 +38,25 @@ class ModelsScreen(PolledScreen):
         self._models: dict[str, ModelStatus] = {}
         self._pointed = ""
         self._note = Plain(texts.status_waiting, classes="place-note")
+        self._about = Plain(id="model-about")
         words = texts.operate
         self._table = RecordTable(
             "models",
-            (
-                words.models_name,
-                words.models_state,
-                words.models_size,
-                words.models_memory,
-                words.models_note,
-            ),
+            (words.models_name, words.models_state, words.models_size, words.models_memory),
             pointing=True,
         )
 
     def compose_body(self) -> ComposeResult:
         yield self._note
         yield self._table
+        yield self._about
 
     async def read(self) -> None:
         models = (await self._operating.models()).items
         before = {name: model.state for name, model in self._models.items()}
         self._models = {model.name: model for model in models}
         self._table.show([(model.name, self._cells(model)) for model in models])
+        self._show_pointed()
         loaded = [model for model in models if model.state == "loaded"]
         taken = memory(sum(model.memory_bytes for model in loaded)) or "0 MB"
         words = self.texts.operate.models_count
@@ -71,7 +68,6 @@ class ModelsScreen(PolledScreen):
         self._note.update(words)
 
     def _cells(self, model: ModelStatus) -> tuple[Text, ...]:
-        note = self.texts.operate.models_default if model.default else ""
         colours = self.app.theme_variables
         style = {
             "loaded": colours["text-success"],
@@ -83,7 +79,6 @@ class ModelsScreen(PolledScreen):
             Text(model_state(self.texts, model), style=style.get(model.state, "")),
             number(memory(model.size_bytes)),
             number(memory(model.memory_bytes)),
-            cell(model.detail or note, 100),
         )
 
     def action_load_model(self) -> None:
@@ -131,4 +126,9 @@ class ModelsScreen(PolledScreen):
     def on_data_table_row_highlighted(self) -> None:
         if self._table.pointed != self._pointed:
             self._pointed = self._table.pointed
+            self._show_pointed()
             self.refresh_bindings()
+
+    def _show_pointed(self) -> None:
+        model = self._models.get(self._table.pointed)
+        self._about.update(model_lines(self.texts, model) if model is not None else "")
