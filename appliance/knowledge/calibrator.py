@@ -78,12 +78,14 @@ class Calibrator:
         embedder: Embedder,
         *,
         samples: int = SAMPLES,
+        rests: float = RESTS,
     ) -> None:
         self._bus = bus
         self._entries = entries
         self._index = index
         self._embedder = embedder
         self._samples = samples
+        self._rests = rests
         self._held = NOTHING_LEARNED
         self._metric = PLAIN
         self._written_before = 0
@@ -205,7 +207,7 @@ class Calibrator:
             sample = await self._ask(each, metric)
             if sample is not None:
                 samples.append(sample)
-            await asyncio.sleep(RESTS * (time.monotonic() - began_s))
+            await asyncio.sleep(self._rests * (time.monotonic() - began_s))
         return samples
 
     async def _ask(self, drawn: _Drawn, metric: Metric) -> Sample | None:
