@@ -91,6 +91,8 @@ class Texts:
     tip_save: str
     key_close: str
     tip_close: str
+    key_accept: str
+    tip_accept: str
     key_choose: str
     tip_choose: str
 

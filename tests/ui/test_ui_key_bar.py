@@ -2,6 +2,7 @@
 
 import pytest
 from stub_api import StubApi
+from test_ui_operate import fill_for_operators
 from textual.widgets._footer import FooterKey
 from ui_driver import Driven, running
 
@@ -81,6 +82,25 @@ async def test_a_wider_screen_shows_more_keys_and_a_narrower_one_fewer(api: Stub
         assert is_whole(sluice)
         await sluice.pilot.resize_terminal(140, 24)
         await sluice.sees("^o Attach", "^q Quit")
+
+
+async def test_enter_is_told_where_a_table_a_list_or_a_field_takes_it(api: StubApi) -> None:
+    fill_for_operators(api)
+    async with running(api) as sluice:
+        await sluice.sees("● ready")
+        await sluice.press("f7")
+        await sluice.sees("⏎ Open", "the limiter leads")
+        await sluice.press("slash")
+        await sluice.sees_no("⏎ Open")  # there it leads back to the table
+        await sluice.press("f5")
+        await sluice.sees("u Unload")
+        assert "⏎" not in sluice.lines[-1]  # nothing to load
+        await sluice.press("down")
+        await sluice.sees("⏎ Load")
+        await sluice.press("f3")
+        await sluice.sees("What is this?")
+        await sluice.press("x")
+        await sluice.sees("⏎ OK", "esc Close")
 
 
 async def test_a_list_over_a_screen_can_be_seen_to_close(api: StubApi) -> None:

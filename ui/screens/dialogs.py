@@ -67,7 +67,10 @@ class Confirm(Dialog[bool]):
 class AskLine(Dialog[str | None]):
     """Asks for one line of text; None when the person gave up."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [key("escape", "close", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("enter", "accept", "accept"),
+        key("escape", "close", "close"),
+    ]
 
     def __init__(self, texts: Texts, *, title: str, label: str, text: str, max_chars: int) -> None:
         super().__init__(texts)
@@ -83,7 +86,11 @@ class AskLine(Dialog[str | None]):
         yield KeyBar()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value.strip())
+        event.stop()
+        self.action_accept()
+
+    def action_accept(self) -> None:
+        self.dismiss(self._field.value.strip())
 
     def action_close(self) -> None:
         self.dismiss(None)
@@ -92,7 +99,10 @@ class AskLine(Dialog[str | None]):
 class PickOne(Dialog[int | None]):
     """Asks for one of several lines; the result is its place from 0, None for none."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [key("escape", "close", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("enter", "pick", "choose"),
+        key("escape", "close", "close"),
+    ]
 
     def __init__(self, texts: Texts, *, title: str, lines: Sequence[str]) -> None:
         super().__init__(texts)
@@ -108,6 +118,9 @@ class PickOne(Dialog[int | None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         self.dismiss(event.option_index)
+
+    def action_pick(self) -> None:
+        self._lines.action_select()
 
     def action_close(self) -> None:
         self.dismiss(None)

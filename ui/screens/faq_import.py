@@ -40,7 +40,7 @@ class ImportScreen(Desk[bool]):
 
     AUTO_FOCUS = "#import-path"
     BINDINGS: ClassVar[list[BindingType]] = [
-        key("ctrl+r,enter", "look", "dry_run"),
+        key("ctrl+r", "look", "dry_run"),
         key("ctrl+s", "import_file", "import_file"),
         key("escape", "close", "close"),
     ]

@@ -7,7 +7,7 @@ shows an error beside what it is about takes its words from `explained`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
@@ -26,6 +26,7 @@ from ui.widgets.top_bar import Banner, Place, TopBar
 from ui.wording import error_words
 
 T = TypeVar("T")
+_COVERING: Final = ("select_cursor", "select", "submit")
 
 
 @dataclass
@@ -40,9 +41,24 @@ class LinkDoubted(Message):
     """Something suggests that the server is away; whether it is, is worth a look."""
 
 
-def _worded(texts: Texts, active: dict[str, ActiveBinding]) -> dict[str, ActiveBinding]:
+def _named(screen: Screen[T], pressed: str, found: ActiveBinding) -> ActiveBinding:
+    """What Enter does in a table, a list or a field, in the screen's words for it.
+
+    Textual's own binding there, which is hidden, comes first and covers the screen's.
+    """
+    if found.binding.action in _COVERING and not found.binding.show:
+        for own in screen._bindings.key_to_bindings.get(pressed, ()):
+            if own.show and screen.check_action(own.action, ()):
+                return ActiveBinding(screen, own, enabled=True, tooltip=own.tooltip)
+    return found
+
+
+def _worded(
+    screen: Screen[T], texts: Texts, active: dict[str, ActiveBinding]
+) -> dict[str, ActiveBinding]:
     worded: dict[str, ActiveBinding] = {}
-    for pressed, shown in active.items():
+    for pressed, found in active.items():
+        shown = _named(screen, pressed, found)
         binding = in_words(texts, shown.binding)
         worded[pressed] = shown._replace(binding=binding, tooltip=binding.tooltip)
     return worded
@@ -59,7 +75,7 @@ class LinkedScreen(Screen[None]):
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        return _worded(self.texts, super().active_bindings)
+        return _worded(self, self.texts, super().active_bindings)
 
     def compose(self) -> ComposeResult:
         yield from self.compose_head()
@@ -158,7 +174,7 @@ class Dialog(ModalScreen[T]):
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        return _worded(self.texts, super().active_bindings)
+        return _worded(self, self.texts, super().active_bindings)
 
 
 def explained(screen: LinkedScreen | Dialog[T], error: SluiceError) -> str:

@@ -114,6 +114,9 @@ class LogsScreen(PolledScreen):
         self._level = _LEVELS[(_LEVELS.index(self._level) + 1) % len(_LEVELS)]
         self.action_refresh_status()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "open_line" or not self._field.has_focus
+
     def on_data_table_row_selected(self) -> None:
         self.action_open_line()
 
