@@ -39,11 +39,12 @@ async def test_messages_are_listed_and_counted_everywhere(inbox: StubApi) -> Non
     async with running(inbox) as sluice:
         await sluice.sees("F9 Inbox 2")
         await sluice.press("f9")
-        await sluice.sees("Messages: 2, unread: 2", "Second [b]text[/b]", "payroll")
+        await sluice.sees("Messages: 2, unread: 2", "Second [b]text[/b]", "payroll", "a All read")
         await sluice.press("enter", "escape")
         await sluice.sees("Messages: 2, unread: 1")
         await sluice.press("a")
-        await sluice.sees("unread: 0")
+        await sluice.sees("unread: 0", "⏎ Open")
+        await sluice.sees_no("a All read")
         await sluice.sees_no("F9 Inbox 1")
         await sluice.press("f2")
         await sluice.sees("F9 Inbox")
@@ -98,7 +99,8 @@ async def test_a_server_without_an_inbox_is_asked_once(api: StubApi) -> None:
     async with running(api) as sluice:
         await sluice.sees("ready")
         await sluice.press("f9")
-        await sluice.sees("No messages.")
+        await sluice.sees("No messages.", "r Refresh")
+        await sluice.until(lambda: "⏎ Open" not in sluice.text and "a All read" not in sluice.text)
         assert len(api.calls("GET", "/api/users/local/inbox")) == 1
 
 

@@ -65,6 +65,7 @@ class InboxScreen(SluiceScreen):
         words = self.texts.operate
         said = words.inbox_count.format(count=len(messages), unread=self._inbox.unread)
         self._note.update(said if messages else words.inbox_empty)
+        self.refresh_bindings()
 
     def _cells(self, message: InboxMessage) -> tuple[Text, ...]:
         style = "" if message.read else "bold"
@@ -75,6 +76,15 @@ class InboxScreen(SluiceScreen):
             cell(message.sender, 20),
             Text(message_line(self.texts, message), style=style, no_wrap=True),
         )
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        match action:
+            case "open_message":
+                return bool(self._inbox.messages)
+            case "read_all":
+                return self._inbox.unread > 0
+            case _:
+                return True
 
     def on_data_table_row_selected(self) -> None:
         self.action_open_message()
