@@ -239,7 +239,7 @@ async def test_an_answer_longer_than_the_server_takes_is_not_sent(missed: StubAp
 async def test_nobody_is_answered_where_nobody_can_be_told(api: StubApi) -> None:
     api.curation.add_miss("Where do I park?", people=0)
     async with at_misses(api) as sluice:
-        await sluice.sees("Groups: 1", "p Make entry")
+        await sluice.sees("Groups: 1", "Make entry")
         await sluice.sees_no("r Reply")
         await sluice.press("r")
         assert isinstance(sluice.app.screen, MissesScreen)

@@ -84,6 +84,11 @@ def setup(running: Running) -> dict[str, Any]:
     return found
 
 
+def told(running: Running, field: str) -> str:
+    """A field of it; nothing while the appliance starts anew and answers 503."""
+    return str(setup(running).get(field, ""))
+
+
 def put(running: Running, **wanted: object) -> httpx.Response:
     with running.client() as client:
         return client.put("/api/setup", json=wanted)
@@ -160,7 +165,7 @@ def _another_model_is_taken_into_use(running: Running, data: Path) -> None:
     unfinished = running.ask("#tokens=60 #slow=20 go on", session)
     answer = put(running, chat="fake-other#load=300").json()
     assert answer["restarting"]
-    eventually(lambda: setup(running)["chat"] == "fake-other", "it starts anew")
+    eventually(lambda: told(running, "chat") == "fake-other", "it starts anew")
     eventually(lambda: ready(running), "the new model is ready")
     found = setup(running)
     assert (found["done"], found["language"], found["trouble"]) == (True, "zh", "")
@@ -172,7 +177,7 @@ def _another_model_is_taken_into_use(running: Running, data: Path) -> None:
 
 def _a_model_that_does_not_start_is_given_up(running: Running, data: Path) -> None:
     assert put(running, chat="fake-bad#broken").json()["restarting"]
-    eventually(lambda: "broken" in setup(running)["trouble"], "the one before is back")
+    eventually(lambda: "broken" in told(running, "trouble"), "the one before is back")
     eventually(lambda: ready(running), "it is ready again")
     assert setup(running)["chat"] == "fake-other"
     assert 'chat = "fake-other#load=300"' in (data / "settings.toml").read_text()
