@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from appliance.errors import SluiceError
 from appliance.knowledge.calibration import NOTHING_LEARNED
-from appliance.knowledge.decision import CHOICES, WORDS_FLOOR, decide
+from appliance.knowledge.decision import CHOICES, decide, floor_for
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
@@ -235,12 +235,10 @@ class Retrieval:
         matches = tuple(
             match
             for match in made.found.matches[:limit]
-            if match.similarity >= (self._floor(match) if floor is None else floor)
+            if match.similarity
+            >= (floor_for(text, match, self._faq.floor) if floor is None else floor)
         )
         return _Found(replace(made.found, matches=matches), made.timed)
-
-    def _floor(self, match: Match) -> float:
-        return WORDS_FLOOR if match.by_words else self._faq.floor
 
     async def _search(self, text: str, limit: int, embedded: Embedded, only: Only) -> _Found:
         """Asks for more rows until enough entries are found or there are no more rows."""

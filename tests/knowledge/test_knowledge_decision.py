@@ -56,6 +56,22 @@ def made(
     return decided.kind, [one.id for one in decided.matches]
 
 
+@pytest.mark.parametrize("calibration", [NOTHING_LEARNED, LEARNED])
+@pytest.mark.parametrize(
+    ("question", "phrasing"),
+    [("停车场在哪里？", "Where do I park?"), ("And parking?", "在哪里停车？")],
+)
+def test_a_question_in_another_language_than_the_entry_is_answered(
+    question: str, phrasing: str, calibration: Calibration
+) -> None:
+    near = match("a", 0.05, 0.31, phrasing)
+    assert made(near, question=question, calibration=calibration) == ("compose", ["a"])
+    talk = match("a", 0.05, 0.19, phrasing)
+    assert made(talk, question=question, calibration=calibration) == ("no_answer", [])
+    own = match("a", 0.05, 0.31, question)
+    assert made(own, question=question, calibration=calibration) == ("no_answer", [])
+
+
 def test_the_very_words_of_a_phrasing_are_answered_directly_without_any_calibration() -> None:
     found = match("a", 1.0, 1.0), match("b", 0.9)
     assert made(*found, calibration=NOTHING_LEARNED) == ("direct", ["a"])
