@@ -73,8 +73,8 @@ def floor_for(question: str, match: Match, floor: float) -> float:
     """The similarity from which a match counts; `floor` is that of texts of one language."""
     if match.by_words:
         return WORDS_FLOOR
-    across = is_spaced(question) != is_spaced(match.phrasing)
-    return ACROSS * floor if across and floor > 0 else floor
+    said = is_spaced(match.phrasing), is_spaced(match.answer)
+    return ACROSS * floor if floor > 0 and is_spaced(question) not in said else floor
 
 
 def _counts(question: str, match: Match, calibration: Calibration, faq: Faq) -> bool:

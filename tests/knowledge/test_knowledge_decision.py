@@ -32,12 +32,14 @@ LEARNED = msgspec.structs.replace(
 )
 
 
-def match(name: str, score: float, similarity: float = 0.6, phrasing: str = "") -> Match:
+def match(
+    name: str, score: float, similarity: float = 0.6, phrasing: str = "", answer: str = ""
+) -> Match:
     return Match(
         id=name,
         question=f"{name}?",
         phrasing=phrasing or f"{name}?",
-        answer=f"{name}!",
+        answer=answer or f"{name}!",
         category="",
         language="en",
         score=score,
@@ -56,20 +58,25 @@ def made(
     return decided.kind, [one.id for one in decided.matches]
 
 
+CHINESE, ENGLISH = ("在哪里停车？", "在大楼后面。"), ("Where do I park?", "Behind the house.")
+
+
 @pytest.mark.parametrize("calibration", [NOTHING_LEARNED, LEARNED])
 @pytest.mark.parametrize(
-    ("question", "phrasing"),
-    [("停车场在哪里？", "Where do I park?"), ("And parking?", "在哪里停车？")],
+    ("question", "own", "other"),
+    [("停车场在哪里？", CHINESE, ENGLISH), ("And parking?", ENGLISH, CHINESE)],
 )
 def test_a_question_in_another_language_than_the_entry_is_answered(
-    question: str, phrasing: str, calibration: Calibration
+    question: str, own: tuple[str, str], other: tuple[str, str], calibration: Calibration
 ) -> None:
-    near = match("a", 0.05, 0.31, phrasing)
-    assert made(near, question=question, calibration=calibration) == ("compose", ["a"])
-    talk = match("a", 0.05, 0.19, phrasing)
-    assert made(talk, question=question, calibration=calibration) == ("no_answer", [])
-    own = match("a", 0.05, 0.31, question)
-    assert made(own, question=question, calibration=calibration) == ("no_answer", [])
+    def decided(similarity: float, phrasing: str, answer: str) -> str:
+        one = match("a", 0.05, similarity, phrasing, answer)
+        return made(one, question=question, calibration=calibration)[0]
+
+    assert decided(0.31, *other) == "compose"
+    assert decided(0.19, *other) == "no_answer", "small talk"
+    assert decided(0.31, *own) == "no_answer"
+    assert decided(0.31, other[0], own[1]) == "no_answer", "a name does not make a language"
 
 
 def test_the_very_words_of_a_phrasing_are_answered_directly_without_any_calibration() -> None:
