@@ -6,7 +6,7 @@ from appliance.schema.setup import DownloadStatus, SetupMachine, SetupModel, UiL
 from ui.faq_files import KINDS, MAX_FAQ_BYTES, FaqFileError
 from ui.safe_text import safe_line
 from ui.texts import Texts
-from ui.wording import duration, memory
+from ui.wording import duration, memory, model_note
 
 LANGUAGES: Final[tuple[tuple[UiLanguage, str], ...]] = (("en", "English"), ("zh", "中文"))
 BAR_CELLS: Final = 24
@@ -57,7 +57,7 @@ def rate(texts: Texts, model: SetupModel) -> str:
 def model_lines(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
     """What to expect of a model, and what Enter would do."""
     words = texts.setup
-    note = safe_line(model.notes.get(texts.language, ""), 200)
+    note = model_note(texts, model.notes)
     if model.tokens_per_s is not None and model.first_word_s is not None:
         expect = words.model_expect.format(
             rate=_number(model.tokens_per_s), wait=duration(texts, model.first_word_s)

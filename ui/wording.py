@@ -3,6 +3,7 @@
 Texts of the server that are woven in are made safe here, so what comes out can be shown.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final, Literal
@@ -338,10 +339,15 @@ def model_state(texts: Texts, model: ModelStatus) -> str:
     }[model.state]
 
 
+def model_note(texts: Texts, notes: Mapping[str, str]) -> str:
+    """What a model is good for, of its notes by language."""
+    return safe_line(notes.get(texts.language, ""), 200)
+
+
 def model_lines(texts: Texts, model: ModelStatus) -> str:
     """What a model is good for, and what there is to know of it as things stand."""
     words, name = texts.operate, safe_line(model.name, 60)
-    lines = [safe_line(model.notes.get(texts.language, ""), 200)]
+    lines = [model_note(texts, model.notes)]
     if model.default:
         lines.append(words.models_default)
     if model.state == "absent":
