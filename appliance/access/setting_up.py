@@ -61,7 +61,7 @@ class SetUp:
             fixed=self._situation.fixed,
             entries=entries,
             key_file=str(self._situation.key_file),
-            machine=self._offers.machine(room),
+            machine=await asyncio.to_thread(self._offers.machine, room),
             models=await asyncio.to_thread(self._offers.models, room),
             download=self.downloads.status,
         )

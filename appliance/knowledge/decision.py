@@ -73,12 +73,13 @@ def floor_for(question: str, match: Match, floor: float) -> float:
     """The similarity from which a match counts; `floor` is that of texts of one language."""
     if match.by_words:
         return WORDS_FLOOR
-    said = is_spaced(match.phrasing), is_spaced(match.answer)
-    return ACROSS * floor if floor > 0 and is_spaced(question) not in said else floor
+    asked = is_spaced(question)
+    across = is_spaced(match.phrasing) != asked and is_spaced(match.answer) != asked
+    return ACROSS * floor if across and floor > 0 else floor
 
 
 def _counts(question: str, match: Match, calibration: Calibration, faq: Faq) -> bool:
-    """Either measure suffices: between two languages the score is low and the meaning is not."""
+    """Either measure suffices: between two languages the score is low, however near the meaning."""
     learned = calibration.similarity_floor
     floor = faq.floor if learned is None else max(learned, faq.floor)
     if match.similarity >= floor_for(question, match, floor):
