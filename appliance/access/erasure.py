@@ -14,7 +14,8 @@ import msgspec
 
 from appliance import keys
 from appliance.access.asides import aside_uid
-from appliance.access.flow import Flow, People
+from appliance.access.cancelling import Cancelling
+from appliance.access.flow import People
 from appliance.bus.client import Bus, RedisFault
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.script import Script
@@ -42,7 +43,7 @@ class Erasure:
     def __init__(
         self,
         bus: Bus,
-        flow: Flow,
+        cancelling: Cancelling,
         people: People,
         inbox: Inbox,
         *,
@@ -52,7 +53,7 @@ class Erasure:
         asked_in_vain: Callable[[str], list[str]] = lambda uid: [],
     ) -> None:
         self._bus = bus
-        self._flow = flow
+        self._cancelling = cancelling
         self._people = people
         self._inbox = inbox
         self._api_keys = api_keys
@@ -104,10 +105,10 @@ class Erasure:
             requests += [turn.id async for turn in turns]
         for request_id in requests:
             with contextlib.suppress(Conflict, NotFound):  # it has ended
-                await self._flow.cancel(request_id, "erased")
+                await self._cancelling.cancel(request_id, "erased")
         await self._ended(requests)
         for session in sessions:
-            await self._flow.delete_session(session)
+            await self._cancelling.delete_session(session)
         for request_id in requests:
             await self._remove_request(request_id)
         letters = await self._drop_letters(uid)

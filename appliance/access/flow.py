@@ -4,18 +4,19 @@
  2. Access hands it to the limiter and waits on the request's own stream.   `_ask_limiter`
     Before that its model is loaded, if it is not.                          `_loading`
  3. The limiter's verdict comes back on that stream.                        `_admitted`
- 4. Profile, tags and history are read.                                     `_answer`
- 5. The closest FAQ entries are retrieved.                                  `_answer`
+ 4. Profile, tags and history are read.                                     `_answer_with_model`
+ 5. The closest FAQ entries are retrieved.                                  `_answer_with_model`
     What they answer alone ends here, or before step 2.                     `answering`
  6. The finished prompt goes into a work stream.                            `placing`
  7. An idle worker takes it.                                                `worker.serve`
  8. The worker writes its answer into the request's reply stream.           `worker.serve`
  9. Access follows the reply stream.                                        `follow`
 10. The person reads it as it is made, on any device.                       `follow`
+    What nobody wants any more ends at once.                                `cancelling`
 
 Every step can be repeated: a step finds what it did before and changes nothing. So when Valkey
 was away, or this process was killed, the walk simply starts again from the request's record
-(`recover`), and each accepted request still ends exactly once.
+(`_recover`), and each accepted request still ends exactly once.
 """
 
 import asyncio
@@ -30,19 +31,19 @@ import msgspec
 
 from appliance import keys
 from appliance.access.answering import Answering, Question
+from appliance.access.cancelling import Cancelling, unknown
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, generation_of
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
-from appliance.access.prompt import session_prompt, stateless_prompt
-from appliance.access.warmth import Warmth
+from appliance.access.prompt import Prompt, session_prompt, stateless_prompt
 from appliance.bus import scripts, work
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, arrive, notify
 from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
 from appliance.clock import now_ms
-from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError, Unavailable
+from appliance.errors import Invalid, NotFound, Overloaded, SluiceError, Unavailable
 from appliance.fleet.loader import Loader
 from appliance.fleet.record import Wish
 from appliance.knowledge.questions import Questions
@@ -50,9 +51,10 @@ from appliance.knowledge.retrieval import NOT_EMBEDDED, Retrieval
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Asked, Sent, Turns
 from appliance.people.users import Users
-from appliance.schema.conversations import Session
-from appliance.schema.events import Cancelled, Event, Failed, Loading, Received, Refused
-from appliance.schema.requests import TERMINAL_STATES, Request, RequestStatus, Work
+from appliance.schema.answers import Match
+from appliance.schema.conversations import Session, Turn
+from appliance.schema.events import Event, Failed, Loading, Received, Refused
+from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Request, RequestStatus, Work
 from appliance.settings import Settings
 from appliance.settings.limiter import Generation
 
@@ -85,7 +87,7 @@ class Flow:
         loader: Loader,
         *,
         answering: Answering,
-        warmth: Warmth,
+        cancelling: Cancelling,
         forecasts: Forecasts,
         gates: Gates,
         presence: Presence,
@@ -99,7 +101,7 @@ class Flow:
         self._people = people
         self._retrieval = retrieval
         self._answering = answering
-        self._warmth = warmth
+        self._cancelling = cancelling
         self._forecasts = forecasts
         self._gates = gates
         self._presence = presence
@@ -182,6 +184,13 @@ class Flow:
             if loaded:
                 await self._answer_with_model(request, question)
 
+    def _question(self, request: Request) -> Question | None:
+        """Its vector is made once, for the forecast and for retrieval."""
+        if not request.faq or self._tasks is None:
+            return None
+        embedding = self._retrieval.embedded(request.text)
+        return Question(self._tasks.create_task(embedding, name=f"embed {request.id}"))
+
     async def _ended_at_once(self, request: Request, question: Question) -> bool:
         """Whether the FAQ answers alone what is known by now. A busy embedding model holds up
         neither this nor admission for long."""
@@ -213,42 +222,18 @@ class Flow:
                 await self._tell(request, event, states=("loading",), new_state="waiting")
             yield loaded
 
-    async def _tell(
-        self, request: Request, event: Event, *, states: tuple[str, ...], new_state: str
-    ) -> None:
-        for state in states:
-            if await scripts.tell(
-                self._bus, request.id, event, while_state=state, new_state=new_state
-            ):
-                return
-
     async def _answer_with_model(self, request: Request, question: Question | None) -> None:
         await self._ask_limiter(request, question)  # 2
         if not await self._admitted(request):  # 3
             return
         admitted_at_ms = now_ms()
         system = await self._profiles.system(request.uid, request.session_id)  # 4
-        history = (
-            await self._people.turns.latest(request.session_id, HISTORY_TURNS)
-            if request.session_id
-            else ()
-        )
+        history = await self._history(request)
         found = await self._answering.found(request, question)  # 5
         embedded = NOT_EMBEDDED if question is None else question.embedded
         if await self._answering.ended(request, found, embedded):
             return
-        today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
-        if request.session_id:
-            prompt = session_prompt(
-                system,
-                [turn for turn in history if turn.id != request.id],
-                request.text,
-                found.matches,
-                today=today,
-                history_chars=self._settings.sessions.history_chars,
-            )
-        else:
-            prompt = stateless_prompt(system, request.messages, found.matches, today=today)
+        prompt = self._prompt(request, system, history, found.matches)
         sent = Sent(text=prompt.sent, matches=found.matches)
         ready = Work(
             request_id=request.id,
@@ -265,13 +250,6 @@ class Flow:
         )
         if await scripts.retrieved(self._bus, request.id, found, msgspec.json.encode(sent)):
             await self._placing.hand_over(ready, keys.pool(request.model))  # 6
-
-    def _question(self, request: Request) -> Question | None:
-        """Its vector is made once, for the forecast and for retrieval."""
-        if not request.faq or self._tasks is None:
-            return None
-        embedding = self._retrieval.embedded(request.text)
-        return Question(self._tasks.create_task(embedding, name=f"embed {request.id}"))
 
     async def _ask_limiter(self, request: Request, question: Question | None) -> None:
         """Tells what the request will need, by its vector if that is there."""
@@ -312,6 +290,37 @@ class Flow:
                     return True
         return False
 
+    async def _history(self, request: Request) -> list[Turn]:
+        """The other turns of its session, none outside of sessions."""
+        if not request.session_id:
+            return []
+        latest = await self._people.turns.latest(request.session_id, HISTORY_TURNS)
+        return [turn for turn in latest if turn.id != request.id]
+
+    def _prompt(
+        self, request: Request, system: ChatMessage, history: list[Turn], matches: tuple[Match, ...]
+    ) -> Prompt:
+        today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
+        if not request.session_id:
+            return stateless_prompt(system, request.messages, matches, today=today)
+        return session_prompt(
+            system,
+            history,
+            request.text,
+            matches,
+            today=today,
+            history_chars=self._settings.sessions.history_chars,
+        )
+
+    async def _tell(
+        self, request: Request, event: Event, *, states: tuple[str, ...], new_state: str
+    ) -> None:
+        for state in states:
+            if await scripts.tell(
+                self._bus, request.id, event, while_state=state, new_state=new_state
+            ):
+                return
+
     # -- steps 9 and 10
 
     async def follow(
@@ -331,10 +340,7 @@ class Flow:
     async def status(self, request_id: str) -> RequestStatus:
         fields = await self._bus.hgetall(keys.request(request_id))
         if not fields:
-            raise NotFound(
-                f"no request {request_id}",
-                hint="a finished request is kept for requests.reply_ttl_s; its turn stays",
-            )
+            raise unknown(request_id)
         request = msgspec.json.decode(fields[b"body"], type=Request)
         return msgspec.convert(
             {
@@ -347,63 +353,13 @@ class Flow:
             RequestStatus,
         )
 
-    async def cancel(self, request_id: str, reason: str = "asked") -> RequestStatus:
-        """Ends the request now, or within one engine step when a worker has it.
-
-        Raises NotFound for an unknown request, Conflict for one that has ended.
-        """
-        state = await scripts.ask_cancel(self._bus, request_id)
-        if state in TERMINAL_STATES:
-            raise Conflict(f"request {request_id} has ended as {state}", hint="nothing to do")
-        ended = state in ("waiting", "loading", "queued") and await scripts.end(
-            self._bus,
-            request_id,
-            Cancelled(reason=reason),
-            ttl_s=self._settings.requests.reply_ttl_s,
-        )
-        if ended:
-            self._loader.forget(request_id)
-            await notify(self._bus, Notice(kind="ended", request_id=request_id))
-        elif state:
-            body = await self._bus.hget(keys.request(request_id), "body")
-            model = msgspec.json.decode(body, type=Request).model if body else ""
-            await self._bus.xadd(
-                keys.control(keys.pool(model)),
-                {"cancel": request_id},
-                maxlen=1000,
-                approximate=True,
-            )
-        return await self.status(request_id)
-
     def abandon(self, request_id: str) -> None:
         """Cancels in the background what nobody reads any more."""
-
-        async def cancel() -> None:
-            while True:
-                try:
-                    await self.cancel(request_id, "abandoned")
-                except SluiceError as error:
-                    log.info("request %s was abandoned too late: %s", request_id, error)
-                except AWAY:
-                    await asyncio.sleep(AWAY_RETRY_S)
-                    continue
-                return
-
         if self._tasks is not None:
-            self._tasks.create_task(cancel(), name=f"abandon {request_id}")
+            cancel = self._cancelling.abandon(request_id)
+            self._tasks.create_task(cancel, name=f"abandon {request_id}")
 
-    async def delete_session(self, session: Session) -> None:
-        """Cancels what the session still asks for, then removes it with its turns."""
-        for turn in await self._people.turns.latest(session.id, HISTORY_TURNS):
-            if turn.state not in TERMINAL_STATES:
-                try:
-                    await self.cancel(turn.id, "session deleted")
-                except (Conflict, NotFound):
-                    continue
-        await self._people.sessions.delete(session)
-        await self._warmth.forget(session)
-
-    # -- faults
+    # -- a walk, its faults and its recovery
 
     async def _walk(self, request: Request, *, handed_over: bool = False) -> None:
         """Steps 2 to 6, once at a time, and then what the answer teaches."""

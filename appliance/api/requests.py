@@ -44,7 +44,8 @@ async def read_request(services: Services, request_id: IdPath) -> RequestStatus:
 @delete("/{request_id:str}", status_code=202)
 async def cancel_request(services: Services, request_id: IdPath) -> RequestStatus:
     """Asks for cancellation; the event stream then ends with `cancelled`."""
-    return await services.flow.cancel(request_id)
+    await services.cancelling.cancel(request_id)
+    return await services.flow.status(request_id)
 
 
 @get("/{request_id:str}/prompt")

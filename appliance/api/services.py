@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.access.afterwards import Afterwards
+from appliance.access.cancelling import Cancelling
 from appliance.access.erasure import Erasure
 from appliance.access.feedback import FeedbackDesk
 from appliance.access.flow import Flow, People
@@ -58,6 +59,7 @@ class Services:
     settings: Settings
     admin_key: str
     flow: Flow
+    cancelling: Cancelling
     feedback: FeedbackDesk
     warmth: Warmth
     people: People

@@ -57,7 +57,7 @@ async def change_session(services: Services, session_id: IdPath, data: SessionPa
 async def delete_session(services: Services, session_id: IdPath) -> None:
     """Cancels what the session still asks for and removes it with its turns."""
     session = await services.people.sessions.read(session_id)
-    await services.flow.delete_session(session)
+    await services.cancelling.delete_session(session)
 
 
 @post("/{session_id:str}/refresh", status_code=202)

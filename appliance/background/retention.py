@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from appliance import keys
-from appliance.access.flow import Flow
+from appliance.access.cancelling import Cancelling
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.script import Script
 from appliance.clock import now_ms
@@ -37,10 +37,12 @@ return #old
 class Retention:
     """`run` is its one task; with `kept_days` 0 there is nothing to do."""
 
-    def __init__(self, bus: Bus, sessions: Sessions, flow: Flow, kept_days: float) -> None:
+    def __init__(
+        self, bus: Bus, sessions: Sessions, cancelling: Cancelling, kept_days: float
+    ) -> None:
         self._bus = bus
         self._sessions = sessions
-        self._flow = flow
+        self._cancelling = cancelling
         self._kept_days = kept_days
 
     async def run(self) -> None:
@@ -70,7 +72,7 @@ class Retention:
         except NotFound:
             return False
         if session.last_active_at_ms < before_ms:
-            await self._flow.delete_session(session)
+            await self._cancelling.delete_session(session)
             return True
         names = (keys.turns(session_id), keys.turn(session_id))
         await _TRIM.run(self._bus, names, before_ms)

@@ -13,6 +13,7 @@ from appliance import keys
 from appliance.access.afterwards import Afterwards
 from appliance.access.answering import Answering
 from appliance.access.asides import Asides
+from appliance.access.cancelling import Cancelling
 from appliance.access.erasure import Erasure
 from appliance.access.feedback import FeedbackDesk
 from appliance.access.flow import Flow, People
@@ -218,6 +219,14 @@ async def assemble(ground: Ground) -> Parts:
     regressions = Regressions(
         bus, entries, index, retrieval, bound=settings.curation.regressions_bound
     )
+    cancelling = Cancelling(
+        bus,
+        loader,
+        sessions=people.sessions,
+        turns=people.turns,
+        warmth=warmth,
+        reply_ttl_s=settings.requests.reply_ttl_s,
+    )
     flow = Flow(
         bus,
         replies,
@@ -225,7 +234,7 @@ async def assemble(ground: Ground) -> Parts:
         retrieval,
         loader,
         answering=answering,
-        warmth=warmth,
+        cancelling=cancelling,
         forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
         gates=Gates(bus, waiters, tiers_of(settings)),
         presence=presence,
@@ -236,7 +245,7 @@ async def assemble(ground: Ground) -> Parts:
     )
     afterwards = Afterwards(bus, people, inbox, retrieval, Asides(bus, flow), settings)
     flow.on_ended(afterwards.ended)
-    retention = Retention(bus, people.sessions, flow, settings.sessions.kept_days)
+    retention = Retention(bus, people.sessions, cancelling, settings.sessions.kept_days)
     reapers = Reapers(
         lambda pool: Reaper(
             bus,
@@ -267,6 +276,7 @@ async def assemble(ground: Ground) -> Parts:
         settings=settings,
         admin_key=ground.admin_key,
         flow=flow,
+        cancelling=cancelling,
         warmth=warmth,
         people=people,
         branches=Branches(bus, people.sessions),
@@ -276,7 +286,7 @@ async def assemble(ground: Ground) -> Parts:
         owners=Owners(bus),
         erasure=Erasure(
             bus,
-            flow,
+            cancelling,
             people,
             inbox,
             api_keys=api_keys,
