@@ -379,7 +379,7 @@ class Flow:
             try:
                 await (self._see_through(request) if handed_over else self._answer(request))
             except AWAY as error:
-                log.warning("request %s: store away (%s), trying again", request.id, error)
+                log.debug("request %s: store away (%s), trying again", request.id, error)
                 await asyncio.sleep(AWAY_RETRY_S)
                 continue
             except (Overloaded, Unavailable) as error:  # its model cannot be had

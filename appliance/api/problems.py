@@ -71,7 +71,7 @@ def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[E
 
 
 def on_store_error(_: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
-    log.warning("a request met an unavailable store: %s", error)
+    log.debug("a request met an unavailable store: %s", error)
     detail = ErrorDetail(
         code="unavailable",
         type="unavailable",

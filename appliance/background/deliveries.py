@@ -38,7 +38,7 @@ class Deliveries:
             try:
                 await self.deliver(now_ms())
             except AWAY as error:
-                log.warning("deliveries: store away (%s)", error)
+                log.debug("deliveries: store away (%s)", error)
             await asyncio.sleep(max(0.0, BEAT_S - (time.monotonic() - started_s)))
 
     async def deliver(self, at_ms: int) -> None:

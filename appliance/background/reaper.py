@@ -103,7 +103,7 @@ class Reaper:
             except TimeoutError:
                 continue
             except AWAY as error:
-                log.warning("reaper: store away (%s)", error)
+                log.debug("reaper: store away (%s)", error)
                 contact.broken()
                 await asyncio.sleep(RETRY_S)
 
@@ -228,7 +228,8 @@ class Reaper:
                 await self._bus.zadd(self._leases, {request_id: released.until_ms}, xx=True)
                 continue
             if released.outcome == "queued" and released.entry:
-                log.warning("request %s: the lease of %s is over", request_id, holder_id)
+                if held:  # else it was given back when the death of its holder was told
+                    log.warning("request %s: the lease of %s is over", request_id, holder_id)
                 await self._settle(request_id, released, await self._entry(released.entry), "")
                 await work.acknowledge(self._bus, self._pool, released.entry)
             await self._bus.zrem(self._leases, request_id)

@@ -52,7 +52,7 @@ class Retention:
                 await self.look(now_ms() - int(self._kept_days * DAY_MS))
                 await asyncio.sleep(BEAT_S)
             except AWAY as error:
-                log.warning("retention: store away (%s)", error)
+                log.debug("retention: store away (%s)", error)
                 await asyncio.sleep(RETRY_S)
 
     async def look(self, before_ms: int) -> int:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from appliance import keys
 from appliance.bus.client import AWAY, Bus, connect_blocking
+from appliance.bus.outage import Outage
 from appliance.schema.requests import TERMINAL_STATES
 
 log = logging.getLogger(__name__)
@@ -205,13 +206,15 @@ class ReplyReader:
 
     async def _read_forever(self) -> None:
         blocking = connect_blocking(self._url)
+        outage = Outage(log)
         cursors: dict[str, str] = {}
         try:
             while True:
                 try:
+                    await outage.over(blocking)
                     await self._read_once(blocking, cursors)
                 except AWAY as error:
-                    log.warning("reply reader: server away (%s), retrying", error)
+                    outage.met(error)
                     await blocking.connection_pool.disconnect()
                     await asyncio.sleep(RETRY_S)
         finally:

@@ -213,7 +213,7 @@ class Loader:
                         await self._perform(action)
                     pause_s = self._pause_s(await self._end_stranded())
                 except AWAY as error:
-                    log.warning("loader: store away (%s)", error)
+                    log.debug("loader: store away (%s)", error)
                     pause_s = AWAY_RETRY_S
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):

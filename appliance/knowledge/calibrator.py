@@ -112,9 +112,9 @@ class Calibrator:
                 if self._is_due():
                     await self.calibrate()
             except SluiceError as error:
-                log.info("calibration: %s; it is tried again when the index moves", error.message)
+                log.info("calibration: %s; it is tried again when the index changes", error.message)
             except AWAY as error:
-                log.info("calibration: store away (%s)", error)
+                log.debug("calibration: store away (%s)", error)
             await self._index.moved()
 
     async def calibrate(self) -> Calibration:
@@ -132,7 +132,8 @@ class Calibrator:
             kept = _Kept(found, metric.drawn.shape[1], metric.drawn.tobytes())
             await self._bus.set(keys.CALIBRATION, msgspec.msgpack.encode(kept))
             self._made.set()
-            log.info("calibrated on %d of %d phrasings", found.samples, phrasings)
+            if phrasings:
+                log.info("calibrated on %d of %d phrasings", found.samples, phrasings)
         return found
 
     async def made(self) -> Calibration:

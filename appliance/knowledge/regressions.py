@@ -89,6 +89,7 @@ class Regressions:
 
     async def run(self) -> None:
         """Asks after every change until cancelled; changes that come together are one run."""
+        told = ""  # what keeps them waiting is told once
         while True:
             await self._woken.wait()
             self._woken.clear()
@@ -99,8 +100,11 @@ class Regressions:
                 await self._index.settled(await self._entries.unindexed(), SETTLE_TIMEOUT_S)
                 await self._run_all(", ".join(dict.fromkeys(causes)) or "change")
                 self._ran.set()
+                told = ""
             except (*AWAY, SluiceError) as error:
-                log.info("regression questions wait: %s", error)
+                if str(error) != told:
+                    log.info("regression questions wait: %s", error)
+                told = str(error)
                 self._causes = causes + self._causes
                 await asyncio.sleep(RETRY_S)
                 self._woken.set()

@@ -23,6 +23,7 @@ from appliance.bus import leadership
 from appliance.bus.client import AWAY, Bus, connect, connect_blocking, ensure_group, hear
 from appliance.bus.leadership import Deposed
 from appliance.bus.notices import Notice
+from appliance.bus.outage import Outage
 from appliance.limiter.desk import Desk
 from appliance.limiter.estimate import Pace
 from appliance.limiter.honesty import Honesty
@@ -85,17 +86,19 @@ class LimiterService:
 
     async def _decide(self) -> None:
         blocking = connect_blocking(self._url)
+        outage = Outage(log, "admitting nobody")
         try:
             while True:
                 try:
+                    await outage.over(blocking)
                     await ensure_group(self._bus, keys.ADMIT, keys.ADMIT_GROUP)
                     while True:
                         await self._turn(blocking)
                 except Deposed:
-                    log.warning("limiter: another one decides now")
+                    log.warning("limiter: another process decides now")
                     self._step_down()
                 except AWAY as error:
-                    log.warning("limiter: server away (%s), admitting nobody", error)
+                    outage.met(error)
                     self._step_down()
                     await blocking.connection_pool.disconnect()
                     await asyncio.sleep(RETRY_S)
@@ -142,7 +145,7 @@ class LimiterService:
             return False
         self._until_s, self._renew_at_s = now_s + self._lease_s, now_s + self._lease_s / RENEWALS
         if self._desk is None or epoch != self._epoch:
-            log.info("limiter: deciding, epoch %d", epoch)
+            log.info("limiter: this process decides who is admitted, epoch %d", epoch)
             self._epoch, self._reconcile_at_s = epoch, 0.0
             self._desk = Desk(
                 self._bus, self._settings, epoch, self._honesty, self.rule, self._paces

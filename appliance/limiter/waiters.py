@@ -86,7 +86,7 @@ class Waiters:
                         if found and not line.hand():
                             await gates.give_back(self._bus, line.bucket)
                     except AWAY as error:
-                        log.warning("grants: store away (%s), letting nobody in", error)
+                        log.debug("grants: store away (%s), letting nobody in", error)
                         await blocking.connection_pool.disconnect()
                         await asyncio.sleep(RETRY_S)
 

@@ -77,7 +77,7 @@ class PlacementService:
                     while True:
                         await self._turn(blocking)
                 except AWAY as error:
-                    log.warning("placement: server away (%s)", error)
+                    log.debug("placement: store away (%s)", error)
                     self._step_down()
                     await blocking.connection_pool.disconnect()
                     await asyncio.sleep(RETRY_S)
@@ -122,7 +122,7 @@ class PlacementService:
             self._step_down()
             return False
         if not self._leads:
-            log.info("placement: deciding, epoch %d", epoch)
+            log.info("placement: this process decides who gets which worker, epoch %d", epoch)
             self._look_at_s = 0.0
         self._leads, self._renew_at_s = True, now_s + lease_s / RENEWALS
         return True

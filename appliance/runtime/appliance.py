@@ -229,8 +229,6 @@ class Appliance:
     # -- while it runs
 
     def _child_changed(self, status: ChildStatus) -> None:
-        level = logging.ERROR if status.state == "failed" else logging.INFO
-        log.log(level, "%s is %s %s", status.name, status.state, status.detail)
         parts = self._parts
         if parts is None:
             return  # nobody has been given work yet
@@ -274,9 +272,10 @@ class Appliance:
         """Refuses what is new and lets answers end for a while."""
         if self._parts is None:
             return
-        log.info("draining")
+        drain_s = self._settings.supervision.drain_timeout_s
+        log.info("draining: nothing new is taken, running answers may take %g s more", drain_s)
         self._parts.flow.stop_accepting()
-        deadline_s = time.monotonic() + self._settings.supervision.drain_timeout_s
+        deadline_s = time.monotonic() + drain_s
         while await self._parts.open_requests() and time.monotonic() < deadline_s:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_BEAT_S)  # other access nodes may share the store: no event
 

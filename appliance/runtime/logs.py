@@ -4,6 +4,7 @@ Nothing a person wrote is logged: ids only. Control characters are escaped, so t
 is one line whatever it quotes.
 """
 
+import datetime
 import logging
 import logging.handlers
 import sys
@@ -16,21 +17,24 @@ from appliance.settings.server import Log
 
 DIRECTORY = "logs"
 FILE_NAME = "sluice.jsonl"
-QUIET = ("httpx", "httpcore", "litestar", "uvicorn.access")
+QUIET = ("httpx", "httpcore", "litestar", "uvicorn.access", "uvicorn.error")
 
 
 class JsonLines(logging.Formatter):
     """One JSON object per record: time, level, logger, message, and the traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
+        at = datetime.datetime.fromtimestamp(record.created).astimezone()
         line = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "time": at.isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:  # a child's comes as text
+            line["traceback"] = record.exc_text
         return msgspec.json.encode(line).decode()
 
 

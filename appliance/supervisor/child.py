@@ -25,12 +25,15 @@ from appliance.schema.status import ChildStatus
 from appliance.supervisor.environment import current_environment
 from appliance.supervisor.machine import ALIVE, Action, Ended, Machine, Policy, State
 from appliance.supervisor.process import RunningProcess, StatusEvent
+from appliance.supervisor.records import Record, read_record
 
 PROBE_TIMEOUT_S = 1.0
 WATCH_TIMEOUT_S = 5.0
 PROBE_PAUSE_FIRST_S = 0.005
 PROBE_PAUSE_CAP_S = 0.25
 PRIVATE_UMASK = 0o077
+
+log = logging.getLogger("sluice.supervisor")
 
 Probe = Callable[[], Awaitable[bool]]
 Diagnosis = Callable[[str], str]
@@ -40,6 +43,7 @@ Diagnosis = Callable[[str], str]
 class ChildSpec:
     """How to run one child.
 
+    `read_line` reads a line of its log; what is not ours has a form of its own.
     `boot_line` is one line of JSON written to its standard input: secrets go there, not into
     `command`. Without `probe` the child tells its readiness by a status line. `watch` is asked
     while the child is ready; one that stays silent is killed. `diagnose` reads the last words of
@@ -56,6 +60,7 @@ class ChildSpec:
     probe: Probe | None = None
     watch: Probe | None = None
     diagnose: Diagnosis | None = None
+    read_line: Callable[[bytes], Record] = read_record
     needs: tuple[str, ...] | None = None
     policy: Policy = field(default_factory=Policy)
 
@@ -181,13 +186,25 @@ class Child:
             return
         before, self._reported = self._reported, current
         if current[0] != before[0]:
-            loud = current[0] in ("failed", "backing_off")
-            level = logging.ERROR if loud else logging.DEBUG
-            self._log.log(level, "%s -> %s %s", before[0], current[0], current[1])
+            self._log_state()
+        else:
+            log.debug("%s is %s: %s", self.name, *current)
         self._changed.set()
         self._changed = asyncio.Event()
         if self._on_change is not None:
             self._on_change(self)
+
+    def _log_state(self) -> None:
+        """One line for each change; a crash is a warning while it is mended without anybody."""
+        machine = self._machine
+        if machine.state == "failed":
+            log.error("%s is given up: %s", self.name, machine.detail)
+        elif machine.state == "backing_off":
+            pause_s = max((machine.wake_at or 0.0) - self._now(), 0.0)
+            again = "%s %s; it is started again in %.1f s"
+            log.warning(again, self.name, machine.detail, pause_s)
+        else:
+            log.info("%s is %s", self.name, machine.state)
 
     async def _live(self) -> Ended:
         """Runs one process from spawn to end."""
@@ -216,7 +233,11 @@ class Child:
     async def _spawn_process(self) -> tuple[asyncio.SubprocessTransport, RunningProcess]:
         own = self.spec.probe is None
         return await asyncio.get_running_loop().subprocess_exec(
-            lambda: RunningProcess(log=self._log, on_status=self._heard if own else None),
+            lambda: RunningProcess(
+                log=self._log,
+                read_line=self.spec.read_line,
+                on_status=self._heard if own else None,
+            ),
             *self.spec.command,
             stdin=PIPE,
             stdout=PIPE,

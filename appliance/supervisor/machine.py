@@ -31,6 +31,7 @@ from appliance.errors import EXIT_CANNOT_BOOT
 State = Literal["stopped", "starting", "ready", "backing_off", "failed", "stopping"]
 ALIVE: frozenset[State] = frozenset({"starting", "ready", "stopping"})
 DETAIL_CHARS = 600
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Action(Enum):
@@ -224,7 +225,10 @@ class Machine:
 
 
 def describe(end: Ended) -> str:
-    """One sentence: how it ended, its own last words, and what to do."""
+    """One sentence on one line: how it ended, the last it said, and what to do.
+
+    Whom a signal from outside ends has said nothing about it.
+    """
     if end.status is None:
         how = "could not be started"
     elif end.status == EXIT_CANNOT_BOOT or end.cannot_boot:
@@ -233,8 +237,8 @@ def describe(end: Ended) -> str:
         how = f"was ended by {_signal_name(-end.status)}"
     else:
         how = f"ended by itself with status {end.status}"
-    words = end.words.strip()
-    said = f": {words[-DETAIL_CHARS // 2 :]}" if words else ""
+    words = "" if -(end.status or 0) in FROM_OUTSIDE else end.words.strip()
+    said = f": {words.splitlines()[-1].strip()[: DETAIL_CHARS // 2]}" if words else ""
     return f"{how}{said}{f' ({end.hint})' if end.hint else ''}"
 
 

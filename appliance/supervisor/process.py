@@ -5,8 +5,9 @@ latter returns only when every holder of the pipes is gone (CPython issue gh-119
 grandchild that keeps standard error open would hide the death of the child. Here the end is told
 at most `PIPES_GRACE_S` after the process is gone, and its whole group is killed then.
 
-Standard output of our own children carries status lines; everything else is a log line.
-Every buffer is bounded: lines are cut, floods are counted instead of logged.
+Standard output of our own children carries status lines; everything else is a log line, read by
+the child's own rule (`records` for ours). Every buffer is bounded: lines are cut, floods
+are counted instead of logged.
 """
 
 import asyncio
@@ -19,8 +20,10 @@ from typing import Literal, cast
 
 import msgspec
 
-LAST_WORDS_BYTES = 4_096
-LINE_LIMIT_BYTES = 8_192
+from appliance.supervisor.records import Record
+
+LAST_WORDS_CHARS = 4_096
+LINE_LIMIT_BYTES = 32_768
 LINES_PER_S = 200
 PIPES_GRACE_S = 0.5
 REAP_TIMEOUT_S = 5.0
@@ -69,23 +72,25 @@ class RunningProcess(asyncio.SubprocessProtocol):
         self,
         *,
         log: logging.Logger,
+        read_line: Callable[[bytes], Record],
         on_status: Callable[[StatusEvent], None] | None,
     ) -> None:
         self._log = log
+        self._read_line = read_line
         self._on_status = on_status
         self._transport: asyncio.SubprocessTransport | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._stdout = Lines()
         self._stderr = Lines()
-        self._words = b""
+        self._words = ""
         self._second = 0
         self._lines_this_second = 0
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
     def last_words(self) -> str:
-        """The last 4 KB it wrote besides status lines, printable."""
-        return "\n".join(printable(line) for line in self._words.split(b"\n")).strip()
+        """The last 4,096 characters of what it warned of and printed: the routine is no reason."""
+        return self._words.strip()
 
     def tell(self, line: str) -> None:
         """Writes the boot line; standard input stays open as the parent-life pipe."""
@@ -121,7 +126,6 @@ class RunningProcess(asyncio.SubprocessProtocol):
             for line in self._stdout.feed(data):
                 self._status(line)
         else:
-            self._remember(data)
             for line in self._stderr.feed(data):
                 self._log_line(line)
 
@@ -148,27 +152,35 @@ class RunningProcess(asyncio.SubprocessProtocol):
         try:
             event = msgspec.json.decode(line, type=StatusEvent)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self._remember(line + b"\n")  # printed before it claimed standard output
-            self._log_line(line)
+            self._log_line(line)  # printed before it claimed standard output
         else:
             self._on_status(event)
 
-    def _remember(self, words: bytes) -> None:
-        self._words = (self._words + words)[-LAST_WORDS_BYTES:]
-
     def _log_line(self, line: bytes) -> None:
+        read = self._read_line(line)
+        traceback = "\n".join(map(printable, read.traceback.splitlines()))
+        record = Record(read.level, printable(read.message), traceback)
+        if record.level >= logging.WARNING:
+            self._words = f"{self._words}\n{record.words}"[-LAST_WORDS_CHARS:]
         second = int(asyncio.get_running_loop().time())
         if second != self._second:
             if self._lines_this_second > LINES_PER_S:
                 self._log.warning("%d lines dropped", self._lines_this_second - LINES_PER_S)
             self._second, self._lines_this_second = second, 0
         self._lines_this_second += 1
-        text = printable(line)
-        if text and self._lines_this_second <= LINES_PER_S:
-            self._log.info("%s", text)
+        if record.message and self._lines_this_second <= LINES_PER_S:
+            self._hand_on(record)
+
+    def _hand_on(self, record: Record) -> None:
+        """Logs it as if it had been logged here, its traceback beneath."""
+        if self._log.isEnabledFor(record.level):
+            made = self._log.makeRecord(
+                self._log.name, record.level, __file__, 0, "%s", (record.message,), None
+            )
+            made.exc_text = record.traceback or None
+            self._log.handle(made)
 
 
-def printable(line: bytes) -> str:
+def printable(line: str) -> str:
     """A child's line without terminal escapes: what is not printable is shown as an escape."""
-    text = line.decode("utf-8", "backslashreplace").rstrip()
-    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line.rstrip())

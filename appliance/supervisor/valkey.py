@@ -17,8 +17,10 @@ import asyncio
 import functools
 import glob
 import hashlib
+import logging
 import os
 import platform
+import re
 import secrets
 import sys
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.directory import private_directory, socket_path
 from appliance.supervisor.guard import own_command
 from appliance.supervisor.machine import Policy
+from appliance.supervisor.records import Record
 
 NAME = "valkey"
 USER = "sluice"
@@ -39,6 +42,8 @@ PERMISSIONS = "~* &* +@all -@dangerous -@admin +info +bgrewriteaof"
 DAMAGED = "Bad file format reading the append only file"
 BEATS_PER_S = 5  # at rest ten take twice the CPU time; waits with a bound end up to a beat late
 BAD_CONFIGURATION = "FATAL CONFIG FILE ERROR"
+
+_LINE = re.compile(r"\d+:(signal-handler \(\d+\)|.*? (?P<mark>[.*#-])) (WARNING:? )?(?P<words>.*)")
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ def embedded_valkey(
         probe=probe,
         watch=probe,
         diagnose=functools.partial(diagnose, directory),
+        read_line=read_line,
         needs=(),
         policy=policy or Policy(start_timeout_s=60.0, stop_timeout_s=10.0),
     )
@@ -187,6 +193,20 @@ def diagnose(directory: Path, words: str) -> str:
     if BAD_CONFIGURATION in words:
         return "this is a defect of Sluice or another Valkey version: please report it"
     return ""
+
+
+def read_line(line: bytes) -> Record:
+    """A line of its log without process id and time, which ours has.
+
+    `#` marks its warnings, the last of which is its farewell at each stop in order. What it prints
+    without a mark is why it does not start.
+    """
+    text = line.decode("utf-8", "backslashreplace").rstrip()
+    found = _LINE.fullmatch(text)
+    if found is None:
+        return Record(logging.WARNING, text)
+    warns = found["mark"] == "#" and not found["words"].endswith("bye bye...")
+    return Record(logging.WARNING if warns else logging.DEBUG, found["words"])
 
 
 def _package_folder() -> Path:

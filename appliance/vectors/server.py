@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from appliance.errors import EXIT_CANNOT_BOOT, EXIT_OK
 from appliance.supervisor.guard import StatusLine, claim_stdout, die_with_parent, hold
+from appliance.supervisor.records import log_to_supervisor
 from appliance.vectors import quick
 
 RPC_THREADS = 4
@@ -42,7 +43,8 @@ def main(argv: Sequence[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     status = claim_stdout()
     die_with_parent()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    log_to_supervisor("warning")
+    logging.getLogger("grpc._server").addFilter(_is_news)
     options = _options(argv)
     hold(str(options.directory / "in-use"))
     try:
@@ -57,6 +59,11 @@ def main(argv: Sequence[str]) -> int:
     server.stop(STOP_GRACE_S).wait()
     database.close()
     return EXIT_OK
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Clients ask for calls that Milvus Lite does not have, and do without them."""
+    return not (record.exc_info and isinstance(record.exc_info[1], NotImplementedError))
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:

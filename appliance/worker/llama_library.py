@@ -161,7 +161,9 @@ class Library:
             self.offloaded = int(offloaded[1])
         if self._level >= logging.WARNING:
             self.complaints.append(line)
-        log.log(self._level, "%s", line)
+        # What it warns of is about weights and sizes that nobody here can change.
+        level = logging.DEBUG if self._level == logging.WARNING else self._level
+        log.log(level, "%s", line)
 
 
 @functools.cache

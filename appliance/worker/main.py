@@ -21,6 +21,7 @@ from appliance.supervisor.guard import (
     die_with_parent,
     read_boot_line,
 )
+from appliance.supervisor.records import log_to_supervisor
 from appliance.worker.config import WorkerConfig
 from appliance.worker.jobs import Output
 
@@ -41,9 +42,14 @@ def main_supervised() -> int:
 
 def main(config: WorkerConfig, status: StatusLine | None = None) -> int:
     """Builds and serves until stopped; returns the exit status."""
-    logging.basicConfig(
-        stream=sys.stderr, level=config.log_level.upper(), format="%(levelname)s %(message)s"
-    )
+    if status is not None:
+        log_to_supervisor(config.log_level)
+    else:
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=config.log_level.upper(),
+            format="%(asctime)s %(levelname)-7s %(message)s",
+        )
     try:
         return asyncio.run(_serve(config, status))
     except SluiceError as error:

@@ -25,6 +25,7 @@ from appliance import keys
 from appliance.bus import leases, scripts, work
 from appliance.bus.client import AWAY, Bus, Fields, connect, connect_blocking
 from appliance.bus.notices import Notice, notify
+from appliance.bus.outage import Outage
 from appliance.bus.script import Call, run_all
 from appliance.bus.texts import emitted_text
 from appliance.bus.work import Entry, WorkReader
@@ -66,6 +67,7 @@ class Server:
         self._room = asyncio.Event()
         self._room.set()
         self._stopping = asyncio.Event()
+        self._outage = Outage(log)
 
     def emit(self, outputs: list[jobs.Output]) -> None:
         """Takes one step's outputs; call it on the event loop's thread."""
@@ -103,7 +105,7 @@ class Server:
             try:
                 return await act()
             except AWAY as error:
-                log.warning("store away (%s), trying again", error)
+                self._outage.met(error)
                 await asyncio.sleep(RETRY_S)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
@@ -118,9 +120,10 @@ class Server:
         try:
             while True:
                 try:
+                    await self._outage.over(blocking)
                     await loop(blocking)
                 except AWAY as error:
-                    log.warning("store away (%s), trying again", error)
+                    self._outage.met(error)
                     await blocking.connection_pool.disconnect()
                     await asyncio.sleep(RETRY_S)
         finally:

@@ -330,3 +330,69 @@ async def test_a_child_creates_private_files(tmp_path: Path) -> None:
     async with living(child_of(tmp_path, "open('x', 'w'); " + WELL_BEHAVED.strip())) as child:
         assert await child.settled("ready", "failed") == "ready"
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
+
+
+RECORDS = PREAMBLE + (
+    "import logging\n"
+    "from appliance.supervisor.records import log_to_supervisor\n"
+    "log_to_supervisor('info')\n"
+)
+
+
+async def test_what_a_child_logs_keeps_its_level_and_its_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    program = RECORDS + (
+        "logging.warning('the store is away')\n"
+        "try: {}['x']\n"
+        "except KeyError: logging.exception('a step failed \\x1b[2J')\n"
+        "status.ready()\n"
+        "signal.pause()\n"
+    )
+    async with living(child_of(tmp_path, program)) as child:
+        assert await child.settled("ready", "failed") == "ready"
+        child.stop(5.0)
+        await child.settled("stopped")
+    warning, error = (r for r in caplog.records if r.name == "sluice.child.own")
+    assert (warning.levelno, warning.message) == (logging.WARNING, "the store is away")
+    assert (error.levelno, error.message) == (logging.ERROR, "a step failed \\x1b[2J")
+    assert (error.exc_text or "").endswith("KeyError: 'x'")
+
+
+async def test_a_crash_is_told_once_with_its_reason_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    program = RECORDS + (
+        "status.progress('half', 50)\n"
+        "logging.warning('few cells')\n"
+        "logging.info('the store answers again')\n"
+        "sys.exit(1)\n"
+    )
+    once = Policy(start_timeout_s=20.0, backoff_first_s=0.0, restarts=1)
+    async with living(child_of(tmp_path, program, policy=once)) as child:
+        await child.settled("failed")
+    told = [(r.levelno, r.message) for r in caplog.records if r.name == "sluice.supervisor"]
+    reason = "ended by itself with status 1: few cells"
+    assert told == [
+        (logging.INFO, "own is starting"),
+        (logging.WARNING, f"own {reason}; it is started again in 0.0 s"),
+        (logging.INFO, "own is starting"),
+        (
+            logging.ERROR,
+            f"own is given up: 1 restarts in 60 s did not help; last time it {reason}",
+        ),
+    ]
+
+
+async def test_what_nobody_catches_is_one_record_and_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = RECORDS + "raise ValueError('out of cells')\n"
+    async with living(child_of(tmp_path, program, policy=Policy(restarts=0))) as child:
+        await child.settled("failed")
+        assert child.status().detail.endswith("with status 1: ValueError: out of cells")
+    (said,) = (r for r in caplog.records if r.name == "sluice.child.own")
+    assert said.levelno == logging.CRITICAL
+    assert (said.exc_text or "").startswith("Traceback")

@@ -201,6 +201,15 @@ def test_a_child_that_stays_silent_is_killed_and_one_that_hesitates_is_not() -> 
         (Ended(status=-11), "was ended by SIGSEGV"),
         (Ended(status=-77), "was ended by signal 77"),
         (Ended(status=3, words=" \n"), "ended by itself with status 3"),
+        (
+            Ended(status=1, words="Traceback\n x\nKeyError: 'x'\n"),
+            "ended by itself with status 1: KeyError: 'x'",
+        ),
+        (
+            Ended(status=-6, words="ready\nGGML_ASSERT failed"),
+            "was ended by SIGABRT: GGML_ASSERT failed",
+        ),
+        (Ended(status=-9, words="ready to accept connections"), "was ended by SIGKILL"),
         (Ended(status=None, words="no memory"), "could not be started: no memory"),
         (Ended(status=78, words="a", hint="b"), "cannot start as configured: a (b)"),
     ],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -22,7 +23,13 @@ from appliance.supervisor.child import ChildSpec
 from appliance.supervisor.directory import socket_directory
 from appliance.supervisor.machine import Policy
 from appliance.supervisor.tree import Tree
-from appliance.supervisor.valkey import EmbeddedValkey, embedded_valkey, find_binary, quoted
+from appliance.supervisor.valkey import (
+    EmbeddedValkey,
+    embedded_valkey,
+    find_binary,
+    quoted,
+    read_line,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -301,3 +308,36 @@ def test_a_quoted_path_is_one_line_of_plain_characters(path: bytes) -> None:
     assert text.isascii()
     assert text.isprintable()
     assert '"' not in text[1:-1]
+
+
+async def test_a_start_and_a_stop_in_order_are_no_news(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving(store_in(tmp_path)):
+        pass
+    said = [record for record in caplog.records if record.name == "sluice.child.valkey"]
+    told = [(r.levelno, r.message) for r in said if r.levelno > logging.DEBUG]
+    assert [one for one in told if "overcommit" not in one[1]] == []  # that one is the machine's
+    words = [record.message for record in said]
+    assert "Server initialized" in words
+    assert "Valkey is now ready to exit, bye bye..." in words
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "message"),
+    [
+        (b"7:M 28 Nov 2026 11:52:50.590 # Bad file format", logging.WARNING, "Bad file format"),
+        (
+            b"7:C 28 Nov 2026 11:52:50.590 # WARNING: too few files",
+            logging.WARNING,
+            "too few files",
+        ),
+        (b"7:M 28 Nov 2026 11:52:50.590 - 3 clients", logging.DEBUG, "3 clients"),
+        (b"7:signal-handler (1795866871) Received SIGTERM", logging.DEBUG, "Received SIGTERM"),
+        (b"Bad directive \xff", logging.WARNING, "Bad directive \\xff"),
+    ],
+)
+def test_a_line_has_the_level_that_valkey_means(line: bytes, level: int, message: str) -> None:
+    read = read_line(line)
+    assert (read.level, read.message) == (level, message)
