@@ -26,6 +26,7 @@ from appliance.api import (
     status,
     users,
 )
+from appliance.api.bodies import StrictRequest
 from appliance.api.callers import Caller, caller_of
 from appliance.api.document import DocumentPlugin
 from appliance.api.document_page import PagePlugin
@@ -62,6 +63,7 @@ def build(services: Services) -> Gate:
             "services": Provide(lambda: services, sync_to_thread=False),
             "caller": Provide(caller_of, sync_to_thread=False),
         },
+        request_class=StrictRequest,
         signature_types=[Services, Caller],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=OpenAPIConfig(

@@ -16,12 +16,16 @@ SOME = "does-not-exist"
 BODIES = [
     ("POST", "/api/sessions", {"uid": "local", "title": "t"}),
     ("PATCH", "/api/sessions/{session}", {"title": "t"}),
-    ("POST", "/api/sessions/{session}/messages", {"text": "hi"}),
+    ("POST", "/api/sessions/{session}/messages", {"text": "hi", "faq": True}),
     ("PUT", "/api/users/u1", {"attributes": {"a": "b"}, "tags": ["t"]}),
     ("PATCH", "/api/users/u1", {"attributes": {"a": "b"}}),
     ("POST", "/api/faq", {"question": "q?", "answer": "a."}),
     ("PUT", "/api/faq/{entry}", {"question": "q?", "answer": "a."}),
-    ("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
+    (
+        "POST",
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": "hi"}], "faq": True},
+    ),
     ("POST", "/v1/embeddings", {"input": "hi"}),
 ]
 
@@ -84,9 +88,9 @@ def check(answer: httpx.Response) -> dict[str, Any]:
 def mutants(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Bodies that are wrong in every way, each with the reason."""
     for name in body:
-        wrongs: tuple[Any, ...] = (12, None, [], {}, True, {"x": 1}, [[[]]])
+        wrongs: tuple[Any, ...] = (12, 0, 1, None, [], {}, True, "true", {"x": 1}, [[[]]])
         for wrong in wrongs:
-            if type(wrong) is type(body[name]) and not wrong:
+            if type(wrong) is type(body[name]) and (not wrong or isinstance(wrong, bool | str)):
                 continue
             if name in ("attributes", "tags") and not wrong:
                 continue
