@@ -54,7 +54,7 @@ def rate(texts: Texts, model: SetupModel) -> str:
     return texts.setup.model_rate.format(rate=_number(model.tokens_per_s))
 
 
-def model_lines(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
+def prospects(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
     """What to expect of a model, and what Enter would do."""
     words = texts.setup
     note = model_note(texts, model.notes)

@@ -344,7 +344,7 @@ def model_note(texts: Texts, notes: Mapping[str, str]) -> str:
     return safe_line(notes.get(texts.language, ""), 200)
 
 
-def model_lines(texts: Texts, model: ModelStatus) -> str:
+def model_standing(texts: Texts, model: ModelStatus) -> str:
     """What a model is good for, and what there is to know of it as things stand."""
     words, name = texts.operate, safe_line(model.name, 60)
     lines = [model_note(texts, model.notes)]

@@ -16,7 +16,7 @@ from ui.screens.polled import PolledScreen
 from ui.texts import Texts
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable, cell, number
-from ui.wording import memory, model_lines, model_state
+from ui.wording import memory, model_standing, model_state
 
 _LOADABLE = ("on_disk", "failed")
 
@@ -131,4 +131,4 @@ class ModelsScreen(PolledScreen):
 
     def _show_pointed(self) -> None:
         model = self._models.get(self._table.pointed)
-        self._about.update(model_lines(self.texts, model) if model is not None else "")
+        self._about.update(model_standing(self.texts, model) if model is not None else "")

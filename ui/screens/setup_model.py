@@ -18,7 +18,7 @@ from ui.setup_wording import (
     GOING,
     download_line,
     machine_line,
-    model_lines,
+    prospects,
     rate,
     weights_state,
 )
@@ -144,7 +144,7 @@ class ModelStep(Polled, SetupStep):
 
     def _show_pointed(self) -> None:
         model = self._pointed
-        words = model_lines(self.texts, model, self._download) if model is not None else ""
+        words = prospects(self.texts, model, self._download) if model is not None else ""
         self._detail.update(words)
 
     # --- what the person does ---------------------------------------------------------------
