@@ -17,6 +17,7 @@ the other ways of choosing change nothing.
 Words in the question steer it, for tests and demonstrations:
     #tokens=200   the answer has 200 tokens
     #slow=20      every step that this request takes part in lasts 20 ms longer
+    #step=13      and 13 ms more, together with all that say so: the longest of them counts
     #die, #die=5  the process ends at once (status 9) before the answer's first, sixth token
     #hang, ...    the step never returns, likewise
 `#die` and `#hang` are the poison requests of fault tests: never serve people with this backend.
@@ -64,7 +65,7 @@ UNLIKELY = -2.5
 _CONTROL = {"<|im_start|>": 1, "<|im_end|>": 2, "<|endoftext|>": 3}
 _START, _END, _END_OF_TEXT = _CONTROL.values()
 _CONTROL_PATTERN = re.compile("|".join(re.escape(text) for text in _CONTROL))
-_DIRECTIVE = re.compile(r"#(tokens|slow|die|hang)(?:=(\d{1,6}))?\b")
+_DIRECTIVE = re.compile(r"#(tokens|slow|step|die|hang)(?:=(\d{1,6}))?\b")
 _QUESTION = re.compile(r"^(?:My question: |我的问题：)", re.MULTILINE)
 _ENTRY = re.compile(
     r"^\[1\] (?:Question: |问：).*?^(?:Answer: |答：)(.*?)(?=^\[2\] |\Z)", re.MULTILINE | re.DOTALL
@@ -82,6 +83,7 @@ class _Script:
 
     answer: bytes
     slow_s: float
+    step_s: float
     die_at: int
     hang_at: int
 
@@ -163,14 +165,16 @@ class FakeBackend:
             return Outcome.REFUSED
         if any(chunk.position != len(self._held.get(chunk.sequence, ())) for chunk in chunks):
             return Outcome.REFUSED
-        delay_s = self._step_delay_s
+        delay_s, shared_s = self._step_delay_s, 0.0
         for chunk in chunks:
             self._hold(chunk.sequence, chunk.tokens)
             if chunk.outputs:
                 self._outputs[chunk.sequence] = chunk.outputs
-                delay_s += self._act_out(chunk)
-        if delay_s:
-            time.sleep(delay_s)
+                script = self._act_out(chunk)
+                delay_s += script.slow_s
+                shared_s = max(shared_s, script.step_s)
+        if delay_s + shared_s:
+            time.sleep(delay_s + shared_s)
         return Outcome.DONE
 
     def sample(self, sequence: int, row: int = 0) -> int:
@@ -257,8 +261,8 @@ class FakeBackend:
             raise RuntimeError(f"the cells of sequence {sequence} are out of order")
         return [cell.token for cell in cells]
 
-    def _act_out(self, chunk: Chunk) -> float:
-        """Obey the directives of a prompt once it is complete. Returns the delay in seconds."""
+    def _act_out(self, chunk: Chunk) -> _Script:
+        """Obey the directives of a prompt once it is complete, but for its delays."""
         message, said = _read(self._tokens(chunk.sequence, chunk.outputs - 1))
         script = _script(message)
         first = len(_plain_tokens(said))
@@ -266,7 +270,7 @@ class FakeBackend:
             os._exit(EXIT_STATUS_DIE)
         if script.hang_at in range(first, first + chunk.outputs):
             threading.Event().wait()
-        return script.slow_s
+        return script
 
 
 def _encoded(text: str) -> bytes:
@@ -326,6 +330,7 @@ def _script(message: str) -> _Script:
     return _Script(
         answer=_lengthened(answer, numbers["tokens"]) if "tokens" in numbers else answer.encode(),
         slow_s=numbers.get("slow", 0) / 1000,
+        step_s=numbers.get("step", 0) / 1000,
         die_at=numbers.get("die", -1),
         hang_at=numbers.get("hang", -1),
     )

@@ -105,6 +105,15 @@ def test_a_poison_request_ends_the_process_after_the_tokens_it_names() -> None:
     assert shown[-1] == "You said"
 
 
+def test_what_steps_share_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("appliance.worker.fake.time.sleep", slept.append)
+    ours = [ask("a", "#tokens=9 #step=13 #slow=14"), ask("b", "#tokens=3 #step=5 #slow=14")]
+    run_jobs(FakeBackend(SMALL), *ours)
+    assert max(slept) == pytest.approx(0.041)
+    assert slept[-1] == pytest.approx(0.027), "the other one has ended"
+
+
 def test_a_slow_request_and_a_slow_backend_still_answer() -> None:
     slow = FakeBackend(SMALL, step_delay_s=0.001)
     assert run_jobs(slow, ask("a", "#slow=1 hi")).finished("a").text == "You said: hi"

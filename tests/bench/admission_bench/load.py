@@ -9,14 +9,14 @@ import httpx
 
 QUESTION_TOKENS = 60
 FLOOD_TOKENS = 300
-STEP_MS = 27
-FLOOD_STEP_MS = 14
-BATCH_STEP_MS = 4
+STEP_MS = 13
+ANSWER_MS = 14
+BATCH_MS = 4
 READING_S = 3.0
-"""The fake engine adds up what each answer asks for per step; a model's steps grow less than that.
-In the flood a step is as long as the starter model's on two cores: 27 ms with the polite one's
-answer alone, 69 with three of the flooder's beside it. Elsewhere each adds a little. READING_S is
-how long a person reads an answer before the next question."""
+"""In the flood a step of the fake engine is as long as the starter model's on two cores: 27 ms with
+one answer, 69 with four, whoever they are for. Elsewhere each adds a little. READING_S is how long
+a person reads an answer before the next question."""
+LIKE_A_MODEL = f"#step={STEP_MS} #slow={ANSWER_MS}"
 ENDS = ("151643", "151645")  # of the starter model's answers, which would be short
 STORY = "Tell me a long story, with many details, about number"
 
@@ -50,13 +50,13 @@ class Client:
     answers: list[Answered] = field(default_factory=list)
 
     async def ask(
-        self, who: str, tokens: int = QUESTION_TOKENS, step_ms: int = BATCH_STEP_MS
+        self, who: str, tokens: int = QUESTION_TOKENS, steps: str = f"#slow={BATCH_MS}"
     ) -> Answered:
         """Asks in a new session and follows the answer to its end."""
         made = await self.http.post("/api/sessions", json={"uid": self.uids[who]})
         one = Answered(who, time.monotonic())
         self.answers.append(one)
-        text = f"#tokens={tokens} #slow={step_ms} tell me about it"
+        text = f"#tokens={tokens} {steps} tell me about it"
         body = {"text": text, "faq": False, "max_tokens": 512}
         if self.real:
             text = f"{STORY} {len(self.answers)}."
@@ -90,7 +90,7 @@ def _note(one: Answered, name: str, fields: dict[str, object]) -> None:
 async def polite(client: Client, requests: int) -> None:
     """One question after the other, as a person asks."""
     for _ in range(requests):
-        await client.ask("polite", QUESTION_TOKENS, STEP_MS)
+        await client.ask("polite", QUESTION_TOKENS, LIKE_A_MODEL)
         await asyncio.sleep(READING_S)
 
 
@@ -100,7 +100,7 @@ async def flood(client: Client, requests: int, at_once: int) -> None:
 
     async def ask() -> None:
         async with room:
-            await client.ask("flooder", FLOOD_TOKENS, FLOOD_STEP_MS)
+            await client.ask("flooder", FLOOD_TOKENS, LIKE_A_MODEL)
 
     await asyncio.gather(*(ask() for _ in range(requests)))
 
