@@ -12,7 +12,7 @@ from pathlib import Path
 from appliance.errors import NotFound, Unavailable
 from models import files
 from models.catalogue import Entry
-from models.download import Progress
+from models.files import Progress
 
 FOLDER = "models/"
 

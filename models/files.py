@@ -16,11 +16,14 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader, BufferedWriter, FileIO
 from pathlib import Path
 
 from appliance.errors import Conflict, Invalid, NotFound, Unavailable
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are here and the bytes there will be."""
 
 CHUNK_BYTES = 1 << 20
 RESERVE_BYTES = 64 << 20  # left free, so that logs and databases beside us can still write

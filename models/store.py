@@ -104,6 +104,14 @@ class Store:
             raise _damaged(path, name)
         return path
 
+    def has(self, name: str) -> bool:
+        """True when the weights are here and whole, see `checked`."""
+        try:
+            self.checked(name)
+        except (NotFound, Invalid):
+            return False
+        return True
+
     def verify(self, name: str) -> Record:
         """Hash the whole file and remember the outcome. Raises NotFound, or Invalid if damaged."""
         path = self.path(name)

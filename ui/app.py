@@ -37,7 +37,7 @@ from ui.drafts import Drafts
 from ui.first_start import FirstStart, Hands, SetupBegun
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
 from ui.keys import key, ours
-from ui.link import Link, LinkState
+from ui.link import CONNECTING, STARTING, Link, LinkState
 from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.chat import ChatScreen
@@ -93,7 +93,7 @@ class SluiceApp(App[int]):
         driver: type[Driver] | None = None,
         until: Work | None = None,
     ) -> None:
-        """The person is shown out when `until` returns."""
+        """The person is shown out when `until` returns, which goes with a server that starts."""
         super().__init__(driver_class=driver)
         self._until = until
         self.title = "Sluice"
@@ -102,7 +102,8 @@ class SluiceApp(App[int]):
         self._client = client
         self._texts = texts
         self._clock = clock or Clock()
-        self._link = Link(client.readiness, tell=self._tell_link)
+        begun = CONNECTING if until is None else STARTING
+        self._link = Link(client.readiness, tell=self._tell_link, begun=begun)
         self._places: list[LinkedScreen] = []
         self._drafts = Drafts()
         self._was_asked = False

@@ -33,8 +33,12 @@ class LinkState:
         return self.kind in ("starting", "up")
 
 
+CONNECTING: Final = LinkState()
+STARTING: Final = LinkState("starting")
+
+
 class Link:
-    """The state of the connection; every change is told."""
+    """The state of the connection; every change is told. `begun`: what is known before."""
 
     def __init__(
         self,
@@ -42,13 +46,14 @@ class Link:
         *,
         tell: Callable[[LinkState], None],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        begun: LinkState = CONNECTING,
     ) -> None:
         self._ask = ask
         self._tell = tell
         self._pause = pause
         self._was_reached = False
         self._is_watching = False
-        self.state = LinkState()
+        self._begun = self.state = begun
 
     def lost(self) -> None:
         """A call found the server away; the caller starts a new `watch`."""
@@ -93,7 +98,7 @@ class Link:
         return LinkState("starting", ", ".join(f"{name}: {text}" for name, text in waiting.items()))
 
     def _away(self) -> LinkState:
-        return LinkState("away" if self._was_reached else "connecting")
+        return LinkState("away") if self._was_reached else self._begun
 
     def _set(self, state: LinkState) -> None:
         if state != self.state:

@@ -3,8 +3,8 @@
 The appliance runs in a process of its own even then: a UI that stutters or crashes takes no
 answer with it, and there is one door for everybody. An appliance started for a UI ends with it.
 
-The UI opens as soon as the API answers, while models are still loading, which it shows; its modules
-are imported while the store starts.
+The UI opens as soon as connections are taken; what it asks is answered once the store is there,
+while models are still loading, which it shows.
 """
 
 import asyncio
@@ -15,8 +15,6 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from appliance.cli.starters import fetch_starters
 from appliance.errors import EXIT_UNAVAILABLE, NotFound, SluiceError, Unavailable
@@ -82,6 +80,8 @@ def _start_and_open(options: Options, data: Path) -> int:
         )
     started = _Started(process, log)
     try:
+        from rich.console import Console
+
         with Console(stderr=True).status("starting Sluice…"):
             import ui.app  # noqa: F401 # half a second, in which the appliance starts
 
@@ -117,7 +117,7 @@ class _Started:
         self._has_failed = False
 
     def serving(self) -> str:
-        """The address, once the API answers. Raises _Failed with its last words."""
+        """The address, once connections are taken. Raises _Failed with its last words."""
         assert self._process.stdout is not None
         word, _, url = self._process.stdout.readline().decode().strip().partition(" ")
         if word != "serving" or not url:
@@ -159,6 +159,8 @@ class _Failed(SluiceError):
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
+        from rich.console import Console
+
         with Console(stderr=True).status("stopping Sluice…"):
             process.send_signal(signal.SIGTERM)
             try:

@@ -68,8 +68,7 @@ def open_without_terminal(options: Options, arguments: list[str]) -> int:
     if seen.running is not None and seen.state == "running":
         return _told(seen.running.url, data)
     from appliance.cli.starters import fetch_starters
-    from appliance.runtime.appliance import Listener
-    from appliance.runtime.serving import serve
+    from appliance.runtime.serving import Listener, serve
     from appliance.settings import load
 
     _say_into(data / LOG_NAME)

@@ -17,6 +17,7 @@ from appliance.cli.simulate import add_simulate
 from appliance.errors import EXIT_INTERNAL, EXIT_OK, SluiceError
 from appliance.runtime.options import Options
 from appliance.settings import load, models_directory
+from models.arguments import add_arguments
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,7 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--early",
         action="store_true",
-        help="also print `serving ADDRESS` when the API answers, before the models are loaded",
+        help="also print `serving ADDRESS` as soon as connections are taken; they are answered "
+        "when the store is there, before the models are loaded",
     )
     serving.set_defaults(run=_serve)
 
@@ -77,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--cache", action="store_true", help="use the directory of the project's tests"
     )
-    _add_models(models)
+    add_arguments(models)
     models.set_defaults(run=_models)
 
     faq = commands.add_parser("faq", help="what is done to the FAQ of a running appliance")
@@ -166,8 +168,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from appliance.cli.starters import take_carried
-    from appliance.runtime.appliance import Listener
-    from appliance.runtime.serving import print_ready, print_serving, serve
+    from appliance.runtime.serving import Listener, print_ready, print_serving, serve
     from appliance.supervisor.directory import prepare_data_directory
     from appliance.supervisor.guard import die_with_parent
 
@@ -214,12 +215,6 @@ def _tui(arguments: argparse.Namespace) -> int:
     return attach_ui(
         options, url=arguments.url, key_file=arguments.key_file, language=arguments.language
     )
-
-
-def _add_models(parser: argparse.ArgumentParser) -> None:
-    from models.cli import add_arguments
-
-    add_arguments(parser)
 
 
 def _models(arguments: argparse.Namespace) -> int:

@@ -6,9 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from rich.console import Console
-from rich.table import Table
-
 from appliance.errors import EXIT_OK, Invalid
 from appliance.placement.names import PolicyName
 
@@ -118,6 +115,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _print(report: "Report", refusals: dict[str, int], rate: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(show_header=False, box=None, pad_edge=False)
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refusals.items()))
     for name, spread in (("time to first token", report.first), ("total latency", report.last)):

@@ -20,7 +20,6 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from appliance import __version__
@@ -44,14 +43,6 @@ log = logging.getLogger("sluice")
 EXIT_STOPPED_AT_ONCE = 143
 INDEX_START_TIMEOUT_S = 30.0
 DRAIN_BEAT_S = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listener:
-    """Hears the address, twice: when the API answers, and when questions can be answered."""
-
-    ready: Callable[[str], None]
-    serving: Callable[[str], None] = lambda where: None
 
 
 class Appliance:
@@ -85,11 +76,11 @@ class Appliance:
         self._began_ms = now_ms()
         self._tree = Tree(children.specs, on_change=self._child_changed)
 
-    async def run(self, lock: DataLock, key: str, listener: Listener) -> int:
-        """The whole life: start, serve, drain, stop."""
+    async def run(self, lock: DataLock, key: str, ready: Callable[[str], None]) -> int:
+        """The whole life: start, serve, drain, stop. `ready` hears the address."""
         self._listen_to_signals()
         log.info("sluice %s starting, pid %d", __version__, os.getpid())
-        living = asyncio.create_task(self._live(lock, key, listener), name="appliance")
+        living = asyncio.create_task(self._live(lock, key, ready), name="appliance")
         at_once = asyncio.create_task(self._at_once.wait(), name="at-once")
         await asyncio.wait([living, at_once], return_when=asyncio.FIRST_COMPLETED)
         at_once.cancel()
@@ -107,12 +98,12 @@ class Appliance:
 
     # -- start
 
-    async def _live(self, lock: DataLock, key: str, listener: Listener) -> None:
+    async def _live(self, lock: DataLock, key: str, ready: Callable[[str], None]) -> None:
         async with asyncio.TaskGroup() as group:
             tree = group.create_task(self._tree.run(), name="children")
             loops: list[asyncio.Task[None]] = []
             try:
-                await self._or_stop(self._start(group, loops, lock, key, listener))
+                await self._or_stop(self._start(group, loops, lock, key, ready))
                 await self._stop.wait()
                 await self._drain()
                 if self.replaced is None:
@@ -147,7 +138,7 @@ class Appliance:
         loops: list[asyncio.Task[None]],
         lock: DataLock,
         key: str,
-        listener: Listener,
+        ready: Callable[[str], None],
     ) -> None:
         # Imports take as long as the store does: on a thread, so that children go on meanwhile.
         reading = group.create_task(
@@ -169,7 +160,6 @@ class Appliance:
         where = address(self._bound)
         lock.announce(Running(pid=os.getpid(), url=where, started_at_ms=now_ms()))
         log.info("serving at %s", where)
-        listener.serving(where)
         loops.append(group.create_task(parts.vectors.prepare(), name="vectors"))
         await self._workers_met(parts)
         loops.append(group.create_task(parts.centred.prepare(), name="centre"))
@@ -178,7 +168,7 @@ class Appliance:
             await self._load_demo(parts)
         log.info("ready at %s", where)
         self.was_ready = True
-        listener.ready(where)
+        ready(where)
 
     async def _assembled(self, key: str) -> "Parts":
         from appliance.runtime.parts import Ground, assemble

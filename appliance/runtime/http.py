@@ -21,7 +21,10 @@ DATE_BEAT_S = 1.0
 
 
 def bind(settings: Server) -> socket.socket:
-    """A bound, not yet listening socket. Raises CannotBoot naming what to change."""
+    """A listening socket: who connects before anybody accepts waits, and is not refused.
+
+    Raises CannotBoot naming what to change.
+    """
     if not is_loopback(settings.host) and not settings.insecure:
         raise CannotBoot(
             f"{settings.host} is not a loopback address, and there is no TLS",
@@ -32,6 +35,7 @@ def bind(settings: Server) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((settings.host, settings.port))
+        bound.listen(_backlog(settings))
     except (OSError, UnicodeError) as error:
         bound.close()
         raise CannotBoot(
@@ -39,6 +43,10 @@ def bind(settings: Server) -> socket.socket:
             hint="choose another port with --port, or 0 for a free one",
         ) from None
     return bound
+
+
+def _backlog(settings: Server) -> int:
+    return min(2048, settings.connections)
 
 
 def is_loopback(host: str) -> bool:
@@ -77,7 +85,7 @@ class HttpServer(uvicorn.Server):
                 h11_max_incomplete_event_size=HEADER_BYTES,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
-                backlog=min(2048, settings.connections),
+                backlog=_backlog(settings),
             )
         )
 

@@ -7,11 +7,13 @@ the new model is followed by one with the model before, which can say what was w
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.access.situation import Situation
@@ -22,9 +24,9 @@ from appliance.frozen import executable_file
 from appliance.limiter.rule_process import check_rule
 from appliance.log_ring import LogRing
 from appliance.runtime import keyfile, logs
-from appliance.runtime.appliance import Appliance, Listener
+from appliance.runtime.appliance import Appliance
 from appliance.runtime.children import family
-from appliance.runtime.http import bind
+from appliance.runtime.http import address, bind
 from appliance.runtime.options import Options
 from appliance.settings import Settings, load, models_directory
 from appliance.settings.file import change
@@ -36,6 +38,14 @@ from models.store import Store
 log = logging.getLogger("sluice")
 
 GIVEN = "the chat model was given on the command line"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Hears the address, twice: when connections are taken, and when questions can be answered."""
+
+    ready: Callable[[str], None]
+    serving: Callable[[str], None] = lambda where: None
 
 
 def serve(options: Options, listener: Listener) -> int:
@@ -68,8 +78,9 @@ def print_serving(where: str) -> None:
 
 
 def _print(word: str, where: str) -> None:
-    sys.stdout.write(f"{word} {where}\n")
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # whoever started it may not read any more
+        sys.stdout.write(f"{word} {where}\n")
+        sys.stdout.flush()
 
 
 class _Lives:
@@ -87,7 +98,8 @@ class _Lives:
     def run(self, settings: Settings, listener: Listener) -> int:
         store = Store(models_directory(settings))
         downloads = Downloads(store, Ways(executable_file(), mirror=settings.models.mirror))
-        told = Listener(ready=once(listener.ready), serving=once(listener.serving))
+        key, ready = keyfile.admin_key(self._data), once(listener.ready)
+        listener.serving(address(self._bound))  # who comes now waits until the API answers
         trouble = ""
         before: str | None = None  # the chat model of the life before
         try:
@@ -109,7 +121,7 @@ class _Lives:
                         self._ring,
                         situation,
                     )
-                    status = asyncio.run(life.run(self._lock, keyfile.admin_key(self._data), told))
+                    status = asyncio.run(life.run(self._lock, key, ready))
                 except SluiceError as error:
                     if before is None or (life is not None and life.was_ready):
                         raise

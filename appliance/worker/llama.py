@@ -13,6 +13,7 @@ left of such a sequence begins later than at 0: `share` looks, and then shares n
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,9 +80,6 @@ class LlamaBackend:
                 failures.append(error.message)
         self._memory = binding.llama_get_memory(self._context)
         self._batch = Batch(shape.step_tokens)
-        self._vocabulary = read_vocabulary(
-            self._model.vocabulary_size, self._model.piece, self._model.is_end
-        )
         self._grammars = GrammarCache()
         self._samplers: dict[int, SamplerChain] = {}
         self._outputs: dict[int, int] = {}  # by sequence: the batch's first token with its logits
@@ -210,10 +208,18 @@ class LlamaBackend:
             raise
         try:
             lay_over(library, self._model.pointer, self._context, options.adapters)
-            if options.embedding_model is not None:
-                self._embedder = _load_embedder(
-                    library, options.embedding_model, options.threads, offload
+            with ThreadPoolExecutor(1) as beside:  # each takes as long as the other
+                reading = beside.submit(
+                    read_vocabulary,
+                    self._model.vocabulary_size,
+                    self._model.piece,
+                    self._model.is_end,
                 )
+                if options.embedding_model is not None:
+                    self._embedder = _load_embedder(
+                        library, options.embedding_model, options.threads, offload
+                    )
+            self._vocabulary = reading.result()
         except CannotBoot:
             binding.llama_free(self._context)
             self._model.free()

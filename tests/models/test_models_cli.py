@@ -9,8 +9,9 @@ from models_bench import FileServer, Gguf, catalogue_of, entry_of, serving, sha2
 from rich.console import Console
 
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
+from models.arguments import add_arguments
 from models.catalogue import Catalogue, FromHttps
-from models.cli import add_arguments, progress_on, run
+from models.cli import progress_on, run
 
 pytestmark = pytest.mark.integration
 

@@ -139,6 +139,21 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
             precheck(written(tmp_path, whole[:end]))
 
 
+@pytest.mark.parametrize("block_bytes", [8, 9, 21, 64])
+def test_words_that_lie_across_blocks_are_walked_over(
+    block_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["", "x" * 7, "你好", "y" * 100, "", "z"]
+    keys = [NAME, strings_key("a", words), u32_key("after", 7)]
+    path = written(tmp_path, Gguf(keys=keys).build())
+    monkeypatch.setattr(subject, "BLOCK_BYTES", block_bytes)
+    assert precheck(path).values["after"] == 7
+    cut = path.read_bytes()
+    path.write_bytes(cut[: cut.index(b"z") - 4])
+    with pytest.raises(Invalid, match="ends in the middle"):
+        precheck(path)
+
+
 def test_a_header_beyond_its_bound_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

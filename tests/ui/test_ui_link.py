@@ -7,7 +7,7 @@ import pytest
 
 from appliance.errors import Unauthorized, Unavailable
 from ui.answers import Readiness
-from ui.link import WATCH_MAX_S, Link, LinkState
+from ui.link import STARTING, WATCH_MAX_S, Link, LinkState
 
 pytestmark = pytest.mark.unit
 
@@ -55,6 +55,14 @@ async def test_a_server_that_was_there_is_away_and_one_never_seen_is_awaited() -
     server.answers = [AWAY, UP]
     await link.watch()
     assert [state.kind for state in told] == ["up", "away", "up"]
+
+
+async def test_of_a_server_that_was_just_started_nobody_is_told_to_start_it() -> None:
+    told = list[LinkState]()
+    link = Link(Server(AWAY, UP).ask, tell=told.append, begun=STARTING)
+    assert link.state.kind == "starting"
+    await link.watch()
+    assert told == [LinkState("up")]
 
 
 async def test_the_pauses_grow_to_a_ceiling() -> None:

@@ -105,6 +105,32 @@ def test_what_is_asked_while_the_model_loads_is_answered_when_it_is_there(
     assert running.stop() == 0
 
 
+def test_who_connects_before_the_store_is_there_waits_and_is_not_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "appliance", "serve", "--early", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--data", str(tmp_path), "--engine", "fake"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        word, _, url = process.stdout.readline().strip().partition(" ")
+        assert word == "serving"
+        assert psutil.Process(process.pid).children() == [], "nothing was started yet"
+        process.stdout.close()  # nor does it mind that nobody hears when it is ready
+        assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
+        headers = {"Authorization": f"Bearer {(tmp_path / 'admin.key').read_text().strip()}"}
+
+        def is_ready() -> bool:
+            told = httpx.get(f"{url}/readyz", headers=headers, timeout=30)
+            return told.status_code == 200
+
+        eventually(is_ready, "it is ready")
+        process.terminate()
+        assert process.wait(STOP_TIMEOUT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_start_that_is_stopped_while_the_model_loads_ends_in_order(starting: Starting) -> None:
     running = starting.running
     assert readiness(running).status_code == 503
