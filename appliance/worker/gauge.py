@@ -5,8 +5,7 @@ more each than many. So the line is fitted to recent steps only, by least square
 exponential forgetting, and leans towards a prior slope while all steps have had the same size.
 Two such lines are kept, one over small steps (what would one more token cost?) and one over all
 (how many tokens fit into the time between two tokens of an answer?). Kernels compute tokens by
-twos or fours, so three may cost as much as four: for small steps it is also learnt, by their size,
-how far they lie from the line.
+twos or fours, so three may cost as much as four: small steps are also averaged by their size.
 """
 
 import time
@@ -18,8 +17,9 @@ PRIOR_SLOPE = 0.4  # a further token costs this part of a step with one token (C
 PRIOR_STRENGTH = 2.0  # squared tokens of evidence that the prior slope is worth
 OUTLIER = 4.0  # a step that took this much longer than predicted was disturbed
 SMALL_STEP_TOKENS = 40
-DEVIATION_PRIOR = 3.0  # steps of one size that the line counts for
-DEVIATION_FORGET = 0.95
+SIZE_PRIOR = 3.0  # steps of one size that the line counts for
+SIZE_FORGET = 0.95
+FRESH_STEPS = 100  # of other sizes, after which what was learnt of one is learnt anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,50 +95,63 @@ class StepTimes:
 
 
 @dataclass(slots=True)
-class _Deviation:
-    """How much longer than by the line the steps of one size take; at first, not at all."""
+class _OneSize:
+    """Steps of one size, recent ones; `noted_at` is the number of the last."""
 
-    _weight: float = DEVIATION_PRIOR
-    _sum: float = DEVIATION_PRIOR
+    noted_at: int = 0
+    _weight: float = 0.0
+    _s: float = 0.0
 
-    def note(self, ratio: float) -> None:
-        self._weight = self._weight * DEVIATION_FORGET + 1
-        self._sum = self._sum * DEVIATION_FORGET + min(max(ratio, 1 / OUTLIER), OUTLIER)
+    def note(self, seconds: float, number: int) -> None:
+        self.noted_at = number
+        self._weight = self._weight * SIZE_FORGET + 1
+        self._s = self._s * SIZE_FORGET + seconds
 
-    @property
-    def ratio(self) -> float:
-        return self._sum / self._weight
+    def mean(self, by_line_s: float) -> float:
+        """Seconds; while they are few, the line counts for some."""
+        prior = 0.0 if self.known else SIZE_PRIOR
+        return (self._s + prior * by_line_s) / (self._weight + prior)
 
     @property
     def known(self) -> bool:
         """Whether what was seen weighs more than the line."""
-        return self._weight > 2 * DEVIATION_PRIOR
+        return self._weight > 2 * SIZE_PRIOR
 
 
 @dataclass(slots=True)
 class SmallStepTimes:
-    """Steps of up to SMALL_STEP_TOKENS: the line through them, corrected for each size."""
+    """Steps of up to SMALL_STEP_TOKENS by their size, and by the line through all where they are
+    few or long ago: a machine changes its pace, and nobody noticed for a size that was not seen."""
 
+    _noted: int = 0
     _line: StepTimes = field(default_factory=StepTimes)
-    _sizes: dict[int, _Deviation] = field(default_factory=dict)
+    _sizes: dict[int, _OneSize] = field(default_factory=dict)
 
     def note(self, tokens: int, seconds: float) -> None:
         """A step of so many tokens took so long; larger ones tell nothing of small ones."""
         if tokens > SMALL_STEP_TOKENS:
             return
+        self._noted += 1
         if self._line.fitting(seconds) is not None:
-            self._sizes.setdefault(tokens, _Deviation()).note(seconds / self._line.predict(tokens))
+            seconds = min(seconds, OUTLIER * self.predict(tokens))
+        size = self._sizes[tokens] = self._fresh(tokens) or _OneSize()
+        size.note(seconds, self._noted)
         self._line.note(tokens, seconds)
 
     def knows(self, tokens: int) -> bool:
-        """Whether steps of this size were seen often enough to go by."""
-        return tokens in self._sizes and self._sizes[tokens].known
+        """Whether steps of this size were seen often enough, and lately, to go by."""
+        size = self._fresh(tokens)
+        return size is not None and size.known
 
     def predict(self, tokens: int) -> float:
         """Seconds of a step with so many tokens."""
         seconds = self._line.predict(tokens)
+        size = self._fresh(tokens)
+        return size.mean(seconds) if size else seconds
+
+    def _fresh(self, tokens: int) -> _OneSize | None:
         size = self._sizes.get(tokens)
-        return seconds * size.ratio if size else seconds
+        return size if size and self._noted - size.noted_at <= FRESH_STEPS else None
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ not requests, so that a long answer is no disadvantage by itself.)
 Use is time in steps, split by tokens, with a half-life.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -81,11 +82,11 @@ class Precedence:
             return Turn(frozenset(prompts), waits=not first)
         alone_s = gauge.small_steps.predict(first)
         all_s = gauge.small_steps.predict(len(decoding))
-        pace = first * all_s / (len(decoding) * alone_s)
-        if pace < LEAST_PACE and gauge.small_steps.knows(first):
+        is_known = gauge.small_steps.knows(first)
+        if is_known and first * all_s / (len(decoding) * alone_s) < LEAST_PACE:
             return EVERYBODY
         out: set[str] = set()
-        extra_s = all_s - alone_s
+        extra_s = all_s - alone_s if is_known else math.inf  # a few steps tell
         if answers and not self._joins("answers", alone_s, extra_s, now_s):
             out |= answers
         extra_s = gauge.all_steps.predict(PROMPT_PORTION) - gauge.all_steps.predict(0)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.worker.gauge import Gauge, SmallStepTimes, StepTimes
+from appliance.worker.gauge import FRESH_STEPS, Gauge, SmallStepTimes, StepTimes
 
 pytestmark = pytest.mark.unit
 
@@ -68,6 +68,20 @@ def test_steps_of_one_size_are_predicted_by_their_own() -> None:
     for size in (1, 3, 4, 8):
         assert times.predict(size) == pytest.approx(by_twos(size), rel=0.05)
     assert times.predict(3) == pytest.approx(times.predict(4), rel=0.05)
+
+
+def test_what_was_learnt_of_one_size_long_ago_is_learnt_anew() -> None:
+    times = SmallStepTimes()
+    for _ in range(30):
+        times.note(1, 0.005)
+    assert times.knows(1)
+    for _ in range(FRESH_STEPS + 1):
+        times.note(4, by_twos(4))
+    assert not times.knows(1)
+    for _ in range(20):
+        times.note(1, by_twos(1))
+    assert times.knows(1)
+    assert times.predict(1) == pytest.approx(by_twos(1), rel=0.2)
 
 
 def test_the_library_s_time_is_not_python_s() -> None:
