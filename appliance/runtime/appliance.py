@@ -1,6 +1,7 @@
 """One appliance: every part built, started in order, and stopped in the opposite order.
 
-    lock, settings, logs, socket     before anything runs: what is wrong is told at once
+    lock, settings, logs, socket     before anything runs: what is wrong is told at once, and
+                                     who connects from now on waits instead of being refused
     children                         store, index, workers, each once what it needs is ready
     imports                          beside the store's start, see `parts`
     loops                            reply reader, limiter, reaper, flow, index
