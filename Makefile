@@ -29,14 +29,14 @@ run: $(VENV)/.ready
 
 # Tests of processes wait more than they compute and run two files at a time; those with real models
 # compute. What failed runs once more by itself: a machine starved for seconds fails a test once, a
-# defect fails it twice, and the log shows both.
+# defect fails it twice, and the log shows both. Pictures of tests that do not run again are no fault.
 JOBS ?= 2
 test: check models
 	@$(call twice,not unit and not model and not gpu,-n $(JOBS) --dist loadfile)
 	@$(call twice,model and not gpu)
 
 twice = $(BIN)/pytest -m "$(1)" $(2) || { test $$? = 1 && echo "what failed, once more:" && \
-    $(BIN)/pytest -m "$(1)" --last-failed --last-failed-no-failures none; }
+    $(BIN)/pytest -m "$(1)" --last-failed --last-failed-no-failures none --snapshot-warn-unused; }
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check appliance ui models tests packaging

@@ -31,6 +31,7 @@ from ui.screens.setup_model import ModelStep
 from ui.texts import texts_for
 from ui.widgets.answer import Answer
 from ui.widgets.plain import LineField
+from ui.widgets.tables import RecordTable
 
 pytestmark = pytest.mark.ui
 
@@ -306,6 +307,8 @@ def test_setting_up(picture: Picture, step: type, language: str, size: tuple[int
         await to_step(sluice, step)
         if step is ModelStep:
             await sluice.sees("fitting-4b", "★")
+            table = sluice.app.screen.query_one(RecordTable)
+            await sluice.until(lambda: not table._require_update_dimensions)
 
     picture(walk, language=language, size=size)
 
