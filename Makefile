@@ -44,7 +44,7 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	@for suite in tests/*/; do $(BIN)/mypy $$suite || exit 1; done
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "unit and not model" -q
+	@$(call twice,unit and not model,-q)
 
 torture: $(VENV)/.ready
 	$(BIN)/python tests/whole/torture.py --runs $(or $(RUNS),50)
