@@ -152,21 +152,18 @@ class _Reader:
     def skip_strings(self, count: int, key: str) -> None:
         """Block by block: a vocabulary has a quarter of a million, and every start looks at it."""
         block, at = b"", 0
-        while count:
-            try:
-                for _ in range(count):
-                    (length,) = _LENGTH.unpack_from(block, at)
-                    if length > MAX_STRING_BYTES:
-                        _refuse(f"a string in the array {key[:64]!r} is {length} bytes long")
-                    at += 8 + length
-                    count -= 1
-            except struct.error:  # the next length is not in the block, or not whole
+        for _ in range(count):
+            if at + 8 > len(block):  # the next length is not in the block, or not whole
                 self._need(at + 8)
                 self.skip(at)
                 block, at = self.file.read(BLOCK_BYTES), 0
                 self.file.seek(self.position)
                 if len(block) < 8:
                     _refuse("it became shorter while it was read")
+            (length,) = _LENGTH.unpack_from(block, at)
+            if length > MAX_STRING_BYTES:
+                _refuse(f"a string in the array {key[:64]!r} is {length} bytes long")
+            at += 8 + length
         self.skip(at)
 
     def u32(self) -> int:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,7 @@ def _start_and_open(options: Options, data: Path) -> int:
         )
     started = _Started(process, log)
     try:
-        from rich.console import Console
-
-        with Console(stderr=True).status("starting Sluice…"):
+        with _shown("starting Sluice…"):
             import ui.app  # noqa: F401 # half a second, in which the appliance starts
 
             url = started.serving()
@@ -91,6 +90,12 @@ def _start_and_open(options: Options, data: Path) -> int:
         return status
     finally:
         _stop(process)
+
+
+def _shown(words: str) -> AbstractContextManager[object]:
+    from rich.console import Console  # after the appliance was started, which takes longer
+
+    return Console(stderr=True).status(words)
 
 
 def _serve_command(options: Options) -> list[str]:
@@ -159,9 +164,7 @@ class _Failed(SluiceError):
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
-        from rich.console import Console
-
-        with Console(stderr=True).status("stopping Sluice…"):
+        with _shown("stopping Sluice…"):
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(STOP_TIMEOUT_S)

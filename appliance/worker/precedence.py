@@ -6,8 +6,8 @@ goes first: the other's answers and prompts sit out steps while his are computed
 out: they get `1 - kept` of the time, and an answer waits no longer than `gap_s` for its next token.
 Those who have used about the same share every step, and where the few who go first would leave most
 of a step unused (on a GPU), so does everybody: a few steps without the others tell, and tell again
-when that was long ago. (After "least attained service first"; among people,
-not requests, so that a long answer is no disadvantage by itself.)
+when that was long ago. (After "least attained service first"; among people, not requests, so that a
+long answer is no disadvantage by itself.)
 
 Use is time in steps, split by tokens, with a half-life.
 """

@@ -260,6 +260,13 @@ async def test_the_boot_line_reaches_the_child_and_not_the_process_list(tmp_path
         assert "s3cret" not in repr(child.spec)
 
 
+async def once_ready_stopped(made: Child) -> None:
+    async with living(made) as child:
+        assert await child.settled("ready", "failed") == "ready"
+        child.stop(5.0)
+        await child.settled("stopped")
+
+
 async def test_what_a_child_prints_is_a_log_line_and_never_a_status(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -270,10 +277,7 @@ async def test_what_a_child_prints_is_a_log_line_and_never_a_status(
         "status.ready()\n"
         "signal.pause()\n"
     )
-    async with living(child_of(tmp_path, program)) as child:
-        assert await child.settled("ready", "failed") == "ready"
-        child.stop(5.0)
-        await child.settled("stopped")
+    await once_ready_stopped(child_of(tmp_path, program))
     lines = [r.message for r in caplog.records if r.name == "sluice.child.own"]
     assert '{"event":"cannot_boot"}' in lines
     assert "from C \\x1b[2J" in lines
@@ -350,10 +354,7 @@ async def test_what_a_child_logs_keeps_its_level_and_its_traceback(
         "status.ready()\n"
         "signal.pause()\n"
     )
-    async with living(child_of(tmp_path, program)) as child:
-        assert await child.settled("ready", "failed") == "ready"
-        child.stop(5.0)
-        await child.settled("stopped")
+    await once_ready_stopped(child_of(tmp_path, program))
     warning, error = (r for r in caplog.records if r.name == "sluice.child.own")
     assert (warning.levelno, warning.message) == (logging.WARNING, "the store is away")
     assert (error.levelno, error.message) == (logging.ERROR, "a step failed \\x1b[2J")
