@@ -2,10 +2,10 @@
 
 Starts are measured from the command, with the starter models: to the line `ready`, when questions
 are answered, and to the prompt of the terminal UI, which takes questions while models are loading.
-The first start includes unpacking, taking the models out with the full flavour, and embedding the
-demo FAQ. Later starts are the median of three. Memory is proportional (PSS) over all processes, so
-weights that several map count once. CPU is that of a minute at rest, in which an idle engine makes
-one token to prove itself.
+The first start includes unpacking, taking the models out with the full flavour, and storing the
+demo FAQ, which is found by its words until it is embedded. Later starts are the median of three.
+Memory is proportional (PSS) over all processes, so weights that several map count once. CPU is that
+of a minute at rest, in which an idle engine makes one token to prove itself.
 """
 
 import fcntl

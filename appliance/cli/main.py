@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     serving = commands.add_parser("serve", help="serve the API, without a UI")
     _add_serving(serving)
     serving.add_argument(
-        "--demo-faq", action="store_true", help="load the demo FAQ if there is no entry yet"
+        "--demo-faq", action="store_true", help="load the demo FAQ if there was never an entry"
     )
     serving.add_argument(
         "--early",

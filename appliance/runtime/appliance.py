@@ -4,6 +4,7 @@
                                      who connects from now on waits instead of being refused
     children                         store, index, workers, each once what it needs is ready
     imports                          beside the store's start, see `parts`
+    demo FAQ                         stored if asked for; embedded later, like every import
     loops                            reply reader, limiter, reaper, flow, index
     HTTP                             answers as soon as the store does; `/readyz` says the rest
     ready                            when a question can be answered; asked earlier, it waits
@@ -152,6 +153,8 @@ class Appliance:
         for status in self._tree.statuses():
             parts.reapers.met(status)
         self._parts = parts
+        if self._options.demo_faq:
+            await self._load_demo(parts)
         parts.index.expect(self._settings.supervision.start_timeout_s)  # who asks by then waits
         loops.extend(group.create_task(loop(), name="loop") for loop in parts.loops)
         self._server = HttpServer(parts.application, self._settings.server)
@@ -165,8 +168,6 @@ class Appliance:
         await self._workers_met(parts)
         loops.append(group.create_task(parts.centred.prepare(), name="centre"))
         await self._index_opened(parts)
-        if self._options.demo_faq and await parts.entries.count() == 0:
-            await self._load_demo(parts)
         log.info("ready at %s", where)
         self.was_ready = True
         ready(where)
@@ -201,12 +202,14 @@ class Appliance:
             log.warning("serving without the FAQ index: %s", parts.index.degraded)
 
     async def _load_demo(self, parts: "Parts") -> None:
-        from appliance.knowledge.demo import load_demo
+        """Stores it in a FAQ in which nothing was ever written, whole or not at all. Its words
+        are found at once; the index embeds what it finds marked, as of every import."""
+        from appliance.knowledge.demo import FORM, load_demo
         from appliance.knowledge.imports import import_file
 
-        taken = await import_file(parts.entries, load_demo(), "jsonl")
-        await parts.index.settled([entry.id for entry in taken.writes], INDEX_START_TIMEOUT_S)
-        log.info("loaded the demo FAQ, %d entries", taken.report.created)
+        if await parts.entries.revision() == 0:
+            taken = await import_file(parts.entries, load_demo(), FORM)
+            log.info("loaded the demo FAQ, %d entries", taken.report.created)
 
     async def _child_ready(self, name: str) -> None:
         """Raises CannotBoot with the child's own words when it failed or takes too long."""

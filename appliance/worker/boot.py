@@ -108,7 +108,11 @@ def build_backend(
         except Invalid as error:
             raise CannotBoot(error.message, hint=error.hint) from None
         model.load(on_progress)
-        return FakeBackend(settings.shape, step_delay_s=settings.step_delay_s)
+        return FakeBackend(
+            settings.shape,
+            step_delay_s=settings.step_delay_s,
+            embed_delay_s=model.embed_ms / 1000,
+        )
     if settings.chat_model is None:
         raise CannotBoot("no chat model is configured", hint="set models.chat")
     chat = checked_header(settings.chat_model)

@@ -101,11 +101,19 @@ class _Feature(NamedTuple):
 
 
 class FakeBackend:
-    """A backend without a model. `step_delay_s` makes every step take that long."""
+    """A backend without a model. Every step takes `step_delay_s`, every text to embed
+    `embed_delay_s`."""
 
-    def __init__(self, shape: Shape | None = None, *, step_delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        shape: Shape | None = None,
+        *,
+        step_delay_s: float = 0.0,
+        embed_delay_s: float = 0.0,
+    ) -> None:
         self._shape = shape or Shape()
         self._step_delay_s = step_delay_s
+        self._embed_delay_s = embed_delay_s
         self.threads = 1
         self._held: dict[int, list[_Cell]] = {}  # each sequence's cells by position
         self._outputs: dict[int, int] = {}  # how many the last step kept of a sequence
@@ -234,11 +242,13 @@ class FakeBackend:
         return _plain_tokens(_encoded(folded))[:EMBEDDING_TEXT_TOKENS]
 
     def embed(self, texts: list[list[int]], unless: Unless | None = None) -> Vectors:
-        if unless is not None and unless():
-            raise GivenUp
-        return np.stack(
-            [_vector(b"".join(map(_bytes_of, tokens)).decode(errors="ignore")) for tokens in texts]
-        )
+        made = []
+        for tokens in texts:
+            if unless is not None and unless():
+                raise GivenUp
+            time.sleep(self._embed_delay_s)
+            made.append(_vector(b"".join(map(_bytes_of, tokens)).decode(errors="ignore")))
+        return np.stack(made)
 
     def use_threads(self, threads: int) -> None:
         self.threads = threads

@@ -10,7 +10,7 @@ from pathlib import Path
 import openai
 import platformdirs
 import pytest
-from conftest import Event, Running, start, text_of
+from conftest import Event, Running, eventually, start, text_of
 
 pytestmark = pytest.mark.model
 
@@ -28,6 +28,7 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (data / "settings.toml").write_text(settings, encoding="utf-8")
     assert WEIGHTS.is_dir(), "the tests' weights are missing: run `make models`"
     running = start(data, "--demo-faq")
+    eventually(lambda: running.status()["faq"]["indexed"], "it is embedded", within_s=120)
     yield running
     assert running.stop() == 0
     shutil.rmtree(data)

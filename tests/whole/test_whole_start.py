@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -16,6 +19,7 @@ from conftest import STOP_TIMEOUT_S, Running, Start, eventually, family, text_of
 
 from appliance import keys
 from appliance.bus.client import connect
+from appliance.knowledge.demo import load_demo
 
 pytestmark = pytest.mark.integration
 
@@ -138,6 +142,47 @@ def test_a_start_that_is_stopped_while_the_model_loads_ends_in_order(starting: S
     starting.worker.resume()
     assert running.process.wait(STOP_TIMEOUT_S) == 0
     assert len(running.output) == 1, "it never became ready"
+
+
+SLOW_EMBEDDING = "slow#embed=80"
+
+
+def faq(running: Running) -> dict[str, Any]:
+    return dict(running.status()["faq"])
+
+
+def closest(running: Running, question: str) -> dict[str, Any]:
+    with running.client() as client:
+        told = client.get("/api/faq/search", params={"q": question})
+    assert told.status_code == 200, told.text
+    return dict(told.json()["items"][0])
+
+
+def test_the_demo_faq_is_stored_before_ready_and_embedded_afterwards_even_by_the_next_start(
+    launch: Start, tmp_path: Path
+) -> None:
+    entries = [json.loads(line) for line in load_demo().splitlines()]
+    last = max(entries, key=itemgetter("id"))  # the index goes by ids
+    first = launch(tmp_path, "--engine", "fake", "--model", SLOW_EMBEDDING, "--demo-faq")
+    told = faq(first)
+    assert told["entries"] == len(entries)
+    assert not told["indexed"], "ready came before the vectors"
+    match = closest(first, last["question"])
+    assert (match["id"], match["by_words"]) == (last["id"], True)
+    first.process.kill()
+    first.process.wait(STOP_TIMEOUT_S)
+    second = launch(tmp_path, "--engine", "fake", "--demo-faq")
+    eventually(lambda: faq(second)["indexed"], "what was left is embedded")
+    assert faq(second)["entries"] == len(entries)
+    with second.client() as client:
+        stored = client.get("/api/faq", params={"limit": 500}).json()["items"]
+        assert {one["version"] for one in stored} == {1}, "nothing was stored twice"
+        for one in stored:
+            assert client.delete(f"/api/faq/{one['id']}").status_code == 204
+    assert second.stop() == 0
+    third = launch(tmp_path, "--engine", "fake", "--demo-faq")
+    assert faq(third)["entries"] == 0, "what was deleted stays deleted"
+    assert third.stop() == 0
 
 
 def test_the_centre_of_the_vectors_is_measured_before_anybody_asks(

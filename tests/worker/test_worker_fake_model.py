@@ -10,8 +10,8 @@ pytestmark = pytest.mark.unit
 
 def test_words_say_what_is_pretended() -> None:
     assert parse("") == FakeModel(name="fake")
-    expected = FakeModel(name="b-1.5", load_ms=20, memory_bytes=3_000_000)
-    assert parse("b-1.5#memory=3#load=20") == expected
+    expected = FakeModel(name="b-1.5", load_ms=20, embed_ms=5, memory_bytes=3_000_000)
+    assert parse("b-1.5#memory=3#load=20#embed=5") == expected
 
 
 @pytest.mark.parametrize("text", ["B", "b#", "b#load=x", "b#loud=1", "../b", "#load=1"])
