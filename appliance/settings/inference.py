@@ -147,7 +147,9 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             lt=1,
             description="While somebody is answered who has used little lately, this part of the "
             "engine's time is his, and the answers of whoever has used half as much again "
-            "go on with the rest: a flooder slows nobody but himself. It costs throughput where "
+            "go on with the rest: a flooder slows nobody but himself. Where a token a second for "
+            "each of those takes more than that rest, they get one in three seconds. It costs "
+            "throughput where "
             "steps grow with what runs: a quarter with four slots on a CPU. Where those who go "
             "first bring less than half of the tokens per second of all, as few do on a GPU, "
             "everybody takes part in each step; 0 is that always.",

@@ -3,7 +3,8 @@
 All that runs shares each step, and on a CPU a step with four answers takes two and a half times as
 long as a step with one. So somebody who has used less than two thirds of what another has lately
 goes first: the other's answers and prompts sit out steps while his are computed. They are not shut
-out: they get `1 - kept` of the time, and an answer waits no longer than `gap_s` for its next token.
+out: they get `1 - kept` of the time, and an answer waits no longer than `gap_s` for its next token,
+or OVERDRAWN_GAPS times that where a token each in every gap would take more than that time.
 Those who have used about the same share every step, and where the few who go first would leave most
 of a step unused (on a GPU), so does everybody: a few steps without the others tell, and tell again
 when that was long ago. (After "least attained service first"; among people, not requests, so that a
@@ -25,6 +26,7 @@ AHEAD_RATIO = 1.5  # of use: who has used more than this many times another's is
 AHEAD_S = 1.0  # of use: a smaller lead is none
 USERS_SWEPT_ABOVE = 1_000
 LEAST_PACE = 1 / 2  # of the answers' tokens per second with everybody; less is too dear an order
+OVERDRAWN_GAPS = 3  # an answer's longest wait, in gaps, where a token in each is more than its time
 PROMPT_PORTION = 32  # tokens of prompts that wait while others go first
 
 Kind = Literal["answers", "prompts"]
@@ -34,7 +36,7 @@ Kind = Literal["answers", "prompts"]
 class Turn:
     """Requests that sit out a step, and at most how many tokens of prompts it has.
 
-    `waits` says that a prompt goes first and that all answers beside it are of those ahead.
+    `waits` says that a prompt goes first and that all answers that run are of those ahead.
     """
 
     out: frozenset[str] = frozenset()
@@ -47,7 +49,7 @@ EVERYBODY = Turn()
 
 @dataclass(slots=True)
 class _Account:
-    """Time that those ahead may take, and when they last took some."""
+    """Time that those ahead may take, below 0 what they took too much, and when they last did."""
 
     spare_s: float = 0.0
     joined_at_s: float = 0.0
@@ -79,8 +81,12 @@ class Precedence:
         ahead = {request_id for request_id, user in users.items() if user in users_ahead}
         answers, prompts = ahead.intersection(decoding), ahead.difference(decoding)
         first = len(decoding) - len(answers)
-        if first < len(users) - len(ahead):  # a prompt; answers are few tokens beside it
-            return Turn(frozenset(prompts), waits=not first)
+        if first < len(users) - len(ahead):  # a prompt
+            account, waits = self._accounts["answers"], bool(decoding) and not first
+            if now_s - account.joined_at_s < self.gap_s / 2:  # a short one does not wait for them
+                return Turn(frozenset(ahead), waits=waits)
+            account.joined_at_s = now_s  # they are few tokens beside a long one
+            return Turn(frozenset(prompts), waits=waits)
         alone_s = gauge.small_steps.predict(first)
         all_s = gauge.small_steps.predict(len(decoding))
         is_known = gauge.small_steps.knows(first)
@@ -117,12 +123,14 @@ class Precedence:
     def _joins(self, kind: Kind, alone_s: float, extra_s: float, now_s: float) -> bool:
         """Whether those ahead take part in a step, which is so much longer with them."""
         account = self._accounts[kind]
-        share_s = (1 - self.kept) / len(self._accounts) * alone_s
-        account.spare_s += share_s
-        overdue = kind == "answers" and now_s + alone_s - account.joined_at_s >= self.gap_s
+        part = (1 - self.kept) / len(self._accounts)
+        account.spare_s += part * alone_s
+        gaps = 1 if account.spare_s >= 0 else OVERDRAWN_GAPS
+        overdue = kind == "answers" and now_s + alone_s - account.joined_at_s >= gaps * self.gap_s
         if account.spare_s < extra_s and not overdue:
             return False
-        account.spare_s = min(max(account.spare_s - extra_s, 0.0), share_s)
+        least_s, most_s = -part * OVERDRAWN_GAPS * self.gap_s, part * alone_s
+        account.spare_s = min(max(account.spare_s - extra_s, least_s), most_s)
         account.joined_at_s = now_s
         return True
 

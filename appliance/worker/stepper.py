@@ -89,12 +89,14 @@ class Stepper:
         most = self._backend.shape.step_tokens
         if all(one.generation.prefill_only for one in self._requests.sequences.values()):
             return WARMING_STEP_TOKENS
-        if not decoding:
+        if not decoding and not turn.waits:
             return most
         if turn.prompt_tokens is not None:
             return decoding + turn.prompt_tokens
-        gap_s = gap_between(self._gap_s, answers=decoding, prompts=prompts)
-        fitting = self._gauge.all_steps.fitting(STRETCH * self._gap_s if turn.waits else gap_s)
+        gap_s = STRETCH * self._gap_s
+        if not turn.waits:
+            gap_s = gap_between(self._gap_s, answers=decoding, prompts=prompts)
+        fitting = self._gauge.all_steps.fitting(gap_s)
         return most if fitting is None else portion(fitting, answers=decoding)
 
     def _draft(self, decoding: list[str]) -> dict[str, int]:

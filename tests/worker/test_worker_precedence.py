@@ -16,7 +16,13 @@ from appliance.worker.backend import Shape
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.fake import FakeBackend
 from appliance.worker.gauge import Gauge
-from appliance.worker.precedence import AHEAD_RATIO, AHEAD_S, PROMPT_PORTION, Precedence
+from appliance.worker.precedence import (
+    AHEAD_RATIO,
+    AHEAD_S,
+    OVERDRAWN_GAPS,
+    PROMPT_PORTION,
+    Precedence,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -27,6 +33,11 @@ GAP_S = 1.0
 
 def cpu(answers: int, prompt_tokens: int) -> float:
     return CPU.get(answers, 0.0) + PROMPT_TOKEN_S * prompt_tokens
+
+
+def slow_cpu(answers: int, prompt_tokens: int) -> float:
+    """A token each for eight takes four times what those who go first leave in a second."""
+    return 2 * CPU.get(answers, 0.0) + 0.021 * prompt_tokens
 
 
 def gpu(answers: int, prompt_tokens: int) -> float:
@@ -139,6 +150,27 @@ def test_a_flooder_is_not_shut_out_and_waits_for_no_token_longer_than_the_gap() 
     machine.until_ended("hello")
     assert machine.longest_gap_s <= GAP_S + CPU[4]
     assert all(machine.tokens[f"flood {n}"] > before[f"flood {n}"] for n in range(3))
+
+
+def test_on_a_slow_machine_a_flooders_tokens_come_less_often_rather_than_at_anothers_cost() -> None:
+    alone = Machine(slow_cpu)
+    alone.asks("hello", "polite", answer=200)
+    machine = flooded(Machine(slow_cpu), 7)
+    machine.asks("hello", "polite", answer=200)
+    machine.longest_gap_s = 0.0
+    assert machine.until_ended("hello") <= 1.15 * alone.until_ended("hello")
+    assert GAP_S < machine.longest_gap_s <= OVERDRAWN_GAPS * GAP_S + 2 * CPU[8]
+
+
+def test_a_short_prompt_is_computed_without_a_flooders_answers_a_long_one_soon_with_them() -> None:
+    machine = flooded(Machine())
+    machine.asks("short", "polite", prompt=20)
+    assert machine.step() == {"short"}
+    machine.until_ended("short")
+    machine.asks("long", "polite", prompt=1_000, answer=1)
+    machine.longest_gap_s = 0.0
+    machine.until_ended("long")
+    assert machine.longest_gap_s <= OVERDRAWN_GAPS * GAP_S
 
 
 def test_a_flooders_prompts_advance_too() -> None:

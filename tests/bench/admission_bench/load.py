@@ -12,10 +12,11 @@ FLOOD_TOKENS = 300
 STEP_MS = 13
 ANSWER_MS = 14
 BATCH_MS = 4
-READING_S = 3.0
+READING_S = 10.0
 """In the flood a step of the fake engine is as long as the starter model's on two cores: 27 ms with
 one answer, 69 with four, whoever they are for. Elsewhere each adds a little. READING_S is how long
-a person reads an answer before the next question."""
+a person reads an answer (some 45 words, at 240 a minute) before the next question; one who asks
+again at once would have half of a slow machine, and be nobody who asks little."""
 LIKE_A_MODEL = f"#step={STEP_MS} #slow={ANSWER_MS}"
 ENDS = ("151643", "151645")  # of the starter model's answers, which would be short
 STORY = "Tell me a long story, with many details, about number"
