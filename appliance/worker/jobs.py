@@ -33,6 +33,8 @@ class Generation:
 
     With `prefill_only` nothing is answered: the prompt is computed up to where the text of its
     last message would begin, in small steps, and stays warm for the session.
+
+    With `is_bare` the text of its messages is the whole prompt, without the model's template.
     """
 
     request_id: str
@@ -41,6 +43,7 @@ class Generation:
     scope: str = ""
     session_id: str = ""
     prefill_only: bool = False
+    is_bare: bool = False
     resume_text: str = ""
     resume_tokens: tuple[int, ...] = ()
     deadline_at_s: float = math.inf

@@ -10,7 +10,7 @@ from appliance.worker.draft import Lookup
 from appliance.worker.history import split, turns_to_cut
 from appliance.worker.jobs import Generation
 from appliance.worker.sequence import Prepared
-from appliance.worker.template import ChatTemplate, PromptTokens, prompt_tokens
+from appliance.worker.template import ChatTemplate, Part, PromptTokens, prompt_tokens
 
 CHARS_PER_TOKEN = 16  # no text has more in earnest; a longer prompt is refused untokenised
 ANSWER_PART = 8  # of the context: history is cut when it leaves an answer less than this
@@ -82,7 +82,10 @@ class PromptMaker:
         return _Fitting(prompt, cut)
 
     def _prompt(self, generation: Generation, messages: Sequence[ChatMessage]) -> PromptTokens:
-        parts = self._template.render(messages)
+        if generation.is_bare:
+            parts = [Part(message.content, trusted=False) for message in messages]
+        else:
+            parts = self._template.render(messages)
         if generation.prefill_only:
             parts = parts[: max(n for n, part in enumerate(parts) if not part.trusted)]
         return prompt_tokens(

@@ -91,7 +91,7 @@ class Reporting:
             self._threads = int(found)
             self._engine.use_threads(self._threads)
         if self._config.engine == "llama":
-            self._spinning.look(self._threads)
+            self._spinning.look(self._threads, idle=not self._engine.status.has_work)
 
     async def taken(self, job: Job) -> None:
         """Tells the placement loop that this worker has the request."""

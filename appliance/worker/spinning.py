@@ -27,6 +27,7 @@ CROWDED_CORES = 0.25  # wanted by other programs beyond the cores we leave free
 QUIET_CORES = 0.10
 QUIET_LOOKS = 5  # in a row, before the team is let go
 LEAST_S = 0.5  # between two looks; in less time the counters say nothing
+IDLE_S = 5.0  # between two looks while nothing is computed
 
 
 class Crowd:
@@ -69,10 +70,10 @@ class Spinning:
     def short(self) -> bool:
         return self._release is not None
 
-    def look(self, threads: int) -> None:
-        """`threads` is how many compute threads this worker may use now."""
+    def look(self, threads: int, *, idle: bool) -> None:
+        """`threads` is how many compute threads this worker may use now; `idle`: it uses none."""
         elapsed_s = self._clock() - self._at_s
-        if self._library is None or elapsed_s < LEAST_S:
+        if self._library is None or elapsed_s < (IDLE_S if idle else LEAST_S):
             return
         busy_s, own_s = _busy_s(), time.process_time()
         others = (busy_s - self._busy_s - (own_s - self._own_s)) / elapsed_s
@@ -85,11 +86,11 @@ class Spinning:
 
     def _toggle(self, library: ctypes.CDLL) -> None:
         if self._release is not None:
-            log.info("the machine is quiet: compute threads spin long again")
+            log.debug("the machine is quiet: compute threads spin long again")
             self._release.set()
             self._release = None
             return
-        log.info("other programs are busy: compute threads spin briefly")
+        log.debug("other programs are busy: compute threads spin briefly")
         self._release = threading.Event()
         arguments = (library, self._cores + 1, self._release)
         threading.Thread(target=_hold, args=arguments, name="spinning", daemon=True).start()

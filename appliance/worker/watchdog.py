@@ -2,10 +2,10 @@
 
 A call into a native library can hang for ever while every other thread lives, so a thread of its
 own looks at the engine's step counter. An engine with work must move it; an idle one is asked for
-one token now and then, because only a real token proves that it could. Each time the same is asked
-under a scope of its own, so only the last token of the prompt is computed, and one idle sequence
-serves for all. What does not move is ended with its own exit status: the supervisor starts the
-worker again, and its requests go on elsewhere.
+one token now and then, because only a real token proves that it could. The prompt is one word
+without the model's template, so hardly more than that token is computed. It is the same each time
+and has a scope of its own, so one idle sequence serves for all. What does not move is ended with
+its own exit status: the supervisor starts the worker again, and its requests go on elsewhere.
 
 Time is counted in ticks of this thread, not on a clock: a process that was stopped and goes on
 has not been stuck while it was stopped.
@@ -34,6 +34,7 @@ PROBE = Generation(
     messages=(ChatMessage(role="user", content="ping"),),
     sampling=Sampling(temperature=0, max_tokens=1),
     scope=PROBE_ID,
+    is_bare=True,
 )
 
 

@@ -284,6 +284,15 @@ def test_the_same_asked_again_computes_one_token_and_holds_no_second_place(kind:
     assert held == [1, 1, 1, 1]
 
 
+def test_the_probe_is_one_word_without_the_template_and_makes_a_token(kind: Kind) -> None:
+    run = run_jobs(kind.backend, PROBE)
+    end = run.finished(PROBE.request_id)
+    word = kind.backend.tokenize(PROBE.messages[0].content, special=False)
+    begin = kind.backend.facts.begin_token
+    assert end.prompt_tokens == len(word) + (begin is not None)
+    assert end.completion_tokens == 1
+
+
 def test_nobody_else_can_reuse_private_text(kind: Kind) -> None:
     """One who asks the very same gets of it what one who asks something else gets: the template."""
     watched = Watched(kind.backend)

@@ -48,10 +48,14 @@ assert not spin.short
 busy = [0.0]
 spinning._busy_s = lambda: busy[0]
 spin._busy_s = 0.0
+now[0] += 1.0
+busy[0] += 1.0
+spin.look(threads=spin._cores, idle=True)
+assert not spin.short, "an idle engine looks seldom"
 for beat in range(20):
     now[0] += 1.0
     busy[0] += 1.0 if beat < 3 else 0.0
-    spin.look(threads=spin._cores)
+    spin.look(threads=spin._cores, idle=False)
     held = any(thread.name == "spinning" for thread in threading.enumerate())
     assert not spin.short or held
     if beat == 2:
