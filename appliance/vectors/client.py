@@ -12,6 +12,7 @@ whether its server refuses connections. The thread lets go of such a call a litt
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 from appliance.errors import Invalid, Overloaded, Unavailable
 from appliance.vectors import rows
 from appliance.vectors.index import Index
+from appliance.vectors.remembered import Remembered
 from appliance.vectors.rows import Nominee, Row
 
 CALL_TIMEOUT_S = 10.0
@@ -55,6 +57,7 @@ class Vectors:
         self._closed = False
         self._uri = uri
         self._lost = asyncio.Event()
+        self._remembered = Remembered()
 
     def lost(self) -> None:
         """The server is known to be down: calls are Unavailable at once until it is `found`."""
@@ -92,6 +95,7 @@ class Vectors:
     async def drop(self, collection: str) -> None:
         rows.check_collection(collection)
         await self._run(partial(self._index.drop, collection))
+        self._remembered.forget_where(collection, lambda _: True)
 
     async def upsert(self, collection: str, batch: Sequence[Row]) -> None:
         """Writes rows by primary key. Raises Invalid for a row the index must not hold.
@@ -100,10 +104,14 @@ class Vectors:
         """
         for first in range(0, len(batch), BATCH_ROWS):
             piece = batch[first : first + BATCH_ROWS]
+            self._remembered.forget(collection, [row.pk for row in piece])
             await self._run(partial(self._index.upsert, collection, piece))
+            self._remembered.keep(collection, {row.pk: row.vector for row in piece})
 
     async def delete_entries(self, collection: str, entry_ids: Sequence[str]) -> None:
         """Removes all phrasings of the entries; unknown ones are no error."""
+        gone = frozenset(entry_ids)
+        self._remembered.forget_where(collection, lambda pk: pk.rpartition(":")[0] in gone)
         for first in range(0, len(entry_ids), DELETE_ENTRIES):
             piece = entry_ids[first : first + DELETE_ENTRIES]
             await self._run(partial(self._index.delete_entries, collection, piece))
@@ -121,16 +129,21 @@ class Vectors:
         if not 1 <= limit <= SEARCH_LIMIT:
             raise Invalid(f"limit {limit} is not between 1 and {SEARCH_LIMIT}")
         condition = rows.equals_all(category=category, language=language)
-        return await self._asked(
+        near = await self._asked(
             partial(self._index.search, collection, vector, limit=limit, condition=condition)
         )
+        vectors = await self.vectors_of(collection, [one.pk for one in near])
+        return [dataclasses.replace(one, vector=vectors.get(one.pk, ())) for one in near]
 
     async def vectors_of(self, collection: str, pks: Sequence[str]) -> dict[str, Sequence[float]]:
         """Vectors by primary key; rows that are not there are left out."""
-        found: dict[str, Sequence[float]] = {}
-        for first in range(0, len(pks), BATCH_ROWS):
-            piece = pks[first : first + BATCH_ROWS]
-            found |= await self._asked(partial(self._index.vectors_of, collection, piece))
+        found = self._remembered.of(collection, pks)
+        missing = [pk for pk in pks if pk not in found]
+        for first in range(0, len(missing), BATCH_ROWS):
+            piece = missing[first : first + BATCH_ROWS]
+            read = await self._asked(partial(self._index.vectors_of, collection, piece))
+            self._remembered.keep(collection, read)
+            found |= read
         return found
 
     async def digests(self, collection: str) -> dict[str, str]:

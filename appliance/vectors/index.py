@@ -149,7 +149,7 @@ class Index:
                 anns_field=VECTOR,
                 limit=limit,
                 filter=condition,
-                output_fields=["entry_id", VECTOR],
+                output_fields=["entry_id"],
                 search_params={"metric_type": "COSINE"},
                 timeout=_left_s(deadline),
             ),
@@ -157,10 +157,8 @@ class Index:
         )
         best: dict[str, Nominee] = {}
         for hit in answer[0]:
-            row = hit["entity"]
-            found = Nominee(
-                str(hit["pk"]), str(row["entry_id"]), float(hit["distance"]), row.get(VECTOR, ())
-            )
+            entry_id = str(hit["entity"]["entry_id"])
+            found = Nominee(str(hit["pk"]), entry_id, float(hit["distance"]))
             if found.pk not in best or best[found.pk].score < found.score:
                 best[found.pk] = found
         return sorted(best.values(), key=lambda nominee: -nominee.score)

@@ -8,3 +8,9 @@ model, kept in the cache folder, and searched exactly in memory: what Milvus add
 `--latency` measures on the real server. DATA holds `banking77/`, `clinc150/` and `xquad/` as
 their authors publish them.
 """
+
+import os
+
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # as the appliance itself: cores are the engine's

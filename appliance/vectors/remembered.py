@@ -1,0 +1,50 @@
+"""Vectors that were read before, so that a question need not fetch those of the rows it finds.
+
+A row's key names its text (`knowledge.rows`), so a vector never changes; one that is written again
+or deleted is forgotten all the same. Fetching the vectors of some forty rows takes longer than
+finding them.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+ROWS_REMEMBERED = 20_000  # 30 MB of vectors of 384 numbers
+
+
+class Remembered:
+    """The vectors asked for last, by collection and primary key."""
+
+    def __init__(self, bound: int = ROWS_REMEMBERED) -> None:
+        self._bound = bound
+        self._vectors: dict[tuple[str, str], Sequence[float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def of(self, collection: str, pks: Iterable[str]) -> dict[str, Sequence[float]]:
+        """Those that are known, which are the last to be forgotten now."""
+        found: dict[str, Sequence[float]] = {}
+        for pk in pks:
+            vector = self._vectors.pop((collection, pk), None)
+            if vector is not None:
+                self._vectors[collection, pk] = found[pk] = vector
+        return found
+
+    def keep(self, collection: str, vectors: Mapping[str, Sequence[float]]) -> None:
+        """Likewise for these."""
+        for pk, vector in vectors.items():
+            self._vectors.pop((collection, pk), None)
+            self._vectors[collection, pk] = array("f", vector)
+        for oldest in list(self._vectors)[: max(len(self._vectors) - self._bound, 0)]:
+            del self._vectors[oldest]
+
+    def forget(self, collection: str, pks: Iterable[str]) -> None:
+        """What these rows said; unknown ones are no error."""
+        for pk in pks:
+            self._vectors.pop((collection, pk), None)
+
+    def forget_where(self, collection: str, gone: Callable[[str], bool]) -> None:
+        """Of a collection, the rows whose key is such."""
+        self.forget(
+            collection, [pk for name, pk in self._vectors if name == collection and gone(pk)]
+        )
