@@ -13,4 +13,4 @@ import os
 
 os.environ.setdefault(
     "OPENBLAS_NUM_THREADS", "1"
-)  # as the appliance itself: cores are the engine's
+)  # as in the appliance itself
