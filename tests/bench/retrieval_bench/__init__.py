@@ -11,6 +11,4 @@ their authors publish them.
 
 import os
 
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # as in the appliance itself
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the appliance itself
