@@ -300,13 +300,12 @@ class Entries:
 
     async def snapshots(self, entry_ids: Sequence[str]) -> list[Snapshot]:
         """The records as they are now, one per id."""
-        pipeline = self._bus.pipeline(transaction=False)
         known = [entry_id for entry_id in entry_ids if valid_id(entry_id)]
-        for entry_id in known:
-            pipeline.hget(keys.entry(entry_id), "body")
-        found: list[bytes | None] = await pipeline.execute()
-        bodies = dict(zip(known, found, strict=True))
-        return [_snapshot(entry_id, bodies.get(entry_id) or b"") for entry_id in entry_ids]
+        bodies: dict[str, bytes] = {}
+        if known:
+            found: list[bytes] = await scripts.BODIES.run(self._bus, [*map(keys.entry, known)])
+            bodies = dict(zip(known, found, strict=True))
+        return [_snapshot(entry_id, bodies.get(entry_id, b"")) for entry_id in entry_ids]
 
     async def unindexed(self) -> list[str]:
         """Ids whose index rows are not known to be current."""

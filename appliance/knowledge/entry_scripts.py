@@ -112,6 +112,13 @@ end
 return 1
 """)
 
+# KEYS record...: the body of each, empty where there is none
+BODIES = Script("""
+local bodies = {}
+for n, key in ipairs(KEYS) do bodies[n] = redis.call('HGET', key, 'body') or '' end
+return bodies
+""")
+
 # KEYS unindexed; ARGV id...: how many of them are marked
 MARKED = Script("""
 local marked = 0

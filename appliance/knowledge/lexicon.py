@@ -26,7 +26,7 @@ from appliance.knowledge.words import terms
 
 K1 = 1.2
 B = 0.5
-TEXTS_REMEMBERED = 8_192
+TEXTS_REMEMBERED = 20_000
 PACK_SLOTS = 1024
 """Fewer dead slots than this are never packed."""
 

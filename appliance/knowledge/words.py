@@ -12,12 +12,13 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-TEXTS_REMEMBERED = 8_192
+TEXTS_REMEMBERED = 20_000
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003134f"
 )
 _RUN = re.compile(rf"([{_UNSPACED}]+)|([^\W_{_UNSPACED}]+(?:['’][^\W_{_UNSPACED}]+)?)")
+_UNSPACED_CHAR = re.compile(f"[{_UNSPACED}]")
 _ACCENTS = re.compile(r"[\u0300-\u036f]")
 _APOSTROPHE = re.compile(r"['’]s?$")
 
@@ -30,7 +31,7 @@ def terms(text: str) -> tuple[str, ...]:
 
 def is_spaced(text: str) -> bool:
     """Whether a text is written with spaces between its words throughout."""
-    return not any(unspaced for unspaced, _ in _RUN.findall(text))
+    return _UNSPACED_CHAR.search(text) is None
 
 
 def folded(text: str) -> str:
