@@ -1,5 +1,6 @@
 """What the first start asks, over HTTP: models fitted to the machine, downloads, choosing one."""
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterator
@@ -85,8 +86,11 @@ def setup(running: Running) -> dict[str, Any]:
 
 
 def told(running: Running, field: str) -> str:
-    """A field of it; nothing while the appliance starts anew and answers 503."""
-    return str(setup(running).get(field, ""))
+    """A field of it; nothing while the appliance starts anew: it answers 503, or has just closed
+    its door."""
+    with contextlib.suppress(httpx.TransportError):
+        return str(setup(running).get(field, ""))
+    return ""
 
 
 def put(running: Running, **wanted: object) -> httpx.Response:
