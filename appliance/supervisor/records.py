@@ -40,8 +40,9 @@ class RecordLines(logging.Formatter):
             message = f"{record.name}: {message}"
         line = Record(
             record.levelno,
-            _encodable(message[:MESSAGE_CHARS]),
-            _encodable(traceback[-TRACEBACK_CHARS:]),
+            # Cut once more: what cannot be encoded becomes several characters.
+            _encodable(message[:MESSAGE_CHARS])[:MESSAGE_CHARS],
+            _encodable(traceback[-TRACEBACK_CHARS:])[-TRACEBACK_CHARS:],
         )
         return msgspec.json.encode(line).decode()
 
