@@ -29,9 +29,10 @@ from appliance.knowledge.index import Index
 from appliance.knowledge.metric import PLAIN, Floats, Metric, learned_metric
 from appliance.knowledge.neighbours import Embedder
 from appliance.knowledge.opposites import are_opposite
-from appliance.knowledge.rows import PASSAGE, PlannedRow, entry_of, planned_rows
+from appliance.knowledge.rows import PASSAGE, PlannedRow, planned_rows
 from appliance.knowledge.words import is_spaced
 from appliance.schema.faq import Calibration, Entry
+from appliance.vectors.rows import entry_of
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
 from appliance.knowledge.metric import PLAIN, Metric
 from appliance.knowledge.neighbours import Embedder
-from appliance.knowledge.rows import PlannedRow, entry_of, planned_rows
+from appliance.knowledge.rows import PlannedRow, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
 from appliance.knowledge.words import is_spaced, terms
@@ -38,6 +38,7 @@ from appliance.schema.events import Retrieved
 from appliance.schema.faq import Calibration, Entry
 from appliance.schema.fields import MAX_QUESTION_CHARS
 from appliance.settings.faq import Faq
+from appliance.vectors.rows import entry_of
 
 ROWS_PER_ENTRY = 8
 """Rows asked for per entry wanted: an entry has several phrasings, and all may be near."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.schema.faq import Entry
+from appliance.vectors.rows import entry_of
 
 LAYOUT = "2"
 """Part of a collection's name: change it with anything that makes old rows wrong."""
@@ -80,10 +81,6 @@ def _rows(entry: Entry) -> Mapping[str, PlannedRow]:
 
 def digest_of(pk: str) -> str:
     return pk.rpartition(":")[2]
-
-
-def entry_of(pk: str) -> str:
-    return pk.rpartition(":")[0]
 
 
 def keys_by_entry(pks: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -111,7 +111,7 @@ class Vectors:
     async def delete_entries(self, collection: str, entry_ids: Sequence[str]) -> None:
         """Removes all phrasings of the entries; unknown ones are no error."""
         gone = frozenset(entry_ids)
-        self._remembered.forget_where(collection, lambda pk: pk.rpartition(":")[0] in gone)
+        self._remembered.forget_where(collection, lambda pk: rows.entry_of(pk) in gone)
         for first in range(0, len(entry_ids), DELETE_ENTRIES):
             piece = entry_ids[first : first + DELETE_ENTRIES]
             await self._run(partial(self._index.delete_entries, collection, piece))

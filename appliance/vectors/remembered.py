@@ -6,6 +6,7 @@ finding them.
 """
 
 from array import array
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 ROWS_REMEMBERED = 20_000  # 30 MB of vectors of 384 numbers
@@ -16,7 +17,7 @@ class Remembered:
 
     def __init__(self, bound: int = ROWS_REMEMBERED) -> None:
         self._bound = bound
-        self._vectors: dict[tuple[str, str], Sequence[float]] = {}
+        self._vectors: OrderedDict[tuple[str, str], Sequence[float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -25,18 +26,19 @@ class Remembered:
         """Those that are known, which are the last to be forgotten now."""
         found: dict[str, Sequence[float]] = {}
         for pk in pks:
-            vector = self._vectors.pop((collection, pk), None)
+            vector = self._vectors.get((collection, pk))
             if vector is not None:
-                self._vectors[collection, pk] = found[pk] = vector
+                self._vectors.move_to_end((collection, pk))
+                found[pk] = vector
         return found
 
     def keep(self, collection: str, vectors: Mapping[str, Sequence[float]]) -> None:
         """Likewise for these."""
         for pk, vector in vectors.items():
-            self._vectors.pop((collection, pk), None)
             self._vectors[collection, pk] = array("f", vector)
-        for oldest in list(self._vectors)[: max(len(self._vectors) - self._bound, 0)]:
-            del self._vectors[oldest]
+            self._vectors.move_to_end((collection, pk))
+        while len(self._vectors) > self._bound:
+            self._vectors.popitem(last=False)
 
     def forget(self, collection: str, pks: Iterable[str]) -> None:
         """What these rows said; unknown ones are no error."""

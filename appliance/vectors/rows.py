@@ -48,6 +48,11 @@ class Nominee:
     vector: Sequence[float] = ()
 
 
+def entry_of(pk: str) -> str:
+    """The entry that a row's key names."""
+    return pk.rpartition(":")[0]
+
+
 def check_row(row: Row, dimension: int) -> None:
     """Raises Invalid naming the field."""
     check_text("pk", row.pk, PK_BYTES)

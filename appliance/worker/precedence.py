@@ -82,11 +82,12 @@ class Precedence:
         answers, prompts = ahead.intersection(decoding), ahead.difference(decoding)
         first = len(decoding) - len(answers)
         if first < len(users) - len(ahead):  # a prompt
-            account, waits = self._accounts["answers"], bool(decoding) and not first
-            if now_s - account.joined_at_s < self.gap_s / 2:  # a short one does not wait for them
-                return Turn(frozenset(ahead), waits=waits)
-            account.joined_at_s = now_s  # they are few tokens beside a long one
-            return Turn(frozenset(prompts), waits=waits)
+            account = self._accounts["answers"]
+            spoke = now_s - account.joined_at_s < self.gap_s / 2
+            if not spoke:
+                account.joined_at_s = now_s
+            # A short prompt does not wait for answers; beside a long one they are few tokens.
+            return Turn(frozenset(ahead if spoke else prompts), waits=bool(decoding) and not first)
         alone_s = gauge.small_steps.predict(first)
         all_s = gauge.small_steps.predict(len(decoding))
         is_known = gauge.small_steps.knows(first)

@@ -93,9 +93,11 @@ class Stepper:
             return most
         if turn.prompt_tokens is not None:
             return decoding + turn.prompt_tokens
-        gap_s = STRETCH * self._gap_s
-        if not turn.waits:
-            gap_s = gap_between(self._gap_s, answers=decoding, prompts=prompts)
+        gap_s = (
+            STRETCH * self._gap_s
+            if turn.waits
+            else gap_between(self._gap_s, answers=decoding, prompts=prompts)
+        )
         fitting = self._gauge.all_steps.fitting(gap_s)
         return most if fitting is None else portion(fitting, answers=decoding)
 

@@ -10,8 +10,8 @@ from appliance.bus.client import Bus
 from appliance.knowledge.entries import EDITS, Entries
 from appliance.knowledge.imports import import_file
 from appliance.knowledge.lexical_index import LexicalIndex
-from appliance.knowledge.rows import entry_of
 from appliance.schema.faq import Entry, EntryPut
+from appliance.vectors.rows import entry_of
 
 pytestmark = pytest.mark.integration
 

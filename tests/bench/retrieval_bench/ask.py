@@ -10,10 +10,10 @@ from appliance.knowledge.centring import Centred
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Retrieval
-from appliance.knowledge.rows import entry_of
 from appliance.schema.faq import Calibration
 from appliance.schema.faq import Entry as Record
 from appliance.settings.faq import Faq
+from appliance.vectors.rows import entry_of
 from retrieval_bench.measures import Decisions, Ranking
 from retrieval_bench.parts import CachedEmbedder, ExactVectors
 from retrieval_bench.sets import Set
