@@ -132,7 +132,7 @@ lock: $(VENV)/.ready
 	    --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links -q -o $(REQUIREMENTS)
 
-$(VENV)/.ready: $(REQUIREMENTS) pyproject.toml packaging/llama.py
+$(VENV)/.ready: $(REQUIREMENTS) pyproject.toml packaging/llama.py $(wildcard packaging/patches/*.patch)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	    { echo "Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

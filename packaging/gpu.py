@@ -18,11 +18,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tempfile
 from pathlib import Path
 
-from llama import CACHE, OPTIONS, PACKAGE, pinned, show
+from llama import CACHE, OPTIONS, pinned, show, source
 
 LIBRARIES = CACHE.with_name("backends")
 BACKENDS = ("vulkan", "cuda")
@@ -77,12 +76,12 @@ def _build(backend: str, scratch: Path) -> Path:
     }
     definitions |= ONLY_THE_BACKEND | {f"GGML_{backend.upper()}": "ON"}
     definitions |= _vulkan(scratch) if backend == "vulkan" else _cuda()
-    source, build = _source(scratch), scratch / "build"
+    carried, build = source(scratch) / "vendor" / "llama.cpp", scratch / "build"
     print(f"building the {backend} backend of llama.cpp, once per machine", flush=True)
     log = LIBRARIES / f"{backend}.log"
     log.write_text("", encoding="utf-8")
     arguments = [f"-D{name}={value}" for name, value in definitions.items()]
-    _logged(["cmake", "-S", str(source), "-B", str(build), *_generator(), *arguments], log)
+    _logged(["cmake", "-S", str(carried), "-B", str(build), *_generator(), *arguments], log)
     jobs = str(len(os.sched_getaffinity(0)))
     target = f"ggml-{backend}"
     _logged(["cmake", "--build", str(build), "--target", target, "--parallel", jobs], log)
@@ -91,21 +90,6 @@ def _build(backend: str, scratch: Path) -> Path:
 
 def _generator() -> list[str]:
     return ["-G", "Ninja"] if shutil.which("ninja") else []
-
-
-def _source(scratch: Path) -> Path:
-    """llama.cpp as the pinned source distribution carries it."""
-    requirement = scratch / "requirement.txt"
-    requirement.write_text(pinned(), encoding="utf-8")
-    command = [
-        *(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes"),
-        *("--no-build-isolation", "--no-binary", PACKAGE, "--dest", str(scratch)),
-        *("--requirement", str(requirement)),
-    ]
-    subprocess.run(command, check=True)
-    with tarfile.open(next(scratch.glob("llama_cpp_python-*.tar.gz"))) as archive:
-        archive.extractall(scratch, filter="data")
-    return next(scratch.glob("llama_cpp_python-*/vendor/llama.cpp"))
 
 
 def _vulkan(scratch: Path) -> dict[str, str]:
@@ -196,7 +180,7 @@ def _folder() -> Path:
     """Where the binding's libraries are; found without importing it."""
     found = importlib.util.find_spec("llama_cpp")
     if found is None or not found.submodule_search_locations:
-        sys.exit(f"{PACKAGE} is not installed: run make first")
+        sys.exit("llama-cpp-python is not installed: run make first")
     return Path(found.submodule_search_locations[0]) / "lib"
 
 

@@ -1,24 +1,28 @@
 """Builds the llama.cpp binding once per version, options and platform, and installs it.
 
 Run by `make` with the virtual environment's Python. The source distribution is pinned by hash in
-requirements.txt; the wheel is cached in the user's cache directory, so a second clone installs
-it in seconds. One build serves every CPU of its kind: each instruction-set variant is a library
-of its own, chosen when the worker starts. GPU backends are libraries too: see `gpu.py`.
+requirements.txt and changed by `patches`, each of which says why. The wheel is cached in the user's
+cache directory, so a second clone installs it in seconds. One build serves every CPU of its kind:
+each instruction-set variant is a library of its own, chosen when the worker starts. GPU backends
+are libraries too: see `gpu.py`.
 """
 
 import hashlib
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 from pathlib import Path
 
 PACKAGE = "llama-cpp-python"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluice" / "wheels"
+PATCHES = sorted(Path(__file__).with_name("patches").glob("*.patch"))
 LIBRARIES = "llama_cpp/lib"
 OPTIONS = {
     "GGML_BACKEND_DL": "ON",  # backends are libraries, loaded at run time
@@ -46,32 +50,62 @@ def pinned() -> str:
 
 def wheel(block: str, chosen: dict[str, str]) -> Path:
     """The cached wheel, built if it is not there yet."""
-    identity = repr((block, sorted(chosen.items()), sysconfig.get_platform(), platform.libc_ver()))
+    patches = [one.read_text(encoding="utf-8") for one in PATCHES]
+    machine = (sysconfig.get_platform(), platform.libc_ver())
+    identity = repr((block, patches, sorted(chosen.items()), machine))
     directory = CACHE / hashlib.sha256(identity.encode()).hexdigest()[:16]
     ready = sorted(directory.glob("*.whl"))
     if ready:
         return ready[0]
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        build(Path(scratch), block, chosen)
+        build(Path(scratch), chosen)
         directory.mkdir(exist_ok=True)
         for made in Path(scratch, "wheels").glob("*.whl"):
             os.replace(made, directory / made.name)
     return next(directory.glob("*.whl"))
 
 
-def build(scratch: Path, block: str, chosen: dict[str, str]) -> None:
+def source(scratch: Path) -> Path:
+    """The pinned source distribution, unpacked and patched. Ends the program when that fails."""
     requirement = scratch / "requirement.txt"
-    requirement.write_text(block, encoding="utf-8")
+    requirement.write_text(pinned(), encoding="utf-8")
+    command = [
+        *(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes"),
+        *("--no-build-isolation", "--no-binary", PACKAGE, "--dest", str(scratch)),
+        *("--requirement", str(requirement)),
+    ]
+    subprocess.run(command, check=True)
+    with tarfile.open(next(scratch.glob("llama_cpp_python-*.tar.gz"))) as archive:
+        archive.extractall(scratch, filter="data")
+    unpacked = next(one for one in scratch.glob("llama_cpp_python-*") if one.is_dir())
+    for one in PATCHES:
+        apply(one, unpacked)
+    return unpacked
+
+
+def apply(change: Path, folder: Path) -> None:
+    """Patches a folder's files. Ends the program when a hunk does not fit."""
+    tool = ("patch", "-p1", "-i") if shutil.which("patch") else ("git", "apply", "-p1")
+    environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}  # in no repository
+    try:
+        subprocess.run([*tool, str(change)], cwd=folder, env=environment, check=True)
+    except FileNotFoundError:
+        sys.exit("building llama.cpp needs `patch` or `git`: install one of them")
+    except subprocess.CalledProcessError:
+        sys.exit(f"{change} does not fit {folder.name}: make it anew, or remove it")
+
+
+def build(scratch: Path, chosen: dict[str, str]) -> None:
     environment = os.environ | {
         "CMAKE_ARGS": " ".join(f"-D{name}={value}" for name, value in chosen.items()),
         "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
     }
     print(f"building {PACKAGE} from source, 5 to 15 minutes, once per machine", flush=True)
     command = [
-        *(sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--require-hashes"),
-        *("--no-build-isolation", "--no-binary", PACKAGE, "--no-cache-dir"),
-        *("--wheel-dir", str(scratch / "wheels"), "--requirement", str(requirement)),
+        *(sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps"),
+        *("--no-build-isolation", "--no-cache-dir"),
+        *("--wheel-dir", str(scratch / "wheels"), str(source(scratch))),
     ]
     log = CACHE / "build.log"
     with (
