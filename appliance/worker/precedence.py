@@ -1,13 +1,13 @@
 """Who sits out a step, so that one who asks much does not slow one who asks little; pure.
 
 All that runs shares each step, and on a CPU a step with four answers takes two and a half times as
-long as a step with one. So somebody who has used less than two thirds of what another has lately
-goes first: the other's answers and prompts sit out steps while his are computed. They are not shut
-out: they get `1 - kept` of the time, and an answer waits no longer than `gap_s` for its next token,
-or OVERDRAWN_GAPS times that where a token each in every gap would take more than that time.
-Those who have used about the same share every step, and where the few who go first would leave most
-of a step unused (on a GPU), so does everybody: a few steps without the others tell, and tell again
-when that was long ago. (After "least attained service first"; among people, not requests, so that a
+long as a step with one. So somebody who has used less than two thirds of what another has lately,
+and some requests' worth less, goes first: the other's answers and prompts sit out steps while his
+are computed. They are not shut out: they get `1 - kept` of the time, and an answer waits no longer
+than `gap_s` for its next token, or OVERDRAWN_GAPS times that where a token each in every gap would
+take more than that time. Those who have used about the same share every step, and where the few who
+go first would leave most of a step unused (on a GPU), so does everybody: a few steps without the
+others tell, and tell again when that was long ago. (After "least attained service first"; among people, not requests, so that a
 long answer is no disadvantage by itself.)
 
 Use is time in steps, split by tokens, with a half-life.
@@ -24,6 +24,9 @@ from appliance.worker.gauge import Gauge
 HALF_LIFE_S = 60.0
 AHEAD_RATIO = 1.5  # of use: who has used more than this many times another's is ahead of him
 AHEAD_S = 1.0  # of use: a smaller lead is none
+AHEAD_REQUESTS = 3  # nor is the use of so many: people who ask in turn are never quite even
+AHEAD_AT_MOST_S = 15.0  # however long requests are
+NEWEST_WEIGHT = 0.1  # of the request that ended last in the use of a usual one
 USERS_SWEPT_ABOVE = 1_000
 LEAST_PACE = 1 / 2  # of the answers' tokens per second with everybody; less is too dear an order
 OVERDRAWN_GAPS = 3  # an answer's longest wait, in gaps, where a token in each is more than its time
@@ -63,6 +66,8 @@ class Precedence:
     gap_s: float
     _users: dict[str, str] = field(default_factory=dict)
     _used_s: dict[str, float] = field(default_factory=dict)
+    _spent_s: dict[str, float] = field(default_factory=dict)  # by request that runs
+    _usual_s: float = 0.0  # use of one request
     _decay: ForwardDecay = field(default_factory=lambda: ForwardDecay(HALF_LIFE_S, 0.0))
     _accounts: dict[Kind, _Account] = field(
         default_factory=lambda: {"answers": _Account(), "prompts": _Account()}
@@ -73,6 +78,7 @@ class Precedence:
     ) -> Turn:
         """Who takes part in the next step, of these running requests with their users."""
         self._users = users
+        self._learn_usual()
         users_ahead = self._ahead(now_s)
         if not users_ahead:
             for account in self._accounts.values():
@@ -104,10 +110,11 @@ class Precedence:
 
     def charge(self, tokens: Mapping[str, int], seconds: float, now_s: float) -> None:
         """The step of the last turn lasted so long and had so many tokens of each request."""
-        token_s = seconds / sum(tokens.values()) * self._scale(now_s)
+        token_s, scale = seconds / sum(tokens.values()), self._scale(now_s)
         for request_id, count in tokens.items():
             user = self._users[request_id]
-            self._used_s[user] = self._used_s.get(user, 0.0) + token_s * count
+            self._used_s[user] = self._used_s.get(user, 0.0) + token_s * count * scale
+            self._spent_s[request_id] = self._spent_s.get(request_id, 0.0) + token_s * count
         if len(self._used_s) > USERS_SWEPT_ABOVE:
             most = sorted(self._used_s, key=self._used_s.__getitem__, reverse=True)
             self._used_s = {user: self._used_s[user] for user in most[: USERS_SWEPT_ABOVE // 2]}
@@ -118,8 +125,16 @@ class Precedence:
         if not self.kept or len(users) < 2:
             return frozenset()
         used_s = {user: self._used_s.get(user, 0.0) for user in users}
-        bound_s = AHEAD_RATIO * min(used_s.values()) + AHEAD_S * self._scale(now_s)
+        lead_s = min(max(AHEAD_S, AHEAD_REQUESTS * self._usual_s), AHEAD_AT_MOST_S)
+        bound_s = AHEAD_RATIO * min(used_s.values()) + lead_s * self._scale(now_s)
         return frozenset(user for user, own_s in used_s.items() if own_s > bound_s)
+
+    def _learn_usual(self) -> None:
+        """What requests have used that run no more."""
+        for request_id in self._spent_s.keys() - self._users.keys():
+            spent_s = self._spent_s.pop(request_id)
+            weight = NEWEST_WEIGHT if self._usual_s else 1.0
+            self._usual_s += weight * (spent_s - self._usual_s)
 
     def _joins(self, kind: Kind, alone_s: float, extra_s: float, now_s: float) -> bool:
         """Whether those ahead take part in a step, which is so much longer with them."""

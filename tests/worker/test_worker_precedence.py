@@ -260,6 +260,33 @@ def test_a_small_lead_is_none() -> None:
     assert AHEAD_RATIO > 1
 
 
+def test_those_who_ask_in_turn_share_every_step_with_whoever_comes_new() -> None:
+    machine = Machine()
+    for number in range(4):
+        machine.asks(f"first {number}", f"user {number}", prompt=130, answer=200 + 20 * number)
+    machine.until_ended("first 0")
+    for number in range(1, 4):
+        machine.asks(f"next {number}", f"new {number}", prompt=130, answer=40)
+        machine.until_ended(f"first {number}")
+        running = {one for one, left in machine.answers.items() if left}
+        while any(machine.prompts[one] for one in running):
+            machine.step()
+        assert machine.step() == running, "one question more is no lead"
+
+
+@pytest.mark.parametrize("answer", [2_000, 10_000])
+def test_a_flooder_of_long_answers_is_ahead_too(answer: int) -> None:
+    machine = Machine()
+    machine.asks("long", "flooder", answer=answer)
+    machine.until_ended("long")
+    machine.asks("long again", "flooder", answer=answer)
+    while machine.now_s < 60:
+        machine.step()
+    machine.asks("hello", "polite", answer=100)
+    spans = [machine.step() for _ in range(30)]
+    assert sum(one == {"hello"} for one in spans) > 20
+
+
 def test_an_engine_lets_who_asked_little_go_first_and_says_the_same_to_everybody() -> None:
     shape = Shape(slots=4, context_tokens=1024, cache_tokens=4096, step_tokens=128)
     sampling = Sampling(temperature=0, max_tokens=900)
