@@ -116,7 +116,8 @@ class Erasure:
         await self._inbox.erase(uid)
         await self._people.users.erase(uid)
         for forget in self._more:
-            await forget(uid)
+            for name in (uid, aside_uid(uid)):
+                await forget(name)
         names = [keys.sessions(uid), keys.asked(uid)]
         for name in (uid, aside_uid(uid)):
             names += [keys.asked(name), keys.budget(name), keys.window(name)]

@@ -77,17 +77,21 @@ class Warmth:
 
     async def forget(self, session: Session) -> None:
         """Nothing of the session stays in a worker or on this machine's disk."""
-        for pool in {keys.MAIN, *map(bytes.decode, await self._bus.smembers(keys.POOLS))}:
-            await self._bus.xadd(
-                keys.control(pool),
-                {"forget": session.id},
-                maxlen=CONTROL_ENTRIES,
-                approximate=True,
-            )
+        await self._tell_workers({"forget": session.id})
         try:
             await asyncio.to_thread(self._erase, session.id)
         except OSError as error:
             log.error("a snapshot of a deleted session cannot be removed: %s", error)
+
+    async def forget_person(self, uid: str) -> None:
+        """Nothing of what a person asked outside of sessions stays in a worker."""
+        await self._tell_workers({"forget_person": uid})
+
+    async def _tell_workers(self, fields: dict[str, str]) -> None:
+        for pool in {keys.MAIN, *map(bytes.decode, await self._bus.smembers(keys.POOLS))}:
+            await self._bus.xadd(
+                keys.control(pool), fields, maxlen=CONTROL_ENTRIES, approximate=True
+            )
 
 
 def warm_in(workers: Iterable[WorkerStatus]) -> frozenset[str]:

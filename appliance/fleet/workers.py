@@ -70,6 +70,7 @@ def worker_config(settings: Settings, seat: Seat, serving: Serving) -> WorkerCon
         drain_timeout_s=settings.supervision.drain_timeout_s,
         log_level=settings.log.level,
         snapshot_bytes=worker.snapshot_bytes,
+        conversation_bytes=worker.conversation_bytes,
     )
 
 

@@ -291,7 +291,7 @@ async def assemble(ground: Ground) -> Parts:
             inbox,
             api_keys=api_keys,
             dead_letters=dead_letters,
-            more=(misses.forget_person,),
+            more=(misses.forget_person, warmth.forget_person),
             asked_in_vain=misses.asked_by,
         ),
         afterwards=afterwards,

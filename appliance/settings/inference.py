@@ -131,6 +131,15 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "without computing them again, after a restart too; 0 keeps none.",
         ),
     ] = 2_000_000_000
+    conversation_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Memory of one worker for the same of conversations without a session, as "
+            "programs have that send their history with each request: for at most an hour, and "
+            "never on disk; 0 keeps none, nor does `snapshot_bytes` 0.",
+        ),
+    ] = 512_000_000
     gap_ms: Annotated[
         int,
         Meta(

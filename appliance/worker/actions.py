@@ -49,7 +49,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Leave:
-    """An idle sequence of a session is about to lose all its cells, which hold these tokens."""
+    """An idle sequence of somebody is about to lose all its cells, which hold these tokens."""
 
     sequence: int
     owner: Owner

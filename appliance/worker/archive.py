@@ -1,4 +1,6 @@
-"""The disk side of warm sessions: a thread that reads snapshots and one that writes them.
+"""Where warm conversations wait: sessions on disk, those without one in memory.
+
+A thread reads snapshots and one writes them.
 
 The engine thread asks and hands over; it never waits for a disk. Whatever goes wrong here, a
 search is answered, if with nothing.
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from appliance.worker.memory_snapshots import MemorySnapshots
+from appliance.worker.prefix import Tokens
 from appliance.worker.snapshot_format import Snapshot
 from appliance.worker.snapshot_writer import SnapshotWriter
 from appliance.worker.snapshots import Snapshots, common_tokens
@@ -40,13 +44,19 @@ class Found:
 
 
 class Archive:
-    """One directory of snapshots for one engine. `start` before anything else."""
+    """One directory of snapshots for one engine, and `memory_bytes` for those without a session.
 
-    def __init__(self, directory: Path, *, bound_bytes: int, stamp: str) -> None:
+    `start` before anything else.
+    """
+
+    def __init__(
+        self, directory: Path, *, bound_bytes: int, stamp: str, memory_bytes: int = 0
+    ) -> None:
         # Two objects, for each belongs to one thread.
         self._reading = Snapshots(directory, bound_bytes=bound_bytes, stamp=stamp)
         writing = Snapshots(directory, bound_bytes=bound_bytes, stamp=stamp)
         self._writer = SnapshotWriter(writing)
+        self._memory = MemorySnapshots(memory_bytes)
         self._searches: queue.SimpleQueue[Search | None] = queue.SimpleQueue()
         self._deliver: Callable[[Found], None] = lambda found: None
         self._thread = threading.Thread(target=self._run, name="snapshot-reader", daemon=True)
@@ -60,11 +70,24 @@ class Archive:
     def search(self, search: Search) -> None:
         self._searches.put(search)
 
+    def wants(self, scope: str, session_id: str, tokens: Tokens) -> bool:
+        """Whether these are worth copying; nothing without an owner is kept."""
+        if session_id:
+            return True
+        return bool(scope) and self._memory.keeps and not self._memory.has(scope, tokens)
+
     def save(self, snapshot: Snapshot) -> None:
-        self._writer.save(snapshot)
+        if snapshot.session_id:
+            self._writer.save(snapshot)
+        else:
+            self._memory.put(snapshot)
 
     def forget(self, session_id: str) -> None:
         self._writer.forget(session_id)
+
+    def forget_scope(self, scope: str) -> None:
+        """Nothing of a person without a session stays; sessions are forgotten one by one."""
+        self._memory.forget(scope)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait for what was handed over to be on disk. False when that took too long."""
@@ -84,10 +107,10 @@ class Archive:
             self._deliver(found)
 
     def _answer(self, search: Search) -> Found:
-        """The best of what is on disk and what is on its way there."""
+        """The best of what is on disk, on its way there, and in memory."""
         wanted = np.asarray(search.tokens, dtype=np.int32)
         best, tokens = None, search.at_least - 1
-        for snapshot in self._writer.unwritten(search.scope):
+        for snapshot in (*self._writer.unwritten(search.scope), *self._memory.of(search.scope)):
             common = common_tokens(snapshot.tokens, wanted)
             if common > tokens:
                 best, tokens = snapshot, common

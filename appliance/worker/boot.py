@@ -86,6 +86,7 @@ def build_engine(
             Path(config.snapshot_directory),
             bound_bytes=config.snapshot_bytes,
             stamp=backend.facts.cache_stamp,
+            memory_bytes=config.conversation_bytes,
         )
     bounds = Bounds(
         drafts_per_request=config.draft_tokens,

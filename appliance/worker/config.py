@@ -46,6 +46,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     abort_file: str = ""  # where an aborted life of this worker leaves its mark
     snapshot_directory: str = ""
     snapshot_bytes: int = 0  # none are kept
+    conversation_bytes: int = 0
 
     @property
     def lease_ms(self) -> int:

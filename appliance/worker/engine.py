@@ -71,11 +71,16 @@ class _Forget:
     session_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class _ForgetScope:
+    scope: str
+
+
 class _Stop:
     pass
 
 
-_Work = Generation | Ready | Unfit | Found | EmbedJob | _Cancel | _Forget | _Threads
+_Work = Generation | Ready | Unfit | Found | EmbedJob | _Cancel | _Forget | _ForgetScope | _Threads
 _Message = _Work | _Stop
 
 
@@ -168,6 +173,10 @@ class Engine:
         """Let nothing of a session stay in the cache or on disk."""
         self._mailbox.put(_Forget(session_id))
 
+    def forget_scope(self, scope: str) -> None:
+        """Let nothing of a person stay in the cache, nor in memory what has no session."""
+        self._mailbox.put(_ForgetScope(scope))
+
     def stop(self) -> None:
         """End the thread after the current step. Open requests get no output any more."""
         self._mailbox.put(_Stop())
@@ -257,6 +266,8 @@ class Engine:
                 self._requests.end_early(request_id, "cancelled")
             case _Forget(session_id=session_id):
                 self._requests.forget_session(session_id)
+            case _ForgetScope(scope=scope):
+                self._requests.forget_scope(scope)
 
     @property
     def _embeds_now(self) -> bool:

@@ -5,7 +5,8 @@ a moment, and at the end of the process; so a process that is killed costs littl
 for when a request comes whose beginning the cache does not hold. Only the copy out of the cache
 and into it happens on the engine thread; files are the `archive`'s.
 
-Saved is what is worth it: text of a session, and more of it than a few lines.
+Saved is what is worth it: somebody's text, and more of it than a few lines. What belongs to no
+session is kept in memory when it leaves, and ends with the process.
 """
 
 import logging
@@ -58,7 +59,7 @@ class Keeper:
 
     def search(self, sequence: Sequence, owner: Owner) -> bool:
         """Look for a snapshot, if one could help; its `Found` will be delivered then."""
-        if self._archive is None or not owner.session:
+        if self._archive is None or not owner.scope:
             return False
         wanted = sequence.tokens[:-1]  # one stays to compute
         match = self._tree.match(np.asarray(wanted, dtype=np.int32), owner)
@@ -90,7 +91,7 @@ class Keeper:
         snapshot = found.snapshot
         if not self._backend.restore(restore.sequence, snapshot.cells, tokens=restore.tokens):
             return 0
-        if restore.tokens == len(snapshot.tokens):
+        if snapshot.session_id and restore.tokens == len(snapshot.tokens):
             self._mark(snapshot.session_id, snapshot.tokens)
         return restore.tokens
 
@@ -131,23 +132,29 @@ class Keeper:
         if self._archive is not None:
             self._archive.forget(session_id)
 
+    def forget_scope(self, scope: str) -> None:
+        """Nothing of a person stays in memory; sessions are forgotten by name."""
+        if self._archive is not None:
+            self._archive.forget_scope(scope)
+
     def _save_oldest(self) -> None:
         sequence, _ = self._unsaved.popitem(last=False)
-        if sequence in self._tree.idle:
+        if sequence in self._tree.idle and self._tree.owner(sequence).session:
             tokens = self._tree.tokens(sequence)
             self._save(sequence, self._tree.owner(sequence), tokens)
 
     def _save(self, sequence: int, owner: Owner, tokens: Tokens) -> None:
-        if self._archive is None or not owner.session:
+        if self._archive is None or len(tokens) - owner.public_tokens < WORTH_TOKENS:
             return
-        if len(tokens) - owner.public_tokens < WORTH_TOKENS:
+        if owner.session and self._marks.get(owner.session) == _mark(tokens):
             return
-        if self._marks.get(owner.session) == _mark(tokens):
+        if not self._archive.wants(owner.scope, owner.session, tokens):
             return
         cells = self._backend.save(sequence)
         if cells is None:
             return
-        self._mark(owner.session, tokens)
+        if owner.session:
+            self._mark(owner.session, tokens)
         self._archive.save(
             Snapshot(
                 session_id=owner.session,

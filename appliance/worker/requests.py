@@ -249,6 +249,11 @@ class OpenRequests:
         self.cut(self._scheduler.forget(session_id))
         self._keeper.forget(session_id)
 
+    def forget_scope(self, scope: str) -> None:
+        """Nothing of a person stays that belongs to no session."""
+        self.cut(self._scheduler.forget_scope(scope))
+        self._keeper.forget_scope(scope)
+
     def drop_all(self) -> None:
         """Leave an empty cache behind."""
         for request_id in [*self.sequences]:

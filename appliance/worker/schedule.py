@@ -228,11 +228,12 @@ class Scheduler:
             return []
         if keep and self._can_share:
             oldest = self._leaving(self.tree.idle)
+            own_tokens = self.tree.tokens(one.sequence)
             released = self.tree.park(one.sequence)
             actions: list[Cut | Leave] = [
                 leave
                 for leave in oldest
-                if leave.sequence in released and leave.owner.session != one.owner.session
+                if leave.sequence in released and not _is_replaced(leave, one.owner, own_tokens)
             ]
             return actions + [Cut(sequence) for sequence in released]
         self.tree.release(one.sequence)
@@ -240,17 +241,19 @@ class Scheduler:
 
     def clear(self) -> list[Cut]:
         """Let nothing stay warm."""
-        cuts = [Cut(sequence) for sequence in self.tree.idle]
-        for cut in cuts:
-            self.tree.release(cut.sequence)
-        return cuts
+        return self._released(self.tree.idle)
 
     def forget(self, session: str) -> list[Cut]:
         """Let nothing of a session stay warm."""
-        cuts = [Cut(idle) for idle in self.tree.idle if self.tree.owner(idle).session == session]
-        for cut in cuts:
-            self.tree.release(cut.sequence)
-        return cuts
+        return self._released(
+            [idle for idle in self.tree.idle if self.tree.owner(idle).session == session]
+        )
+
+    def forget_scope(self, scope: str) -> list[Cut]:
+        """Let nothing of a person stay warm."""
+        return self._released(
+            [idle for idle in self.tree.idle if self.tree.owner(idle).scope == scope]
+        )
 
     # --- rules --------------------------------------------------------------------------------
 
@@ -293,12 +296,17 @@ class Scheduler:
             one.restoring = True
             actions.append(Restore(head.request_id, sequence, head.saved))
 
+    def _released(self, idle: list[int]) -> list[Cut]:
+        for sequence in idle:
+            self.tree.release(sequence)
+        return [Cut(sequence) for sequence in idle]
+
     def _leaving(self, sequences: list[int]) -> list[Leave]:
-        """What is to be told of those that belong to a session."""
+        """What is to be told of those that belong to somebody."""
         return [
             Leave(one, owner, self.tree.tokens(one))
             for one in sequences
-            if (owner := self.tree.owner(one)).session
+            if (owner := self.tree.owner(one)).scope
         ]
 
     def _adopt(self, one: _Running, match: Match, actions: list[Action]) -> None:
@@ -319,3 +327,12 @@ class Scheduler:
     def _leads(self, request_id: str, common: int) -> bool:
         leader = self._running.get(request_id)
         return leader is not None and leader.pending > 1 and leader.cached < common
+
+
+def _is_replaced(leave: Leave, by: Owner, tokens: Tokens) -> bool:
+    """Whether a conversation leaves because of its own next turn."""
+    if leave.owner.session or by.session:
+        return leave.owner.session == by.session
+    return leave.owner.scope == by.scope and common_length(leave.tokens, tokens) == len(
+        leave.tokens
+    )

@@ -245,6 +245,8 @@ class Server:
     def _hear(self, fields: Fields) -> None:
         if b"forget" in fields:
             self._engine.forget(fields[b"forget"].decode())
+        if b"forget_person" in fields:
+            self._engine.forget_scope(fields[b"forget_person"].decode())
         request_id = fields.get(b"cancel", b"").decode()
         job = self._jobs.get(request_id)
         if job is not None:

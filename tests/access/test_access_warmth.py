@@ -159,3 +159,9 @@ async def test_nothing_is_asked_for_while_the_model_is_not_loaded(bus: Bus) -> N
     await report(bus, pool="model-another")
     await warmth_of(bus, Erased()).ask(session)
     assert await asked(bus) == []
+
+
+async def test_forgetting_a_person_tells_the_workers(bus: Bus) -> None:
+    await warmth_of(bus, Erased()).forget_person("ann")
+    [(_, fields)] = await bus.xrange(keys.control(POOL), "-", "+", 10)
+    assert fields == {b"forget_person": b"ann"}

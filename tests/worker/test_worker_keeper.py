@@ -28,7 +28,8 @@ LARGE = 100_000_000
 
 
 def archive(directory: Path, backend: Backend, *, stamp: str = "") -> Archive:
-    return Archive(directory, bound_bytes=LARGE, stamp=stamp or backend.facts.cache_stamp)
+    stamp = stamp or backend.facts.cache_stamp
+    return Archive(directory, bound_bytes=LARGE, stamp=stamp, memory_bytes=LARGE)
 
 
 def turn(
@@ -122,7 +123,8 @@ def test_a_damaged_snapshot_costs_a_prefill_and_changes_no_answer(tmp_path: Path
 
 
 @pytest.mark.unit
-def test_what_leaves_a_full_cache_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["sessions", "nameless"])
+def test_what_leaves_a_full_cache_comes_back(named: bool, tmp_path: Path) -> None:
     """Six conversations take turns in a cache that holds two."""
     shape = Shape(slots=2, warm_sequences=4, context_tokens=512, cache_tokens=640, step_tokens=64)
     backend = FakeBackend(shape)
@@ -139,11 +141,12 @@ def test_what_leaves_a_full_cache_comes_back(tmp_path: Path) -> None:
         number = len(ends)
         if number < 18:
             following = f"s{number % 6}"
-            engine.submit(turn(f"{following}-{number}", *history[following], session=following))
+            name = following if named else ""
+            engine.submit(turn(f"{following}-{number}", *history[following], session=name))
 
     run_jobs(
         backend,
-        turn("s0-0", *history["s0"], session="s0"),
+        turn("s0-0", *history["s0"], session="s0" if named else ""),
         expect=18,
         on_step=go_on,
         archive=archive(tmp_path, backend),
@@ -152,6 +155,31 @@ def test_what_leaves_a_full_cache_comes_back(tmp_path: Path) -> None:
     for end in ends[6:]:
         new = end.prompt_tokens - end.cached_tokens
         assert new <= 30, f"{end.request_id}: {new} of {end.prompt_tokens} were computed again"
+    assert bool(list(tmp_path.iterdir())) == named, "what has no session never gets to the disk"
+
+
+@pytest.mark.unit
+def test_a_forgotten_person_has_nothing_in_the_cache_nor_in_memory(tmp_path: Path) -> None:
+    """Two conversations without a session, one in a cache that has room for one, one beside it."""
+    shape = Shape(slots=1, warm_tokens=0, context_tokens=512, cache_tokens=640, step_tokens=64)
+    asked = [turn("a", QUESTION, session=""), turn("b", f"Other. {QUESTION}", session="")]
+    again = [turn("c", QUESTION, session=""), turn("d", f"Other. {QUESTION}", session="")]
+
+    def cached(*, forgets: bool) -> list[int]:
+        def go_on(engine: Engine, run: Run) -> None:
+            if len([one for one in run.all() if isinstance(one, Finished)]) == 2 and again_left:
+                if forgets:
+                    engine.forget_scope("ann")
+                engine.submit(again_left.pop(0))
+                engine.submit(again_left.pop(0))
+
+        again_left, backend = [*again], FakeBackend(shape)
+        kept = archive(tmp_path, backend)
+        run = run_jobs(backend, *asked, expect=4, on_step=go_on, archive=kept)
+        return [run.finished(one.request_id).cached_tokens for one in again]
+
+    public = cached(forgets=True)
+    assert all(now > then + 64 for now, then in zip(cached(forgets=False), public, strict=True))
 
 
 @pytest.mark.unit

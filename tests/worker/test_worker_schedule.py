@@ -172,7 +172,7 @@ class Ledger:
         assert leave.sequence not in self.running.values()
         held = [cell.token for cell in self.cache.held(leave.sequence)]
         assert leave.tokens.tolist() == held
-        assert leave.owner.session
+        assert leave.owner.scope
 
     def restore(self, restore: Restore) -> None:
         arrival, known = self.arrivals[restore.request_id], self.known[restore.request_id]
