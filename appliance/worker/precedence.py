@@ -7,8 +7,8 @@ are computed. They are not shut out: they get `1 - kept` of the time, and an ans
 than `gap_s` for its next token, or OVERDRAWN_GAPS times that where a token each in every gap would
 take more than that time. Those who have used about the same share every step, and where the few who
 go first would leave most of a step unused (on a GPU), so does everybody: a few steps without the
-others tell, and tell again when that was long ago. (After "least attained service first"; among people, not requests, so that a
-long answer is no disadvantage by itself.)
+others tell, and tell again when that was long ago. (After "least attained service first"; among
+people, not requests, so that a long answer is no disadvantage by itself.)
 
 Use is time in steps, split by tokens, with a half-life.
 """
