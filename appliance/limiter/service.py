@@ -39,7 +39,7 @@ RETRY_S = 0.2
 TELL_INTERVAL_S = 1.0
 TELL_AGAIN_S = 4.0  # what has not changed
 TOLD_TTL_S = 10
-RENEWALS = 3  # within one lease
+RENEWALS = 2  # within one lease
 
 
 class LimiterService:

@@ -42,7 +42,7 @@ RETRY_S = 0.2
 LOOK_INTERVAL_S = 1.0
 LOOK_IDLE_S = 5.0
 TOLD_TTL_S = 3  # for each second between two looks
-RENEWALS = 3  # within one lease
+RENEWALS = 2  # within one lease
 LEASED_MOST = 10_000
 
 
