@@ -144,11 +144,9 @@ def _vectors(texts: Sequence[Text]) -> Floats:
 
 def _words(texts: Sequence[Text]) -> Floats:
     columns: dict[str, int] = {}
-    for text in texts:
-        for term in text.words:
-            columns.setdefault(term, len(columns))
+    places = [columns.setdefault(term, len(columns)) for text in texts for term in text.words]
+    weights = [weight for text in texts for weight in text.words.values()]
+    numbers = np.repeat(np.arange(len(texts)), [len(text.words) for text in texts])
     rows = np.zeros((len(texts), max(len(columns), 1)), dtype=np.float32)
-    for n, text in enumerate(texts):
-        if text.words:
-            rows[n, [columns[term] for term in text.words]] = list(text.words.values())
+    rows[numbers, places] = weights
     return rows @ rows.T

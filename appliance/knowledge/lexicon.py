@@ -60,6 +60,7 @@ class Lexicon:
         self._number_of: dict[str, int] = {}
         self._postings: list[_Postings] = []
         self._weights: dict[str, dict[str, float]] = {}
+        self._rarities: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -71,7 +72,7 @@ class Lexicon:
         """Adds a row; one that is there already stays as it is, for a key names its text."""
         if pk in self._slot_of:
             return
-        self._weights.clear()
+        self._edited()
         slot, counted = len(self._pks), Counter(terms(text))
         self._slot_of[pk] = slot
         self._pks.append(pk)
@@ -91,7 +92,7 @@ class Lexicon:
             slot = self._slot_of.pop(pk, None)
             if slot is None:
                 continue
-            self._weights.clear()
+            self._edited()
             for number in self._terms_of[slot]:
                 self._postings[number].living -= 1
             self._total_length -= self._lengths[slot]
@@ -156,10 +157,22 @@ class Lexicon:
         return scores / np.float32(whole)
 
     def _rarity(self, term: str) -> float:
-        """The inverse document frequency; a term that no row knows is rarest."""
+        """The inverse document frequency, kept until the next edit; of a term that no row knows,
+        which is rarest, it is not."""
+        known = self._rarities.get(term)
+        if known is not None:
+            return known
         number = self._number_of.get(term)
         holders = self._postings[number].living if number is not None else 0
-        return math.log(1 + (len(self._slot_of) - holders + 0.5) / (holders + 0.5))
+        rarity = math.log(1 + (len(self._slot_of) - holders + 0.5) / (holders + 0.5))
+        if number is not None:
+            self._rarities[term] = rarity
+        return rarity
+
+    def _edited(self) -> None:
+        """What is rare has changed."""
+        self._weights.clear()
+        self._rarities.clear()
 
     def _number(self, term: str) -> int:
         number = self._number_of.setdefault(term, len(self._postings))

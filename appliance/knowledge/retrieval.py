@@ -38,7 +38,7 @@ from appliance.schema.events import Retrieved
 from appliance.schema.faq import Calibration, Entry
 from appliance.schema.fields import MAX_QUESTION_CHARS
 from appliance.settings.faq import Faq
-from appliance.vectors.rows import entry_of
+from appliance.vectors.rows import Nominee, entry_of
 
 ROWS_PER_ENTRY = 8
 """Rows asked for per entry wanted: an entry has several phrasings, and all may be near."""
@@ -259,28 +259,45 @@ class Retrieval:
     async def _nominated(self, text: str, rows: int, embedded: Embedded, only: Only) -> _Nominated:
         """Rows near in meaning and rows that share words, with their vectors. First come those
         whose vectors are still to be made: whatever is near, they are weighed."""
-        by_words = [hit.pk for hit in self._index.lexical.search(text, max(WORD_ROWS, rows // 4))]
         asked = embedded.vector
         waited_s = self._faq.retrieval_timeout_s
         try:
             async with asyncio.timeout(waited_s):
                 if not embedded.stamp or embedded.stamp != self._embedder.stamp:
                     (asked,) = await self._embedder.embed([text], kind="query")
-                near = await self._index.nominate(
-                    asked, rows, category=only.category or None, language=only.language or None
-                )
+                near, by_words = await self._near(asked, text, rows, only)
                 vectors = {nominee.pk: nominee.vector for nominee in near}
                 vectors |= await self._index.vectors_of(
                     [pk for pk in by_words if pk not in vectors]
                 )
         except TimeoutError:  # nor is it waited for again with more rows
             fault = f"the FAQ search took longer than {waited_s:g} s"
-            return _Nominated(dict.fromkeys(by_words, ()), (), True, fault)
+            return _Nominated(dict.fromkeys(self._by_words(text, rows), ()), (), True, fault)
         except SluiceError as error:
+            by_words = self._by_words(text, rows)
             vectors = dict.fromkeys(by_words, ())
             return _Nominated(vectors, (), len(by_words) < rows // 4, error.message)
         unmade = [pk for pk in by_words if pk not in vectors][:WORD_ROWS]
         return _Nominated(dict.fromkeys(unmade, ()) | vectors, asked, len(near) < rows)
+
+    async def _near(
+        self, asked: Sequence[float], text: str, rows: int, only: Only
+    ) -> tuple[Sequence[Nominee], list[str]]:
+        """Rows near in meaning, and rows by words, which are looked for while the index works."""
+        nominating = asyncio.create_task(
+            self._index.nominate(
+                asked, rows, category=only.category or None, language=only.language or None
+            )
+        )
+        try:
+            await asyncio.sleep(0)  # it is asked now
+            by_words = self._by_words(text, rows)
+            return await nominating, by_words
+        finally:
+            nominating.cancel()
+
+    def _by_words(self, text: str, rows: int) -> list[str]:
+        return [hit.pk for hit in self._index.lexical.search(text, max(WORD_ROWS, rows // 4))]
 
     def _weighed(
         self, text: str, nominated: _Nominated, records: Sequence[Entry], only: Only
