@@ -48,11 +48,11 @@ def pinned() -> str:
     return found.group()
 
 
-def wheel(block: str, chosen: dict[str, str]) -> Path:
+def wheel(chosen: dict[str, str]) -> Path:
     """The cached wheel, built if it is not there yet."""
     patches = [one.read_text(encoding="utf-8") for one in PATCHES]
     machine = (sysconfig.get_platform(), platform.libc_ver())
-    identity = repr((block, patches, sorted(chosen.items()), machine))
+    identity = repr((pinned(), patches, sorted(chosen.items()), machine))
     directory = CACHE / hashlib.sha256(identity.encode()).hexdigest()[:16]
     ready = sorted(directory.glob("*.whl"))
     if ready:
@@ -137,7 +137,7 @@ def show(lines: object, record: object) -> None:
 
 
 def main() -> None:
-    made = wheel(pinned(), OPTIONS)
+    made = wheel(OPTIONS)
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", made],
         check=True,

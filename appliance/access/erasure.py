@@ -97,7 +97,8 @@ class Erasure:
 
     async def erase(self, uid: str) -> Erased:
         """Removes everything. Raises Unavailable when an answer would not end: try again."""
-        outside = [*await self._outside(uid), *await self._outside(aside_uid(uid))]
+        names = (uid, aside_uid(uid))
+        outside = [request for name in names for request in await self._outside(name)]
         requests = [one.id for one in outside]
         sessions = [session async for session in self._people.sessions.every(uid, batch=BATCH)]
         for session in sessions:
@@ -116,12 +117,12 @@ class Erasure:
         await self._inbox.erase(uid)
         await self._people.users.erase(uid)
         for forget in self._more:
-            for name in (uid, aside_uid(uid)):
+            for name in names:
                 await forget(name)
-        names = [keys.sessions(uid), keys.asked(uid)]
-        for name in (uid, aside_uid(uid)):
-            names += [keys.asked(name), keys.budget(name), keys.window(name)]
-        await self._bus.delete(*names)
+        held = [keys.sessions(uid)]
+        for name in names:
+            held += [keys.asked(name), keys.budget(name), keys.window(name)]
+        await self._bus.delete(*held)
         erased = Erased(
             uid=uid,
             sessions=len(sessions),

@@ -21,6 +21,8 @@ from appliance.bus.client import Bus
 from appliance.bus.script import Call, Script, run_all
 from appliance.schema.events import EVENT_NAMES, Event
 
+RENEWALS = 2  # of a lease, while it lasts
+
 # KEYS limiter; ARGV id lease_ms. Returns {leads, epoch}
 LEAD = Script("""
 local time = redis.call('TIME')

@@ -39,7 +39,6 @@ RETRY_S = 0.2
 TELL_INTERVAL_S = 1.0
 TELL_AGAIN_S = 4.0  # what has not changed
 TOLD_TTL_S = 10
-RENEWALS = 2  # within one lease
 
 
 class LimiterService:
@@ -112,7 +111,7 @@ class LimiterService:
     async def _turn(self, blocking: Bus) -> None:
         if not await self._lead():
             await self._listen()
-            await asyncio.sleep(self._lease_s / RENEWALS)
+            await asyncio.sleep(self._lease_s / leadership.RENEWALS)
             return
         desk = self._desk
         assert desk is not None
@@ -143,7 +142,10 @@ class LimiterService:
         if not epoch:
             self._step_down()
             return False
-        self._until_s, self._renew_at_s = now_s + self._lease_s, now_s + self._lease_s / RENEWALS
+        self._until_s, self._renew_at_s = (
+            now_s + self._lease_s,
+            now_s + self._lease_s / leadership.RENEWALS,
+        )
         if self._desk is None or epoch != self._epoch:
             log.info("limiter: this process decides who is admitted, epoch %d", epoch)
             self._epoch, self._reconcile_at_s = epoch, 0.0

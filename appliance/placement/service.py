@@ -42,7 +42,6 @@ RETRY_S = 0.2
 LOOK_INTERVAL_S = 1.0
 LOOK_IDLE_S = 5.0
 TOLD_TTL_S = 3  # for each second between two looks
-RENEWALS = 2  # within one lease
 LEASED_MOST = 10_000
 
 
@@ -94,7 +93,7 @@ class PlacementService:
 
     async def _turn(self, blocking: Bus) -> None:
         if not await self._lead():
-            await asyncio.sleep(self._settings.placement.lease_s / RENEWALS)
+            await asyncio.sleep(self._settings.placement.lease_s / leadership.RENEWALS)
             return
         if time.monotonic() >= self._look_at_s:
             await self._look()
@@ -124,7 +123,7 @@ class PlacementService:
         if not self._leads:
             log.info("placement: this process decides who gets which worker, epoch %d", epoch)
             self._look_at_s = 0.0
-        self._leads, self._renew_at_s = True, now_s + lease_s / RENEWALS
+        self._leads, self._renew_at_s = True, now_s + lease_s / leadership.RENEWALS
         return True
 
     def _step_down(self) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from appliance.worker.memory_snapshots import MemorySnapshots
-from appliance.worker.prefix import Tokens
+from appliance.worker.prefix import Tokens, common_length
 from appliance.worker.snapshot_format import Snapshot
 from appliance.worker.snapshot_writer import SnapshotWriter
-from appliance.worker.snapshots import Snapshots, common_tokens
+from appliance.worker.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Archive:
         wanted = np.asarray(search.tokens, dtype=np.int32)
         best, tokens = None, search.at_least - 1
         for snapshot in (*self._writer.unwritten(search.scope), *self._memory.of(search.scope)):
-            common = common_tokens(snapshot.tokens, wanted)
+            common = common_length(snapshot.tokens, wanted)
             if common > tokens:
                 best, tokens = snapshot, common
         match = self._reading.find(search.scope, search.tokens)

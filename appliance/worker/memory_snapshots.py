@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from appliance.worker.prefix import Tokens
+from appliance.worker.prefix import Tokens, begins_with
 from appliance.worker.snapshot_format import Snapshot
-from appliance.worker.snapshots import common_tokens
 
 KEPT_S = 3_600.0
 
@@ -36,7 +35,7 @@ class MemorySnapshots:
             kept = [
                 (used_s, one)
                 for used_s, one in self._fresh()
-                if one.scope != snapshot.scope or not _covers(snapshot.tokens, one.tokens)
+                if one.scope != snapshot.scope or not begins_with(snapshot.tokens, one.tokens)
             ]
             held = snapshot.cells.nbytes
             self._kept = [(self._clock(), snapshot)] if held <= self._bound_bytes else []
@@ -50,7 +49,7 @@ class MemorySnapshots:
         """Whether all of these are kept already; then they count as used."""
         with self._lock:
             for number, (_, one) in enumerate(self._kept):
-                if one.scope == scope and _covers(one.tokens, tokens):
+                if one.scope == scope and begins_with(one.tokens, tokens):
                     del self._kept[number]
                     self._kept.append((self._clock(), one))
                     return True
@@ -70,7 +69,3 @@ class MemorySnapshots:
     def _fresh(self) -> list[tuple[float, Snapshot]]:
         since_s = self._clock() - KEPT_S
         return [(used_s, one) for used_s, one in self._kept if used_s >= since_s]
-
-
-def _covers(longer: Tokens, shorter: Tokens) -> bool:
-    return common_tokens(longer, shorter) == len(shorter)

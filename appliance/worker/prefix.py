@@ -234,9 +234,7 @@ class PrefixTree:
             return False
         if old.owner.session and old.owner.session == new.owner.session:
             return True
-        if old.length > new.length:
-            return False
-        return np.array_equal(self.tokens(old_id), self.tokens(new_id)[: old.length])
+        return old.length <= new.length and begins_with(self.tokens(new_id), self.tokens(old_id))
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -314,3 +312,8 @@ def common_length(one: "array[int] | Tokens", other: Tokens) -> int:
     length = min(len(one), len(other))
     differs = np.asarray(one)[:length] != other[:length]
     return int(differs.argmax()) if differs.any() else length
+
+
+def begins_with(longer: Tokens, shorter: Tokens) -> bool:
+    """Whether all of one list is the beginning of another."""
+    return common_length(longer, shorter) == len(shorter)

@@ -27,7 +27,7 @@ import numpy as np
 
 from appliance.worker.actions import Action, Adopt, Cut, Leave, Restore, Span, Start
 from appliance.worker.backend import Shape
-from appliance.worker.prefix import Match, Owner, PrefixTree, Tokens, common_length
+from appliance.worker.prefix import Match, Owner, PrefixTree, Tokens, begins_with, common_length
 
 SHARED_AT_LEAST = 16  # tokens; less is not waited for, nor brought from disk
 
@@ -333,6 +333,4 @@ def _is_replaced(leave: Leave, by: Owner, tokens: Tokens) -> bool:
     """Whether a conversation leaves because of its own next turn."""
     if leave.owner.session or by.session:
         return leave.owner.session == by.session
-    return leave.owner.scope == by.scope and common_length(leave.tokens, tokens) == len(
-        leave.tokens
-    )
+    return leave.owner.scope == by.scope and begins_with(tokens, leave.tokens)

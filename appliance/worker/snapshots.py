@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from appliance.worker import snapshot_format
 from appliance.worker.backend import Cells
+from appliance.worker.prefix import common_length
 from appliance.worker.snapshot_format import DamagedError, Label, Snapshot
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Snapshots:
         wanted = np.asarray(tokens, dtype=np.int32)
         best: Match | None = None
         for path, label in self._labels_of(scope):
-            common = common_tokens(label.token_ids, wanted)
+            common = common_length(label.token_ids, wanted)
             if common > (best.tokens if best else 0):
                 best = Match(path, common)
         return best
@@ -121,7 +121,7 @@ class Snapshots:
             self._complain(f"a snapshot cannot be read: {error.strerror}")
             return None
         wanted = np.asarray(tokens[: match.tokens], dtype=np.int32)
-        if common_tokens(label.token_ids, wanted) < match.tokens:
+        if common_length(label.token_ids, wanted) < match.tokens:
             return None  # another worker has written a newer one that goes another way
         return _snapshot(label, cells)
 
@@ -223,13 +223,6 @@ def erase(directory: Path, session_id: str) -> None:
 def file_name(session_id: str, scope: str, stamp: str) -> str:
     """The name without its suffix: a session's files share a beginning, a scope's an ending."""
     return _hash(session_id) + _ending(scope, stamp)
-
-
-def common_tokens(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
-    """How many tokens two sequences have in common at their beginning."""
-    length = min(len(a), len(b))
-    differing = np.flatnonzero(a[:length] != b[:length])
-    return int(differing[0]) if len(differing) else length
 
 
 def _ending(scope: str, stamp: str) -> str:
