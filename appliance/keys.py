@@ -39,7 +39,7 @@
 | `dead:RID`             | string with TTL   | such a request with what is known of its end         |
 | `pools`                | set               | every pool that has had work                        |
 | `embed:POOL`           | stream + group    | texts to embed                                      |
-| `control:POOL`         | stream            | to all workers: cancel a request, forget a session  |
+| `control:POOL`         | stream            | to all workers: cancel a request, forget a session, a scope |
 | `warm:POOL`            | stream + group    | sessions that somebody opened, for an idle worker to have ready |
 | `warming:{T}`          | string with TTL   | this session's entry in `warm:POOL` is not done yet |
 | `answers:NODE`         | stream            | embeddings for one access process                   |
@@ -72,6 +72,7 @@ a session's id, or a request's own when it has no session. A request id starts w
 A pool is the workers of one model: `main` those of the chat model, `model-NAME` those of another.
 """
 
+import hashlib
 import secrets
 
 LAYOUT = "1"
@@ -228,6 +229,11 @@ def placed(request_id: str) -> str:
 
 def embed(pool: str) -> str:
     return f"embed:{pool}"
+
+
+def scope(uid: str) -> str:
+    """Whose text it is, for workers and what they keep: a name that outlives the person's data."""
+    return uid and hashlib.blake2b(uid.encode(), digest_size=16).hexdigest()
 
 
 def control(pool: str) -> str:

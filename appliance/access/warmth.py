@@ -85,7 +85,7 @@ class Warmth:
 
     async def forget_person(self, uid: str) -> None:
         """Nothing of what a person asked outside of sessions stays in a worker."""
-        await self._tell_workers({"forget_person": uid})
+        await self._tell_workers({"forget_scope": keys.scope(uid)})
 
     async def _tell_workers(self, fields: dict[str, str]) -> None:
         for pool in {keys.MAIN, *map(bytes.decode, await self._bus.smembers(keys.POOLS))}:

@@ -30,15 +30,17 @@ class MemorySnapshots:
         return self._bound_bytes > 0
 
     def put(self, snapshot: Snapshot) -> None:
-        """Takes the place of those whose tokens it has all."""
+        """Takes the place of those whose tokens it has all; what alone has no room is not kept."""
+        held = snapshot.cells.nbytes
+        if held > self._bound_bytes:
+            return
         with self._lock:
             kept = [
                 (used_s, one)
                 for used_s, one in self._fresh()
                 if one.scope != snapshot.scope or not begins_with(snapshot.tokens, one.tokens)
             ]
-            held = snapshot.cells.nbytes
-            self._kept = [(self._clock(), snapshot)] if held <= self._bound_bytes else []
+            self._kept = [(self._clock(), snapshot)]
             for used_s, one in reversed(kept):
                 held += one.cells.nbytes
                 if held > self._bound_bytes:

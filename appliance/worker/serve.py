@@ -222,7 +222,7 @@ class Server:
                 request_id=job.engine_id,
                 messages=job.work.messages,
                 sampling=job.work.sampling,
-                scope=job.work.uid,
+                scope=keys.scope(job.work.uid),
                 session_id=job.work.session_id,
                 resume_text=text,
                 resume_tokens=resumed,
@@ -245,8 +245,8 @@ class Server:
     def _hear(self, fields: Fields) -> None:
         if b"forget" in fields:
             self._engine.forget(fields[b"forget"].decode())
-        if b"forget_person" in fields:
-            self._engine.forget_scope(fields[b"forget_person"].decode())
+        if b"forget_scope" in fields:
+            self._engine.forget_scope(fields[b"forget_scope"].decode())
         request_id = fields.get(b"cancel", b"").decode()
         job = self._jobs.get(request_id)
         if job is not None:

@@ -74,7 +74,7 @@ class Warmup:
                 request_id=PREFIX + wanted.session_id,
                 messages=wanted.messages,
                 sampling=NOTHING_NEW,
-                scope=wanted.uid,
+                scope=keys.scope(wanted.uid),
                 session_id=wanted.session_id,
                 prefill_only=True,
             )

@@ -164,4 +164,5 @@ async def test_nothing_is_asked_for_while_the_model_is_not_loaded(bus: Bus) -> N
 async def test_forgetting_a_person_tells_the_workers(bus: Bus) -> None:
     await warmth_of(bus, Erased()).forget_person("ann")
     [(_, fields)] = await bus.xrange(keys.control(POOL), "-", "+", 10)
-    assert fields == {b"forget_person": b"ann"}
+    assert fields == {b"forget_scope": keys.scope("ann").encode()}
+    assert b"ann" not in fields[b"forget_scope"], "what is told stays in the store's files"

@@ -183,7 +183,8 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
         assert admin.get(f"/api/sessions/{ids['session']}").status_code == 404
         again = admin.delete("/api/users/zoe-quux").json()
         assert (again["sessions"], again["requests"], again["keys"]) == (0, 0, 0)
-        # What stays is a session id drawn at random, by which workers were told to forget it.
+        # What stays are a session id drawn at random and a digest of the person's name, by which
+        # workers were told to forget.
         eventually(lambda: not traces(fixed, "zoe-quux", WORD, WORT), "all files forget")
 
 
