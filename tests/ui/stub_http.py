@@ -5,6 +5,7 @@ too. Connections can be cut, and the server can go away and come back on the sam
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -138,9 +139,13 @@ class LoopbackServer:
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the peer left, or the test cut the line
         finally:
-            self._writers.discard(writer)
-            self._handlers.discard(task)
             writer.close()
+            try:
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+            finally:
+                self._writers.discard(writer)
+                self._handlers.discard(task)
 
 
 async def _read(reader: asyncio.StreamReader) -> Asked | None:
