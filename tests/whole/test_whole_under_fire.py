@@ -66,7 +66,7 @@ slots = 4
 [supervision]
 restart_window_s = 1
 [limiter]
-no_worker_after_s = 0.5
+no_worker_after_s = 5.0
 reconcile_interval_s = 1.0
 [[limiter.tiers]]
 name = "bucket"
@@ -226,7 +226,9 @@ async def test_a_bucket_gives_its_grants_and_without_workers_nobody_is_let_in(
     at_its_start(appliance, made.uid)
 
     with frozen_at_its_start(appliance, "worker-0"):
-        shots = await Crowd(appliance, "somebody").asks()
+        somebody = Crowd(appliance, "somebody")
+        assert reasons(await somebody.asks(1)).keys() == {(503, "no_worker")}, "after five seconds"
+        shots = await somebody.asks()
         assert reasons(shots).keys() == {(503, "no_worker")}
         assert all(int(shot.headers["retry-after"]) >= 1 for shot in shots)
     eventually(lambda: appliance.status()["queue"]["capacity"] == 4, "it is back")
