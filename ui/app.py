@@ -19,6 +19,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.driver import Driver
+from textual.notifications import Notify, SeverityLevel
 
 from appliance.errors import (
     EXIT_INTERNAL,
@@ -38,6 +39,7 @@ from ui.first_start import FirstStart, Hands, SetupBegun
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
 from ui.keys import key, ours
 from ui.link import CONNECTING, STARTING, Link, LinkState
+from ui.notices import Notice
 from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.chat import ChatScreen
@@ -345,6 +347,18 @@ class SluiceApp(App[int]):
             words = f"{message.note}\n{words}"
         if words:
             self.notify(words, severity="error", timeout=ERROR_SHOWN_S, markup=False)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        shown_s = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
+        self.post_message(Notify(Notice(message, title, severity, shown_s, markup=markup)))
 
 
 def run(
