@@ -32,7 +32,7 @@ run: $(VENV)/.ready
 # defect fails it twice, and the log shows both. Pictures of tests that do not run again are no fault.
 JOBS ?= 2
 test: check models
-	@$(call twice,not unit and not model and not gpu,-n $(JOBS) --dist loadfile --no-loadscope-reorder)
+	@$(call twice,not unit and not model and not gpu,-n $(JOBS) --dist loadfile)
 	@$(call twice,model and not gpu)
 
 twice = $(BIN)/pytest -m "$(1)" $(2) || { test $$? = 1 && echo "what failed, once more:" && \

@@ -232,7 +232,7 @@ def embed(pool: str) -> str:
 
 
 def scope(uid: str) -> str:
-    """Whose text it is, for workers and what they keep: a name that outlives the person's data."""
+    """Whose text it is, for workers: a digest, for streams and files keep it after an erasure."""
     return uid and hashlib.blake2b(uid.encode(), digest_size=16).hexdigest()
 
 

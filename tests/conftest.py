@@ -19,11 +19,6 @@ hypothesis.settings.register_profile("sluice", deadline=None)
 hypothesis.settings.load_profile("sluice")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first, or the other cores wait for it at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
-
-
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
     """A Valkey of this test session on a unix socket; no TCP port, nothing kept."""

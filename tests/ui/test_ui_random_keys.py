@@ -40,7 +40,7 @@ from appliance.schema.inbox import InboxMessage
 from appliance.schema.requests import TERMINAL_STATES
 from ui.app import SluiceApp
 
-pytestmark = [pytest.mark.ui, pytest.mark.long]
+pytestmark = pytest.mark.ui
 
 KEYS = int(os.environ.get("SLUICE_RANDOM_KEYS", "1000"))
 KEYS_A_RUN = 250
