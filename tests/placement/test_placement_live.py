@@ -105,8 +105,9 @@ async def test_what_waits_for_a_killed_worker_goes_to_the_other(cluster: Cluster
     session, host = next(iter(hosts.items()))
     cluster.kill(host, signal.SIGSTOP)  # so that it reads nothing more
     asked = [await next_turn(cluster, session, 0, f"And {n}?") for n in range(2)]
-    assert [await cluster.host(one) for one in asked] == [host, host]
-    assert await cluster.waiting_of(host) == asked
+    there = [one for one in asked if await cluster.host(one) == host]
+    assert there  # a second one goes to the other when this one seems far behind
+    assert await cluster.waiting_of(host) == there
     cluster.kill(host)
     async with reaping(cluster.bus) as reaper:
         cluster.kill("loop")  # the reaper alone has to see to it
