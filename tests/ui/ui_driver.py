@@ -12,6 +12,8 @@ from datetime import UTC
 from typing import TypeVar
 
 from stub_api import KEY, NOW_MS, StubApi
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from ui.app import SluiceApp
@@ -60,8 +62,11 @@ class Driven:
         await self.until(lambda: part not in self.text)
 
     async def type(self, text: str) -> None:
-        names = {" ": "space", "\n": "ctrl+j", "/": "slash", "?": "question_mark"}
-        await self.pilot.press(*(names.get(character, character) for character in text))
+        """Types as fast as a terminal sends what is typed or pasted without brackets."""
+        for character in text:
+            key = "ctrl+j" if character == "\n" else _character_to_key(character)
+            self.app.post_message(events.Key(key, None if character == "\n" else character))
+        await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
