@@ -25,14 +25,13 @@ from appliance.simulator.record import Record
 from appliance.simulator.trace import BLOCK_TOKENS
 from appliance.simulator.worker import NEVER, Sequence, SimWorker
 from appliance.simulator.workload import CALM, Arrival, Source, Workload
-from appliance.worker.precedence import Precedence
+from appliance.worker.precedence import PACE_S, Precedence
 
 LimiterName: TypeAlias = Literal["none", "service"]
 OUTPUT_MOST = 4096
 SPREAD = 1.5  # the 80 % quantile told to the limiter, as a multiple of the predicted median
 STALL_EVERY_S = 5.0
 CAPACITY_WORKERS, CAPACITY_REQUESTS = 8, 4000
-GAP_S = 1.0  # as `worker.gap_ms`
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class World:
             lambda block: fleet.evicted(block, number),
             lambda blocks: fleet.stored(blocks, number),
             BLOCK_TOKENS,
-            Precedence(kept=kept, gap_s=GAP_S) if kept else None,
+            Precedence(kept=kept, gap_s=PACE_S) if kept else None,
         )
 
     def _slow(self, number: int, slowness: float, now_s: float) -> None:

@@ -22,7 +22,7 @@ PLACES_KEPT = 8  # of one key, the latest ones
 MATCH_BOUND = 16  # longer matches are as good as this one
 FORGET = 0.95  # weight of older evidence when newer comes
 PRIOR_WEIGHT = 4.0  # guesses that a request must have made to count as much as all requests
-GAIN_AT_LEAST = 1.03  # a smaller gain is lost in the measurement
+GAIN_AT_LEAST = 1.1  # a smaller gain is likely the best of many errors of measurement
 
 # By how many tokens matched: how often the next was right, before anything is known. From FAQ
 # answers of the starter model.

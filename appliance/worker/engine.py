@@ -52,7 +52,7 @@ class Bounds:
     embed_share: float = 0.1  # of the time while answers run, for embeddings in the background
     embed_rest_s: float = 0.25  # without those after a question's, whose search has the CPU
     drafts_per_request: int = 16  # guessed tokens of one request in one step; 0 guesses never
-    gap_s: float = 1.0  # between two tokens of an answer while prompts are computed
+    gap_s: float = 2.0  # between two tokens of an answer while prompts are computed
     kept_pace: float = 0.9  # of the time, for who has asked little; 0 is for nobody
 
 

@@ -22,6 +22,7 @@ from appliance.decay import ForwardDecay
 from appliance.worker.gauge import Gauge
 
 HALF_LIFE_S = 60.0
+PACE_S = 1.0  # between tokens of an answer that goes on beside those that go first
 AHEAD_RATIO = 1.5  # of use: who has used more than this many times another's is ahead of him
 AHEAD_S = 1.0  # of use: a smaller lead is none
 AHEAD_REQUESTS = 3  # nor is the use of so many: people who ask in turn are never quite even

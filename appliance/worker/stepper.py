@@ -13,7 +13,7 @@ from appliance.worker.actions import Span
 from appliance.worker.backend import Backend, Chunk, Outcome
 from appliance.worker.draft import NO_GUESS, Drafter
 from appliance.worker.gauge import Gauge
-from appliance.worker.precedence import Precedence, Turn
+from appliance.worker.precedence import PACE_S, Precedence, Turn
 from appliance.worker.requests import OpenRequests
 from appliance.worker.schedule import Scheduler
 from appliance.worker.sequence import Sequence
@@ -52,7 +52,7 @@ class Stepper:
         self._requests = requests
         self._gauge = gauge
         self._gap_s = gap_s
-        self._precedence = Precedence(kept=kept_pace, gap_s=gap_s)
+        self._precedence = Precedence(kept=kept_pace, gap_s=PACE_S)
         self._clock = clock
         self._failed_steps = 0
         self.drafter = Drafter(drafts if backend.facts.can_share else 0)
