@@ -1,13 +1,19 @@
 """`/api/faq/regressions`: questions asked again after every change, and what flipped."""
 
+from typing import Annotated
+
 from litestar import Router, delete, get, post
+from litestar.params import Parameter
 
 from appliance.api.lists import IdPath
 from appliance.api.services import Services
-from appliance.schema.curation import Regression, RegressionPost
-from appliance.schema.fields import Page
+from appliance.schema.curation import Regression, RegressionPost, RegressionPreview
+from appliance.schema.faq import EntryPut
+from appliance.schema.fields import ID_PATTERN, Page
 
 RUN_TIMEOUT_S = 60.0
+
+PreviewedId = Annotated[str, Parameter(pattern=f"^({ID_PATTERN.strip('^$')})?$", max_length=63)]
 
 
 @get("/")
@@ -35,6 +41,15 @@ async def run_regressions(services: Services) -> Page:
     return Page(items=tuple(await services.knowledge.regressions.runs()))
 
 
+@post("/preview", status_code=200)
+async def preview_entry(
+    services: Services, data: EntryPut, entry_id: PreviewedId = ""
+) -> RegressionPreview:
+    """What would flip if this entry were published, before it is: nothing is stored. `entry_id`
+    names the entry in whose place it would be; without one it is a new entry."""
+    return await services.knowledge.regressions.previewed(data, entry_id)
+
+
 @delete("/{regression_id:str}")
 async def delete_regression(services: Services, regression_id: IdPath) -> None:
     await services.knowledge.regressions.delete(regression_id)
@@ -47,6 +62,7 @@ router = Router(
         save_regression,
         list_runs,
         run_regressions,
+        preview_entry,
         delete_regression,
     ],
 )

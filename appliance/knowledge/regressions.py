@@ -16,11 +16,19 @@ from appliance import keys
 from appliance.bus.client import AWAY, Bus
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound, SluiceError
-from appliance.knowledge.entries import Changed, Entries
+from appliance.knowledge.entries import Changed, Entries, first_version
 from appliance.knowledge.index import Index
-from appliance.knowledge.retrieval import Embedded, Retrieval
-from appliance.knowledge.text import tidied_line
-from appliance.schema.curation import Flip, Outcome, Regression, RegressionPost, RegressionRun
+from appliance.knowledge.retrieval import Embedded, Retrieval, Supposed
+from appliance.knowledge.text import tidied, tidied_line
+from appliance.schema.curation import (
+    Flip,
+    Outcome,
+    Regression,
+    RegressionPost,
+    RegressionPreview,
+    RegressionRun,
+)
+from appliance.schema.faq import EntryPut
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +119,29 @@ class Regressions:
             except Exception:
                 log.exception("regression questions failed")
 
+    async def previewed(self, put: EntryPut, entry_id: str = "") -> RegressionPreview:
+        """What would flip if this entry were published as it is written here, or in the place of
+        an existing one; nothing is stored.
+
+        Raises Invalid for an empty text, NotFound for an unknown entry, Unavailable while the
+        embedding model or the index is away.
+        """
+        if entry_id:
+            await self._entries.read(entry_id)
+        entry = first_version(tidied(put), at_ms=now_ms(), entry_id=entry_id)
+        supposed = await self._retrieval.suppose(entry)
+        flips: list[Flip] = []
+        passed = failed = 0
+        for saved in await self.listed():
+            before = await self._ask(saved)
+            now = await self._ask(saved, supposed)
+            passed, failed = passed + now.passed, failed + (not now.passed)
+            if _differs(before, now):
+                flips.append(Flip(id=saved.id, question=saved.question, was=before, now=now))
+        return RegressionPreview(
+            entry_id=entry.id, passed=passed, failed=failed, flips=tuple(flips)
+        )
+
     def again(self, cause: str) -> None:
         """Has all of them asked again."""
         if cause not in self._causes:
@@ -164,7 +195,7 @@ class Regressions:
         pipeline.ltrim(keys.REGRESSION_RUNS, 0, RUNS_KEPT - 1)
         await pipeline.execute()
 
-    async def _ask(self, saved: Regression) -> Outcome:
+    async def _ask(self, saved: Regression, supposed: Supposed | None = None) -> Outcome:
         """Asks by the path that answers people. Raises NotFound when that is degraded."""
         embedded = self._embedded.get(saved.question)
         if embedded is None or embedded.stamp != self._retrieval.stamp:
@@ -172,7 +203,7 @@ class Regressions:
             if len(self._embedded) >= self._bound:
                 self._embedded.clear()
             self._embedded[saved.question] = embedded
-        found = await self._retrieval.closest(saved.question, embedded)
+        found = await self._retrieval.closest(saved.question, embedded, supposed=supposed)
         if found.degraded and not found.matches:
             raise NotFound(found.degraded, hint="wait until the FAQ is indexed")
         best = found.matches[0] if found.matches else None

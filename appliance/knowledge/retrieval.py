@@ -14,9 +14,11 @@ words alone find what they can, and the result says so in `degraded`.
 """
 
 import asyncio
+import dataclasses
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from msgspec.structs import replace
@@ -79,6 +81,14 @@ class Only:
 
 
 ANY = Only()
+
+
+@dataclass(frozen=True)
+class Supposed:
+    """An entry as it would be found if it were published now; vectors by row key."""
+
+    entry: Entry
+    vectors: Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -161,15 +171,33 @@ class Retrieval:
             return NOT_EMBEDDED
         return Embedded(self._embedder.stamp, vector)
 
-    async def closest(self, question: str, embedded: Embedded | None = None) -> Retrieved:
+    async def suppose(self, entry: Entry) -> Supposed:
+        """An entry to search with as if it were published. Raises Unavailable without a model."""
+        published = replace(entry, state="published")
+        rows = sorted(planned_rows(published).values(), key=lambda row: row.kind)
+        made: dict[str, Sequence[float]] = {}
+        for kind, some in groupby(rows, key=lambda row: row.kind):
+            group = list(some)
+            vectors = await self._embedder.embed([row.text for row in group], kind=kind)
+            made |= zip((row.pk for row in group), vectors, strict=True)
+        return Supposed(published, made)
+
+    async def closest(
+        self, question: str, embedded: Embedded | None = None, *, supposed: Supposed | None = None
+    ) -> Retrieved:
         """What to do with the question (`decision`), and the entries to do it with.
 
         `embedded` spares embedding the question again.
         """
-        return (await self.searched(question, embedded)).found
+        return (await self.searched(question, embedded, supposed=supposed)).found
 
     async def searched(
-        self, question: str, embedded: Embedded | None = None, *, before: Searched | None = None
+        self,
+        question: str,
+        embedded: Embedded | None = None,
+        *,
+        before: Searched | None = None,
+        supposed: Supposed | None = None,
     ) -> Searched:
         """Likewise; what was found `before` for this question stands while it may."""
         now = await self._state()
@@ -177,10 +205,16 @@ class Retrieval:
             return before
         wanted = max(self._faq.matches, CHOICES)
         made = await self._found(
-            question, limit=wanted, floor=-1.0, embedded=embedded or NOT_EMBEDDED, only=ANY
+            question,
+            limit=wanted,
+            floor=-1.0,
+            embedded=embedded or NOT_EMBEDDED,
+            only=ANY,
+            supposed=supposed,
         )
         decided = self.decided(question, made.found)
-        return Searched(decided, None if made.found.degraded or made.timed else now)
+        final = not (made.found.degraded or made.timed or supposed)
+        return Searched(decided, now if final else None)
 
     async def _state(self) -> _State:
         revision = await self._entries.revision()
@@ -225,14 +259,21 @@ class Retrieval:
         return made.found
 
     async def _found(
-        self, question: str, *, limit: int, floor: float | None, embedded: Embedded, only: Only
+        self,
+        question: str,
+        *,
+        limit: int,
+        floor: float | None,
+        embedded: Embedded,
+        only: Only,
+        supposed: Supposed | None = None,
     ) -> _Found:
         text = tidied_line(question[:MAX_QUESTION_CHARS])
         if not text:
             return _Found(Retrieved(matches=()))
         await self._index.started(min(START_PATIENCE_S, self._faq.retrieval_timeout_s))
         with self._index.asked():
-            made = await self._search(text, limit, embedded, only)
+            made = await self._search(text, limit, embedded, only, supposed)
         matches = tuple(
             match
             for match in made.found.matches[:limit]
@@ -241,13 +282,19 @@ class Retrieval:
         )
         return _Found(replace(made.found, matches=matches), made.timed)
 
-    async def _search(self, text: str, limit: int, embedded: Embedded, only: Only) -> _Found:
+    async def _search(
+        self, text: str, limit: int, embedded: Embedded, only: Only, supposed: Supposed | None
+    ) -> _Found:
         """Asks for more rows until enough entries are found or there are no more rows."""
         rows = min(max(limit * ROWS_PER_ENTRY, ROWS_MIN), ROWS_MAX)
         while True:
             nominated = await self._nominated(text, rows, embedded, only)
             ids = list(dict.fromkeys(entry_of(pk) for pk in nominated.vectors))
             records = await self._entries.many(ids)
+            if supposed is not None:
+                nominated = _joined(nominated, supposed)
+                records = [one for one in records if one.id != supposed.entry.id]
+                records.append(supposed.entry)
             matches = self._weighed(text, nominated, records, only)
             if len(matches) >= limit or nominated.complete or rows >= ROWS_MAX:
                 degraded = nominated.fault or self._index.degraded
@@ -342,6 +389,22 @@ class Retrieval:
         return Text(
             np.asarray(vector, dtype=np.float32), self._index.lexical.words(text), is_spaced(text)
         )
+
+
+def _joined(nominated: _Nominated, supposed: Supposed) -> _Nominated:
+    """With those rows of a supposed entry that the index would have nominated as well."""
+    asked = np.asarray(nominated.asked, dtype=np.float32)
+
+    def nearness(vector: Sequence[float]) -> float:
+        here = np.asarray(vector, dtype=np.float32)
+        return float(here @ asked) if len(here) == len(asked) else -1.0
+
+    near = sorted(map(nearness, nominated.vectors.values()))
+    least = -2.0 if nominated.complete or not near else near[0]
+    joining = {pk: one for pk, one in supposed.vectors.items() if nearness(one) >= least}
+    rows = {**nominated.vectors, **joining}
+    ranked = sorted(rows, key=lambda pk: -nearness(rows[pk]) if len(rows[pk]) else -2.0)
+    return dataclasses.replace(nominated, vectors={pk: rows[pk] for pk in ranked})
 
 
 def _far(pks: Sequence[str], near: Sequence[Scored], nominated: _Nominated) -> list[Scored]:

@@ -225,6 +225,16 @@ class Flip(Record, frozen=True, kw_only=True):
     now: Outcome
 
 
+class RegressionPreview(Record, frozen=True, kw_only=True):
+    """What all questions would find if an entry were published as it was sent. A new entry has an
+    id that is good for nothing else."""
+
+    entry_id: str
+    passed: int
+    failed: int
+    flips: tuple[Flip, ...]
+
+
 class RegressionRun(Record, frozen=True, kw_only=True):
     """All questions asked once, and why."""
 

@@ -113,3 +113,45 @@ async def test_the_set_is_bounded_and_says_what_is_wrong(bus: Bus, knowledge: Ri
         with pytest.raises(NotFound):
             await regressions.delete(saved.id)
         assert await regressions.listed() == []
+
+
+async def test_what_would_flip_is_told_before_an_entry_is_published(
+    bus: Bus, knowledge: Rig
+) -> None:
+    regressions = regressions_of(bus, knowledge)
+    async with running(knowledge, regressions):
+        key = await knowledge.entries.create(entry_put("Where is the key?"))
+        refund = await knowledge.entries.create(entry_put("怎么退款？", "15 天内。"))
+        await knowledge.settled()
+        for question, entry in (("Where is the key", key), ("怎么退款", refund)):
+            await regressions.add(RegressionPost(question=question, entry_id=entry.id))
+        lost = await regressions.add(RegressionPost(question="which sauna is open on Monday"))
+        stored = await regressions.listed()
+
+        edit = entry_put("Which sauna is open on Monday?")
+        seen = await regressions.previewed(edit, key.id)
+        assert (seen.entry_id, seen.passed, seen.failed) == (key.id, 1, 2)
+        assert {flip.question for flip in seen.flips} == {"Where is the key", lost.question}
+        assert all(flip.was.passed and not flip.now.passed for flip in seen.flips)
+
+        new = await regressions.previewed(entry_put("怎么退款", "30 天内。"))
+        assert new.entry_id not in (key.id, refund.id)
+        assert [one.id for one in await regressions.listed()] == [one.id for one in stored]
+        assert [entry.id for entry in (await knowledge.entries.page()).items] == [key.id, refund.id]
+
+        await knowledge.entries.replace(key.id, edit)
+        assert await regressions.settled(WAIT_S)
+        flipped = next(run for run in await regressions.runs() if run.flips)
+        assert {flip.id for flip in flipped.flips} == {flip.id for flip in seen.flips}
+        assert [f.now.entry_id for f in flipped.flips] == [
+            next(p.now.entry_id for p in seen.flips if p.id == f.id) for f in flipped.flips
+        ]
+
+
+async def test_a_preview_says_what_is_wrong(bus: Bus, knowledge: Rig) -> None:
+    regressions = regressions_of(bus, knowledge)
+    async with knowledge.running():
+        with pytest.raises(NotFound):
+            await regressions.previewed(entry_put("q"), "nobody")
+        with pytest.raises(Invalid):
+            await regressions.previewed(entry_put("\x07"))
