@@ -1,6 +1,7 @@
 """The limiter's decisions: single rules by hand, then any history against a plain ledger."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from appliance.limiter.core import Limiter, Rules
 from appliance.limiter.fairness import FairShare
-from appliance.limiter.tiers import Tier
+from appliance.limiter.tiers import LEDGERS_SWEPT_ABOVE, Tier
 from appliance.limiter.verdict import (
     Action,
     Ask,
@@ -215,6 +216,36 @@ def test_concurrency_of_a_tier_is_never_passed() -> None:
     assert runs(made.ended("a0", None, 1.0)) == ["a2"]
 
 
+def test_a_users_tier_may_change_while_he_is_answered() -> None:
+    tiers = {"standard": Tier(), "gold": Tier(tokens_per_minute=1_000)}
+    made = limiter(Rules(tiers=tiers), capacity=4)
+    made.arrived(ask("free", tokens=500), 0.0)
+    assert runs(made.arrived(ask("first", tier="gold", output=200), 0.0)) == ["first"]
+    made.ended("free", Usage(500, 0, 20), 1.0)
+    (quota,) = made.quotas("u", 1.0)
+    assert quota.left == 1_000 - 410
+    made.arrived(ask("again free"), 2.0)  # standard, and gold once more: nothing is forgotten
+    made.ended("first", Usage(10, 0, 100), 3.0)
+    assert made.quotas("u", 3.0) == []
+    made.arrived(ask("second", tier="gold"), 4.0)
+    made.ended("again free", None, 4.0)
+    (quota,) = made.quotas("u", 4.0)
+    assert quota.left == 1_000 - 110 - 50
+    made.ended("second", None, 5.0)
+    (quota,) = made.quotas("u", 5.0)
+    assert quota.left == 1_000 - 110
+
+
+def test_more_users_than_are_remembered_are_answered_all_the_same() -> None:
+    made = limiter(Rules(waiting=2 * LEDGERS_SWEPT_ABOVE), capacity=LEDGERS_SWEPT_ABOVE + 1)
+    for number in range(LEDGERS_SWEPT_ABOVE + 1):
+        made.adopted(f"r{number}", f"u{number}", 0.0, ask(f"r{number}", f"u{number}"))
+    assert made.running == LEDGERS_SWEPT_ABOVE + 1
+    made.ended("r0", Usage(10, 0, 20), 1.0)
+    made.ended(f"r{LEDGERS_SWEPT_ABOVE}", None, 1.0)
+    assert made.running == LEDGERS_SWEPT_ABOVE - 1
+
+
 def test_a_budget_names_itself_and_when_to_come_back() -> None:
     made = limiter(Rules(tiers={"standard": Tier(requests_per_minute=1)}))
     made.arrived(ask("a"), 0.0)
@@ -283,7 +314,11 @@ class AnyHistory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         limits = Rules(
-            tiers={"standard": LIMITS}, waiting=8, lease_s=40.0, news_interval_s=0.0, age_s=30.0
+            tiers={"standard": LIMITS, "heavy": replace(LIMITS, weight=2.0)},
+            waiting=8,
+            lease_s=40.0,
+            news_interval_s=0.0,
+            age_s=30.0,
         )
         self.made = limiter(limits, capacity=3)
         self.now_s = 0.0
@@ -316,9 +351,17 @@ class AnyHistory(RuleBasedStateMachine):
         tokens=st.integers(1, 100),
         output=st.integers(1, 60),
         patience_s=st.floats(0.0, 200.0),
+        tier=st.sampled_from(["standard", "heavy"]),
     )
     def arrives(
-        self, uid: str, priority: Priority, tokens: int, output: int, patience_s: float
+        self,
+        uid: str,
+        priority: Priority,
+        *,
+        tokens: int,
+        output: int,
+        patience_s: float,
+        tier: str,
     ) -> None:
         self.number += 1
         request = ask(
@@ -328,6 +371,7 @@ class AnyHistory(RuleBasedStateMachine):
             tokens=tokens,
             output=output,
             deadline_s=self.now_s + patience_s,
+            tier=tier,
         )
         self.waiting[request.request_id] = request
         self.note(self.made.arrived(request, self.now_s))
