@@ -1,7 +1,7 @@
 """What a limiter does while it decides, in one epoch: a `core.Limiter` per pool, and verdicts.
 
 Each pool of workers has a limiter of its own, for a slot of one model is of no use to those who
-wait for another; a user's budgets span them all.
+wait for another; a user's limits and budgets span them all.
 
 Messages are nudges: the set `open` and the request records are the truth, and every few seconds
 the desk compares them with what it holds. A desk is made anew for each epoch and after each loss
@@ -219,7 +219,8 @@ class Desk:
         await self._settle(request_id, used)
         await self._bus.zrem(keys.OPEN, request_id)
         self._honesty.forgot(request_id)
-        for limiter in self._pools.values():
+        # Whoever held it comes first: in another pool its user may have waited for its end.
+        for limiter in sorted(self._pools.values(), key=lambda one: not one.holds(request_id)):
             await self._perform(limiter, limiter.ended(request_id, used, time.monotonic()))
 
     async def _told_of_end(self, notice: Notice) -> None:

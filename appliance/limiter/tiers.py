@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from appliance.limiter.budgets import Budget
+from appliance.limiter.counts import Counts
 from appliance.limiter.verdict import Ask, Reason, Usage
 
 MINUTE_S = 60.0
@@ -86,13 +87,15 @@ class _Ledger:
 
 @dataclass
 class Ledgers:
-    """All users' budgets. `tiers` must name a tier "standard", which unknown names fall back to.
+    """All users' budgets and counts.
 
-    Tokens are reserved up to the most a request may produce, so that no budget is ever passed;
-    what was not used comes back when the request ends.
+    `tiers` must name a tier "standard", which unknown names fall back to. Tokens are reserved up to
+    the most a request may produce, so that no budget is ever passed; what was not used comes back
+    when the request ends.
     """
 
     tiers: dict[str, Tier]
+    counts: Counts = field(default_factory=Counts)
     _ledgers: dict[str, _Ledger] = field(default_factory=dict)
 
     def tier(self, name: str) -> Tier:

@@ -67,7 +67,7 @@ class Rig:
 
     async def workers(self, slots: int, pool: str = keys.MAIN) -> None:
         worker: dict[str, str | int | float] = {
-            "id": "w",
+            "id": f"w-{pool}",
             "engine": "fake",
             "model": "m",
             "embedding_model": "",
@@ -80,16 +80,19 @@ class Rig:
             "pid": 1,
             "pool": pool,
         }
-        await self.bus.hset(keys.worker("w"), mapping=worker)
-        await self.bus.zadd(keys.WORKERS, {"w": int(1000 * time.time()) + 3_600_000})
+        await self.bus.hset(keys.worker(f"w-{pool}"), mapping=worker)
+        await self.bus.zadd(keys.WORKERS, {f"w-{pool}": int(1000 * time.time()) + 3_600_000})
         await notify(self.bus, Notice(kind="workers"))
 
-    async def ask(self, uid: str = "u", *, tier: str = "standard", tokens: int = 100) -> str:
+    async def ask(
+        self, uid: str = "u", *, tier: str = "standard", tokens: int = 100, model: str = ""
+    ) -> str:
         """A request of `tokens` in all at most, half of them input."""
         now_ms = int(1000 * time.time())
         request = Request(
             id=keys.new_request_id(),
             uid=uid,
+            model=model,
             text="?",
             sampling=Sampling(),
             created_at_ms=now_ms,
@@ -106,6 +109,7 @@ class Rig:
                 kind="arrived",
                 request_id=request.id,
                 uid=uid,
+                pool=keys.pool(model),
                 deadline_at_ms=request.deadline_at_ms,
                 asked=asked,
             ),

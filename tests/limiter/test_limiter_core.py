@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from appliance.limiter.core import Limiter, Rules
 from appliance.limiter.fairness import FairShare
-from appliance.limiter.tiers import LEDGERS_SWEPT_ABOVE, Tier
+from appliance.limiter.tiers import LEDGERS_SWEPT_ABOVE, Ledgers, Tier
 from appliance.limiter.verdict import (
     Action,
     Ask,
@@ -214,6 +214,46 @@ def test_concurrency_of_a_tier_is_never_passed() -> None:
         made.arrived(ask(f"a{number}"), 0.0)
     assert made.running == 2
     assert runs(made.ended("a0", None, 1.0)) == ["a2"]
+
+
+def test_whoever_waits_for_his_own_end_is_told_that_time_and_holds_up_nobody() -> None:
+    tiers = {"standard": Tier(), "single": Tier(concurrency=1)}
+    made = limiter(Rules(tiers=tiers, output_s=1.0, kept_share=0.0), capacity=2)
+    made.arrived(ask("own", "s", tier="single"), 0.0)
+    made.arrived(ask("other", "v", output=4), 0.0)
+    told = [*made.arrived(ask("mine0", "s", tier="single"), 0.0)]
+    told += made.arrived(ask("mine1", "s", tier="single"), 0.0)
+    told += made.arrived(ask("theirs", "w"), 0.0)
+    wait = {one.request_id: one for one in told if isinstance(one, Wait)}
+    assert [wait[name].place for name in ("mine0", "mine1", "theirs")] == [1, 2, 1]
+    etas = [wait[name].eta_s or 0.0 for name in ("theirs", "mine0", "mine1")]
+    assert etas[0] < 8
+    assert etas[1] == pytest.approx(21.5, abs=2.0)  # what is left of his own
+    assert etas[2] == pytest.approx(2 * etas[1], rel=0.1)
+    late = made.arrived(ask("late", "s", tier="single", deadline_s=2.0), 0.0)
+    assert refusals(late) == {"late": "deadline"}
+
+
+def test_a_users_limits_span_all_pools() -> None:
+    tiers = {"standard": Tier(concurrency=1, waiting=2)}
+    rules = Rules(tiers=tiers, waiting=3)
+    ledgers = Ledgers(tiers)
+    one, two = (Limiter(rules, 0.0, ledgers) for _ in range(2))
+    for made in (one, two):
+        made.workers_changed(4, 0.0)
+    assert runs(one.arrived(ask("a"), 0.0)) == ["a"]
+    (told,) = two.arrived(ask("b"), 0.0)
+    assert isinstance(told, Wait)
+    assert told.eta_s == pytest.approx(1.2, abs=0.3)
+    one.arrived(ask("c"), 0.0)
+    assert refusals(two.arrived(ask("d"), 0.0)) == {"d": "user_queue_full"}
+    two.arrived(ask("e", "v"), 0.0)
+    two.arrived(ask("f", "v"), 0.0)
+    assert refusals(one.arrived(ask("g", "v"), 0.0)) == {"g": "queue_full"}
+    assert runs(one.ended("a", None, 1.0)) == ["c"]
+    assert runs(two.tick(1.0)) == []
+    one.ended("c", None, 2.0)
+    assert runs(two.tick(2.0)) == ["b"]
 
 
 def test_a_users_tier_may_change_while_he_is_answered() -> None:
