@@ -254,7 +254,7 @@ async def assemble(ground: Ground) -> Parts:
         answering=answering,
         cancelling=cancelling,
         forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
-        gates=Gates(bus, waiters, tiers_of(settings)),
+        gates=Gates(bus, waiters, tiers_of(settings), queue_bound=settings.limiter.queue_bound),
         presence=presence,
         placing=Placing(bus, settings.placement),
         profiles=profiles,
