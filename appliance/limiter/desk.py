@@ -38,7 +38,7 @@ from appliance.limiter.verdict import Usage as Used
 from appliance.schema.answers import Usage
 from appliance.schema.events import Admitted, Refused, Waiting
 from appliance.schema.requests import TERMINAL_STATES, Request
-from appliance.schema.status import QueueStatus, QueueUser
+from appliance.schema.status import QueueStatus, QueueUser, WorkerStatus
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -273,7 +273,7 @@ class Desk:
         for pool in {worker.pool for worker in live} - self._pools.keys():
             self._pools[pool] = self._empty(pool)
         for pool, limiter in self._pools.items():
-            capacity = sum(worker.slots for worker in live if worker.pool == pool)
+            capacity = sum(_slots(worker) for worker in live if worker.pool == pool)
             await self._perform(limiter, limiter.workers_changed(capacity, time.monotonic()))
 
     async def _perform(self, limiter: Limiter, actions: list[Action]) -> None:
@@ -332,6 +332,11 @@ def _arrival(record: Claimed) -> Notice:
         deadline_at_ms=request.deadline_at_ms,
         asked=msgspec.json.decode(record.ask, type=Asked) if record.ask else Asked(),
     )
+
+
+def _slots(worker: WorkerStatus) -> int:
+    """A worker that takes nothing new has slots only for what it still runs."""
+    return min(worker.busy, worker.slots) if worker.state == "draining" else worker.slots
 
 
 def _used(usage: Usage | None) -> Used | None:

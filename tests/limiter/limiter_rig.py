@@ -65,7 +65,10 @@ class Rig:
     bus: Bus
     open: list[str] = field(default_factory=list)
 
-    async def workers(self, slots: int, pool: str = keys.MAIN) -> None:
+    async def workers(
+        self, slots: int, pool: str = keys.MAIN, *, drains: int | None = None
+    ) -> None:
+        """One worker of the pool; `drains`: it takes nothing new and still runs so many."""
         worker: dict[str, str | int | float] = {
             "id": f"w-{pool}",
             "engine": "fake",
@@ -73,7 +76,8 @@ class Rig:
             "embedding_model": "",
             "device": "cpu",
             "slots": slots,
-            "busy": 0,
+            "busy": drains or 0,
+            "state": "ready" if drains is None else "draining",
             "context_tokens": 1000,
             "tokens_per_s": 0.0,
             "embedding_size": 0,
