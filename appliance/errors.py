@@ -11,6 +11,7 @@
     ├─ Overloaded               later, not now: carries `reason` and `retry_after_s`
     │  └─ WaitedOut             ... the deadline passed while waiting
     ├─ Unavailable              a part of the appliance is away
+    │  └─ StoreFull             ... to writes only: no memory or disk is left for them
     └─ CannotBoot               a process cannot start as configured; restarting will not help
 
 Raise where the fact is known, catch where something can be done, convert at the edge.
@@ -102,6 +103,10 @@ class Unavailable(SluiceError):
     code = "unavailable"
     http_status = 503
     exit_status = EXIT_UNAVAILABLE
+
+
+class StoreFull(Unavailable):
+    http_status = 507
 
 
 class CannotBoot(SluiceError):

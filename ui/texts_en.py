@@ -251,6 +251,7 @@ ENGLISH: Final = Texts(
     alarm_gpu_not_found="The GPU named in the settings is not there",
     alarm_gpu_backend_missing="A GPU lies idle",
     alarm_rule_failed="The operator's rule of admission fails",
+    alarm_store_full="The store is full or nearly so",
     alarm_unknown="Alarm",
     state_stopped="stopped",
     state_starting="starting",

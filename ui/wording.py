@@ -287,6 +287,7 @@ def alarm_words(texts: Texts, alarm: Alarm) -> str:
         "gpu_not_found": texts.alarm_gpu_not_found,
         "gpu_backend_missing": texts.alarm_gpu_backend_missing,
         "rule_failed": texts.alarm_rule_failed,
+        "store_full": texts.alarm_store_full,
     }
     title = titles.get(alarm.code, texts.alarm_unknown)
     message, hint = safe_line(alarm.message, 400), safe_line(alarm.hint, 400)

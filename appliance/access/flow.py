@@ -53,7 +53,7 @@ from appliance.people.turns import Asked, Sent, Turns
 from appliance.people.users import Users
 from appliance.schema.answers import Match
 from appliance.schema.conversations import Session, Turn
-from appliance.schema.events import Event, Failed, Loading, Received, Refused
+from appliance.schema.events import Admitted, Event, Failed, Loading, Received, Refused
 from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Request, RequestStatus, Work
 from appliance.settings import Settings
 from appliance.settings.limiter import Generation
@@ -275,12 +275,17 @@ class Flow:
         """Window or bucket decides instead of the limiter, once for each request."""
         if (await self.status(request.id)).state != "waiting":
             return
-        ask = self._gates.window if generation == "window" else self._gates.bucket
-        verdict = await ask(request, tier)
+        verdict: Admitted | Refused | None
+        if generation == "window":
+            verdict = await self._gates.window(request, tier)
+        else:
+            verdict = await self._gates.bucket(request, tier, lambda: self._admitted(request))
         if isinstance(verdict, Refused):
             await self._end(request, verdict)
-        else:
-            await self._tell(request, verdict, states=("waiting",), new_state="queued")
+        elif verdict is not None:
+            told = await self._tell(request, verdict, states=("waiting",), new_state="queued")
+            if not told and generation == "bucket":  # cancelled as it was let in
+                await self._gates.give_back(tier)
 
     async def _admitted(self, request: Request) -> bool:
         """Waits for the verdict on the request's own stream; False when it ended instead."""
@@ -314,12 +319,14 @@ class Flow:
 
     async def _tell(
         self, request: Request, event: Event, *, states: tuple[str, ...], new_state: str
-    ) -> None:
+    ) -> bool:
+        """Whether it was in one of these states."""
         for state in states:
             if await scripts.tell(
                 self._bus, request.id, event, while_state=state, new_state=new_state
             ):
-                return
+                return True
+        return False
 
     # -- steps 9 and 10
 

@@ -5,7 +5,9 @@ lets in what its minute has room for, by user; a bucket has grants for all users
 which they wait in line. Neither knows load: what they let in waits for a worker in the work stream.
 """
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable, Coroutine
 
 from appliance.bus import gates
 from appliance.bus.client import Bus
@@ -39,7 +41,11 @@ def buckets_of(tiers: dict[str, Tier]) -> dict[str, Bucket]:
 class Gates:
     """Asks window or bucket for one request. Raises what the store raises."""
 
-    def __init__(self, bus: Bus, waiters: Waiters, tiers: dict[str, Tier]) -> None:
+    def __init__(
+        self, bus: Bus, waiters: Waiters, tiers: dict[str, Tier], *, queue_bound: int
+    ) -> None:
+        """`queue_bound`: most that wait for one tier's grants."""
+        self._queue_bound = queue_bound
         self._bus = bus
         self._waiters = waiters
         self._tiers = tiers
@@ -51,16 +57,51 @@ class Gates:
             return _refused("requests_per_minute", wait_s)
         return Admitted(waited_ms=0)
 
-    async def bucket(self, request: Request, tier: str) -> Admitted | Refused:
+    async def bucket(
+        self, request: Request, tier: str, ended: Callable[[], Awaitable[object]]
+    ) -> Admitted | Refused | None:
+        """None when `ended` returns first: the request's place in the line goes to the next.
+
+        Who is let in and cannot make use of it any more calls `give_back`.
+        """
         limits = self._tiers[tier]
         if not limits.requests_per_minute:
             return Admitted(waited_ms=0)
-        if self._waiters.waiting(tier) >= limits.waiting:
-            return _refused("queue_full", 60 / limits.requests_per_minute)
+        every_s = 60 / limits.requests_per_minute
+        if self._waiters.waiting_of(tier, request.uid) >= limits.waiting:
+            return _refused("user_queue_full", every_s)
+        if self._waiters.waiting(tier) >= self._queue_bound:
+            return _refused("queue_full", every_s)
         since_s = time.monotonic()
-        if await self._waiters.grant(tier, (request.deadline_at_ms - now_ms()) / 1000):
+        left_s = (request.deadline_at_ms - now_ms()) / 1000
+        granted = await _before(ended, self._waiters.grant(tier, request.uid, left_s))
+        if granted is None:
+            return None
+        if granted:
             return Admitted(waited_ms=int(1000 * (time.monotonic() - since_s)))
-        return _refused("waited_out", 60 / limits.requests_per_minute)
+        return _refused("waited_out", every_s)
+
+    async def give_back(self, tier: str) -> None:
+        """A grant of this tier's bucket was not used."""
+        if self._tiers[tier].requests_per_minute:
+            await self._waiters.give_back(tier)
+
+
+async def _before(
+    ended: Callable[[], Awaitable[object]], grant: Coroutine[object, object, bool]
+) -> bool | None:
+    """What came of a grant; None when `ended` returned before, and the grant is given up."""
+    granting, ending = asyncio.ensure_future(grant), asyncio.ensure_future(ended())
+    try:
+        await asyncio.wait((granting, ending), return_when=asyncio.FIRST_COMPLETED)
+        if granting.done():
+            return granting.result()
+        await ending
+        return None
+    finally:
+        granting.cancel()
+        ending.cancel()
+        await asyncio.gather(granting, ending, return_exceptions=True)
 
 
 def _refused(reason: Reason, retry_after_s: float) -> Refused:

@@ -20,6 +20,7 @@ from appliance.access.owners import Owners
 from appliance.api.callers import ADMIN, STATE_FIELD, Caller
 from appliance.api.permissions import needed
 from appliance.api.problems import error_body
+from appliance.bus import outage
 from appliance.bus.client import RedisFault
 from appliance.errors import (
     Forbidden,
@@ -49,11 +50,6 @@ IMPORT_TYPES = frozenset(
     }
 )
 DROPPED_BYTES = 256_000_000
-STORE_AWAY = Unavailable(
-    "the store is not answering",
-    hint="it is restarted by itself; try again in a few seconds",
-    retry_after_s=2.0,
-)
 
 
 class Gate:
@@ -82,7 +78,7 @@ class Gate:
             await self._check_permission(caller, scope["method"], scope["path"])
             limit = self._check_body(scope)
         except (SluiceError, RedisFault) as fault:
-            error = fault if isinstance(fault, SluiceError) else STORE_AWAY
+            error = fault if isinstance(fault, SluiceError) else outage.told(fault)
             await _drop_body(receive)
             await _refuse(error, send)
             return

@@ -13,6 +13,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from appliance.bus import outage
 from appliance.bus.client import RedisFault
 from appliance.errors import SluiceError
 from appliance.knowledge.entries import VersionConflict
@@ -70,16 +71,9 @@ def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[E
     return Response(ErrorBody(error=detail), status_code=status, headers=headers)
 
 
-def on_store_error(_: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+def on_store_error(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
     log.debug("a request met an unavailable store: %s", error)
-    detail = ErrorDetail(
-        code="unavailable",
-        type="unavailable",
-        message="the store is not answering",
-        hint="it is restarted by itself; try again in a few seconds",
-        retry_after_s=2.0,
-    )
-    return Response(ErrorBody(error=detail), status_code=503, headers={"Retry-After": "2"})
+    return on_sluice_error(request, outage.told(error))
 
 
 def on_unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:

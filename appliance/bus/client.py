@@ -11,11 +11,20 @@ from typing import Any, Literal, Protocol, TypeAlias, cast, overload
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from appliance import keys
-from appliance.bus.connection import connection_class
+from appliance.bus.connection import DiskError, NotNow, connection_class
 from appliance.errors import CannotBoot
 
 Value: TypeAlias = str | bytes | int | float
@@ -118,11 +127,21 @@ class Bus(Protocol):
     async def xinfo_consumers(self, name: str, group: str) -> list[dict[str, Any]]: ...
     async def scan(self, cursor: int, *, match: str, count: int) -> tuple[int, list[bytes]]: ...
     async def bgrewriteaof(self) -> bool: ...
+    async def info(self, *sections: str) -> dict[str, Any]: ...
     def pipeline(self, *, transaction: bool) -> Any: ...
 
 
-AWAY = (ConnectionError, RedisTimeoutError, BusyLoadingError)
-"""What redis raises when the server is away, as opposed to unhappy with a command."""
+PASSING = (
+    *(ConnectionError, RedisTimeoutError, BusyLoadingError),
+    *(ReadOnlyError, ClusterDownError, TryAgainError, NotNow),
+)
+"""What redis raises when the server is away or kept from its work for a moment."""
+
+FULL = (OutOfMemoryError, DiskError)
+"""What it raises for every write while its memory or its disk is full; reads are answered."""
+
+AWAY = (*PASSING, *FULL)
+"""Whatever says that the server is unable, as opposed to unhappy with a command."""
 
 RedisFault = RedisError
 
@@ -144,7 +163,7 @@ def connect(url: str, *, connections: int = CONNECTIONS) -> Bus:
         socket_timeout=30,
         socket_connect_timeout=5,
         retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), COMMAND_RETRIES),
-        retry_on_error=list(AWAY),
+        retry_on_error=list(PASSING),
         health_check_interval=0,
     )
     pool.connection_class = connection_class(url)  # the address would override an argument
@@ -188,9 +207,14 @@ async def hear(
 
 
 async def check_layout(bus: Bus) -> None:
-    """Claims an empty store for this key layout, or refuses one written by a newer version."""
-    await bus.set(keys.LAYOUT_KEY, keys.LAYOUT, nx=True)
+    """Claims an empty store for this key layout, or refuses one written by a newer version.
+
+    It writes to an empty store only: one that is full is started with, and read.
+    """
     found = await bus.get(keys.LAYOUT_KEY)
+    if found is None:
+        await bus.set(keys.LAYOUT_KEY, keys.LAYOUT, nx=True)
+        found = await bus.get(keys.LAYOUT_KEY)
     if found != keys.LAYOUT.encode():
         raise CannotBoot(
             f"the data were written with key layout {found!r}, this version knows {keys.LAYOUT}",

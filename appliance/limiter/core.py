@@ -15,9 +15,9 @@ Times are monotonic seconds; the caller owns the clock. A clock that steps back 
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from appliance.limiter.estimate import Pace, Starts
+from appliance.limiter.expected import Expected, Walk
 from appliance.limiter.fairness import FairShare, cost
 from appliance.limiter.line import Line, Ticket
 from appliance.limiter.tiers import Denied, Hold, Ledgers, Quota, Tier
@@ -72,13 +72,6 @@ class Running:
     beside: int = 1
 
 
-class Expected(NamedTuple):
-    """A waiting request and the seconds until it gets a slot, None without any worker."""
-
-    ticket: Ticket
-    eta_s: float | None
-
-
 class Limiter:
     """Owns who waits and who runs. Every method returns the actions it calls for."""
 
@@ -89,7 +82,7 @@ class Limiter:
         ledgers: Ledgers | None = None,
         pace: Pace | None = None,
     ) -> None:
-        """`ledgers` may be shared by several limiters, so that a user's budgets span them all.
+        """`ledgers` may be shared by several limiters: a user's limits then span them all.
 
         `pace` is what an earlier limiter of the same workers has learned.
         """
@@ -97,8 +90,11 @@ class Limiter:
         self.capacity = 0
         self.pace = pace or Pace(rules.input_s, rules.output_s)
         self.fair = FairShare(rules.half_life_s, now_s)
-        self._line = Line(self.fair, rules.age_s, rules.patience_s, rules.shortest_first)
         self._ledgers = ledgers or Ledgers(rules.tiers)
+        self._counts = self._ledgers.counts
+        self._line = Line(
+            self.fair, rules.age_s, rules.patience_s, rules.shortest_first, self._counts
+        )
         self._running: dict[str, Running] = {}
         self._held: dict[str, int] = {}
         self._about: OrderedDict[str, float] = OrderedDict()
@@ -231,9 +227,9 @@ class Limiter:
     def _refusal(self, ask: Ask, now_s: float) -> Reason | None:
         if self._deserted(now_s):
             return "no_worker"
-        if self._line.of_user(ask.uid) >= self._ledgers.tier(ask.tier).waiting:
+        if self._counts.waiting[ask.uid] >= self._ledgers.tier(ask.tier).waiting:
             return "user_queue_full"
-        if len(self._line) >= self.rules.waiting:
+        if self._counts.waiting.total() >= self.rules.waiting:
             return "queue_full"
         return "deadline" if ask.deadline_s <= now_s else None
 
@@ -249,7 +245,7 @@ class Limiter:
         if reason == "no_worker":
             return self.rules.no_worker_after_s
         if now_s >= self._retry_asked_s + 1:
-            slots = Starts(self.capacity, self._remaining_s(now_s))
+            slots = Starts(self.capacity, self._remaining_s(now_s).values())
             free_s = slots.next_s() if slots else self.rules.no_worker_after_s
             self._retry_asked_s, self._retry_s = now_s, max(1.0, free_s)
         return self._retry_s
@@ -287,14 +283,26 @@ class Limiter:
 
     def _expected(self, now_s: float) -> list[Expected]:
         """The line in order, with the time until each gets a slot."""
-        pace = self.pace.at(self.capacity)  # while somebody waits, the slots are taken
-        slots = Starts(self._usable(), self._remaining_s(now_s))
+        remaining_s = self._remaining_s(now_s)
+        slots = Starts(self._usable(), remaining_s.values())
         if not slots:
             return [Expected(ticket, None) for ticket in self._line.order(now_s)]
-        return [
-            Expected(ticket, slots.give(pace.hold_s(ticket.ask)))
-            for ticket in self._line.order(now_s, slots.next_s)
-        ]
+
+        def own_s(ask: Ask) -> list[float] | None:
+            limit = self._ledgers.tier(ask.tier).concurrency
+            if not limit:
+                return None
+            # What runs in another pool goes by what was expected of it as it began.
+            ends = self._counts.ends_s(ask.uid).items()
+            own = sorted(remaining_s.get(name, max(0.0, end_s - now_s)) for name, end_s in ends)
+            return [0.0] * (limit - len(own)) + own[-limit:]
+
+        walk = Walk(slots, self._pace().hold_s, own_s)
+        return walk.expected(self._line.order(now_s, slots.next_s))
+
+    def _pace(self) -> Pace:
+        """The pace beside what runs: while somebody waits, mostly all slots are taken."""
+        return self.pace.at(min(self.capacity, len(self._running)))
 
     def _usable(self) -> int:
         """Slots that the line will fill: one user alone leaves the kept ones to those about."""
@@ -303,25 +311,28 @@ class Limiter:
             return self.capacity
         return self.capacity - kept
 
-    def _remaining_s(self, now_s: float) -> list[float]:
-        pace = self.pace.at(self.capacity)
-        return [
-            pace.remaining_s(held.ask, held.output_tokens, now_s - held.since_s)
+    def _remaining_s(self, now_s: float) -> dict[str, float]:
+        pace = self._pace()
+        return {
+            name: pace.remaining_s(held.ask, held.output_tokens, now_s - held.since_s)
             if held.ask
             else 0.0
-            for held in self._running.values()
-        ]
+            for name, held in self._running.items()
+        }
 
     def _occupy(self, request_id: str, running: Running) -> None:
         self._running[request_id] = running
         running.beside = len(self._running)
         self._held[running.uid] = self._held.get(running.uid, 0) + 1
+        hold_s = self._pace().hold_s(running.ask) if running.ask else 0.0
+        self._counts.began(running.uid, request_id, running.since_s + hold_s)
 
     def _release(self, request_id: str, usage: Usage | None, now_s: float) -> None:
         """Frees the slot, corrects the user's counter, and settles or refunds the budgets."""
         held = self._running.pop(request_id, None)
         if held is None:
             return
+        self._counts.ended(held.uid, request_id)
         self._held[held.uid] -= 1
         if not self._held[held.uid]:
             del self._held[held.uid]
@@ -373,7 +384,7 @@ class Limiter:
         ask = ticket.ask
         held = self._held.get(ask.uid, 0)
         concurrency = self._ledgers.tier(ask.tier).concurrency
-        if concurrency and held >= concurrency:
+        if concurrency and self._counts.running(ask.uid) >= concurrency:
             return False
         free = self.capacity - len(self._running)
         others = len(self._about) - (ask.uid in self._about)

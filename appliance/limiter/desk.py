@@ -1,7 +1,7 @@
 """What a limiter does while it decides, in one epoch: a `core.Limiter` per pool, and verdicts.
 
 Each pool of workers has a limiter of its own, for a slot of one model is of no use to those who
-wait for another; a user's budgets span them all.
+wait for another; a user's limits and budgets span them all.
 
 Messages are nudges: the set `open` and the request records are the truth, and every few seconds
 the desk compares them with what it holds. A desk is made anew for each epoch and after each loss
@@ -38,7 +38,7 @@ from appliance.limiter.verdict import Usage as Used
 from appliance.schema.answers import Usage
 from appliance.schema.events import Admitted, Refused, Waiting
 from appliance.schema.requests import TERMINAL_STATES, Request
-from appliance.schema.status import QueueStatus, QueueUser
+from appliance.schema.status import QueueStatus, QueueUser, WorkerStatus
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -219,7 +219,8 @@ class Desk:
         await self._settle(request_id, used)
         await self._bus.zrem(keys.OPEN, request_id)
         self._honesty.forgot(request_id)
-        for limiter in self._pools.values():
+        # Whoever held it comes first: in another pool its user may have waited for its end.
+        for limiter in sorted(self._pools.values(), key=lambda one: not one.holds(request_id)):
             await self._perform(limiter, limiter.ended(request_id, used, time.monotonic()))
 
     async def _told_of_end(self, notice: Notice) -> None:
@@ -272,7 +273,7 @@ class Desk:
         for pool in {worker.pool for worker in live} - self._pools.keys():
             self._pools[pool] = self._empty(pool)
         for pool, limiter in self._pools.items():
-            capacity = sum(worker.slots for worker in live if worker.pool == pool)
+            capacity = sum(_slots(worker) for worker in live if worker.pool == pool)
             await self._perform(limiter, limiter.workers_changed(capacity, time.monotonic()))
 
     async def _perform(self, limiter: Limiter, actions: list[Action]) -> None:
@@ -331,6 +332,11 @@ def _arrival(record: Claimed) -> Notice:
         deadline_at_ms=request.deadline_at_ms,
         asked=msgspec.json.decode(record.ask, type=Asked) if record.ask else Asked(),
     )
+
+
+def _slots(worker: WorkerStatus) -> int:
+    """A worker that takes nothing new has slots only for what it still runs."""
+    return min(worker.busy, worker.slots) if worker.state == "draining" else worker.slots
 
 
 def _used(usage: Usage | None) -> Used | None:

@@ -201,11 +201,11 @@ class Starts:
         """Seconds from now until the next slot; 0 when there are none at all."""
         return sum(free[0] for free in self._draws) / DRAWS if self else 0.0
 
-    def give(self, hold_s: float) -> float:
+    def give(self, hold_s: float, not_before_s: float = 0.0) -> float:
         """The next slot goes to a request that will hold it for so long; returns when."""
-        start_s = self.next_s()
+        start_s = max(self.next_s(), not_before_s)
         if self and self._given % self._stride == 0:  # one of the sample stands for others too
             for free in self._draws:
-                heapq.heapreplace(free, free[0] + hold_s)
+                heapq.heapreplace(free, max(free[0], not_before_s) + hold_s)
         self._given += 1
         return start_s

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from typing import NamedTuple
 
+from appliance.limiter.counts import Counts
 from appliance.limiter.estimate import mean_output
 from appliance.limiter.fairness import FairShare, cost
 from appliance.limiter.honesty import WITHIN_S, WITHIN_SHARE
@@ -74,6 +75,7 @@ class Line:
     age_s: float
     patience_s: float
     shortest_first: bool
+    counts: Counts = field(default_factory=Counts)
     _queues: dict[tuple[str, int], deque[Ticket]] = field(default_factory=dict)
     _tickets: dict[str, Ticket] = field(default_factory=dict)
     _waiting: dict[str, int] = field(default_factory=dict)
@@ -98,6 +100,7 @@ class Line:
         uid = ticket.ask.uid
         if uid not in self._waiting:
             self.fair.entered(uid, self._waiting)
+        self.counts.queued(uid)
         ticket.depth = self._waiting[uid] = self._waiting.get(uid, 0) + 1
         key = (uid, ticket.ask.rank)
         self._queues.setdefault(key, deque()).append(ticket)
@@ -133,7 +136,7 @@ class Line:
 
         `next_s`: in how many seconds the next slot falls free, asked before each is given. What
         is due by then goes first, as it will when the time has come.
-        Users' limits of concurrency are not looked at: a place may come later than its turn.
+        Users' limits of concurrency are not looked at: `expected` passes over whom they hold back.
         """
         levels = {uid: self.fair.level(uid) for uid in self._waiting}
         scale = self.fair.scale(now_s)
@@ -230,6 +233,7 @@ class Line:
             queue.remove(ticket)
         if not queue:
             del self._queues[key]
+        self.counts.left(uid)
         self._waiting[uid] -= 1
         if not self._waiting[uid]:
             del self._waiting[uid]

@@ -1,7 +1,8 @@
 """Tiers: what a kind of user may use, and each user's ledger against it.
 
 A ledger holds the budgets of one user. A request reserves in all of them or in none; it keeps
-its `Hold` until it is settled or refunded. Ledgers of users with nothing reserved and nothing
+its `Hold` until that is settled or refunded, in the very budgets it was taken from: the user may
+have another tier by then, or no ledger any more. Ledgers of users with nothing reserved and nothing
 used are dropped, so memory follows the users of the last day, not all that ever were.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from appliance.limiter.budgets import Budget
+from appliance.limiter.counts import Counts
 from appliance.limiter.verdict import Ask, Reason, Usage
 
 MINUTE_S = 60.0
@@ -30,10 +32,10 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one request has reserved."""
+    """What one request has reserved, and where."""
 
-    uid: str
     tokens: int
+    budgets: dict[Reason, Budget]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +64,38 @@ class Used:
 
 @dataclass
 class _Ledger:
+    """`budgets` are in force; `earlier` ones come back with a tier that has them."""
+
     tier: Tier
     budgets: dict[Reason, Budget]
+    earlier: dict[Reason, Budget] = field(default_factory=dict)
+
+    def moved(self, tier: Tier) -> None:
+        """Has the limits of another tier; what was reserved and used stays counted."""
+        known = self.earlier | self.budgets
+        fresh = _budgets(tier)
+        for name in fresh.keys() & known.keys():
+            known[name].limit = fresh[name].limit
+            fresh[name] = known[name]
+        self.earlier = {name: one for name, one in known.items() if name not in fresh}
+        self.tier, self.budgets = tier, fresh
+
+    def is_idle(self, now_s: float) -> bool:
+        every = (*self.budgets.values(), *self.earlier.values())
+        return all(one.left(now_s) == one.limit for one in every)
 
 
 @dataclass
 class Ledgers:
-    """All users' budgets. `tiers` must name a tier "standard", which unknown names fall back to.
+    """All users' budgets and counts.
 
-    Tokens are reserved up to the most a request may produce, so that no budget is ever passed;
-    what was not used comes back when the request ends.
+    `tiers` must name a tier "standard", which unknown names fall back to. Tokens are reserved up to
+    the most a request may produce, so that no budget is ever passed; what was not used comes back
+    when the request ends.
     """
 
     tiers: dict[str, Tier]
+    counts: Counts = field(default_factory=Counts)
     _ledgers: dict[str, _Ledger] = field(default_factory=dict)
 
     def tier(self, name: str) -> Tier:
@@ -83,25 +104,23 @@ class Ledgers:
     def reserve(self, ask: Ask, now_s: float) -> Hold | Denied:
         """Reserves one request and its tokens, or says which limit stands against it."""
         ledger = self._ledger(ask.uid, self.tier(ask.tier), now_s)
-        hold = Hold(ask.uid, ask.input_tokens + ask.output.most)
-        taken: list[Reason] = []
+        hold = Hold(ask.input_tokens + ask.output.most, {})
         for name, budget in ledger.budgets.items():
             amount = _amount(name, hold.tokens)
             if not budget.reserve(amount, now_s):
-                for other in taken:
-                    ledger.budgets[other].refund(_amount(other, hold.tokens))
+                self.refund(hold)
                 wait_s = budget.retry_after_s(amount, now_s)
                 return Denied("too_large" if wait_s == float("inf") else name, wait_s)
-            taken.append(name)
+            hold.budgets[name] = budget
         return hold
 
     def settle(self, hold: Hold, usage: Usage, now_s: float) -> None:
-        for name, budget in self._ledgers[hold.uid].budgets.items():
+        for name, budget in hold.budgets.items():
             used = _amount(name, usage.input_tokens + usage.output_tokens)
             budget.settle(_amount(name, hold.tokens), used, now_s)
 
     def refund(self, hold: Hold) -> None:
-        for name, budget in self._ledgers[hold.uid].budgets.items():
+        for name, budget in hold.budgets.items():
             budget.refund(_amount(name, hold.tokens))
 
     def quotas(self, uid: str, now_s: float) -> list[Quota]:
@@ -132,22 +151,11 @@ class Ledgers:
                 self._sweep(now_s)
             ledger = self._ledgers[uid] = _Ledger(tier, _budgets(tier))
         elif ledger.tier != tier:
-            # Moved to another tier: new limits, and what was reserved and used stays counted.
-            fresh = _budgets(tier)
-            for name, budget in fresh.items():
-                old = ledger.budgets.get(name)
-                if old is not None:
-                    old.limit = budget.limit
-                    fresh[name] = old
-            ledger.tier, ledger.budgets = tier, fresh
+            ledger.moved(tier)
         return ledger
 
     def _sweep(self, now_s: float) -> None:
-        for uid in [
-            uid
-            for uid, ledger in self._ledgers.items()
-            if all(budget.left(now_s) == budget.limit for budget in ledger.budgets.values())
-        ]:
+        for uid in [uid for uid, ledger in self._ledgers.items() if ledger.is_idle(now_s)]:
             del self._ledgers[uid]
 
 

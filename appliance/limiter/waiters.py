@@ -8,7 +8,7 @@ the next, and back into the bucket when there is none: no grant is lost with a c
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -26,6 +26,7 @@ RETRY_S = 0.2
 class _Line:
     bucket: Bucket
     waiters: deque["asyncio.Future[None]"] = field(default_factory=deque)
+    users: Counter[str] = field(default_factory=Counter)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hand(self) -> bool:
@@ -54,9 +55,13 @@ class Waiters:
     def waiting(self, name: str) -> int:
         return len(self._lines[name].waiters)
 
-    async def grant(self, name: str, timeout_s: float) -> bool:
+    def waiting_of(self, name: str, uid: str) -> int:
+        return self._lines[name].users[uid]
+
+    async def grant(self, name: str, uid: str, timeout_s: float) -> bool:
         """Waits for a grant of a bucket; False when the time ran out."""
         line = self._lines[name]
+        line.users[uid] += 1
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.waiters.append(granted)
         line.news.set()
@@ -65,14 +70,23 @@ class Waiters:
             if granted.done():
                 return True
         except asyncio.CancelledError:
-            if granted.done() and not line.hand():
-                await gates.give_back(self._bus, line.bucket)
+            if granted.done():
+                await self.give_back(name)
             raise
         finally:
             granted.cancel()
+            line.users[uid] -= 1
+            if not line.users[uid]:
+                del line.users[uid]
             with contextlib.suppress(ValueError):
                 line.waiters.remove(granted)
         return False
+
+    async def give_back(self, name: str) -> None:
+        """A grant that was not used after all: to the first who waits, else into the bucket."""
+        line = self._lines[name]
+        if not line.hand():
+            await gates.give_back(self._bus, line.bucket)
 
     async def _read(self, line: _Line) -> None:
         async with _blocking(self._url) as blocking:
@@ -83,8 +97,8 @@ class Waiters:
                     try:
                         wait_s = await gates.refill(self._bus, line.bucket)
                         found = await blocking.blpop([keys.grants(line.bucket.name)], wait_s)
-                        if found and not line.hand():
-                            await gates.give_back(self._bus, line.bucket)
+                        if found:
+                            await self.give_back(line.bucket.name)
                     except AWAY as error:
                         log.debug("grants: store away (%s), letting nobody in", error)
                         await blocking.connection_pool.disconnect()

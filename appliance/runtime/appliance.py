@@ -189,7 +189,8 @@ class Appliance:
         return await assemble(ground)
 
     async def _workers_met(self, parts: "Parts") -> None:
-        """Returns once a worker answers."""
+        """Returns once a worker answers, which none can while the store is full."""
+        await parts.writable()
         for name in self._children.chat.workers:
             await self._child_ready(name)
         await parts.meet_workers(self._settings.worker.lost_after_s)

@@ -32,6 +32,7 @@ from appliance.worker.config import WorkerConfig
 from appliance.worker.memory import memory_bytes
 from models.store import Store
 
+MEGABYTE = 1 << 20
 VALKEY = "valkey"
 VALKEY_START_TIMEOUT_S = 60.0
 MILVUS = "milvus"
@@ -66,6 +67,7 @@ def family(settings: Settings, data: Path) -> Family:
             data / "valkey",
             sockets,
             fsync=settings.store.fsync,
+            memory_bytes=settings.store.memory_mb * MEGABYTE,
             policy=Policy(
                 start_timeout_s=VALKEY_START_TIMEOUT_S,
                 restarts=settings.supervision.restarts,

@@ -5,6 +5,8 @@ Importing this module imports the whole product, which takes as long as the stor
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -36,9 +38,10 @@ from appliance.background.deliveries import Deliveries
 from appliance.background.reaper import Reaper
 from appliance.background.retention import Retention
 from appliance.bus import leadership
-from appliance.bus.client import AWAY, Bus, check_layout, connect
+from appliance.bus.client import AWAY, FULL, Bus, check_layout, connect
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.embeddings import Embedder
+from appliance.bus.outage import Outage, takes_writes
 from appliance.bus.replies import ReplyReader
 from appliance.bus.workers import live_workers
 from appliance.errors import CannotBoot
@@ -81,7 +84,10 @@ from appliance.supervisor.tree import Tree
 from appliance.vectors.client import Vectors
 from appliance.worker.snapshots import erase
 
+log = logging.getLogger(__name__)
+
 NODE = "main"
+FULL_RETRY_S = 1.0
 
 Loop = Callable[[], Coroutine[None, None, None]]
 
@@ -126,6 +132,18 @@ class Parts:
         for worker in await live_workers(self.bus, lost_after_s):
             if worker.embedding_size:
                 self.embedder.known(worker)
+
+    async def writable(self) -> None:
+        """Returns once the store is not full; until then what is stored can be read."""
+        outage = Outage(log, "serving what is stored")
+        while True:
+            try:
+                await takes_writes(self.bus)
+                await outage.over(self.bus)
+                return
+            except FULL as error:
+                outage.met(error)
+                await asyncio.sleep(FULL_RETRY_S)
 
     async def open_requests(self) -> int:
         """Requests that have not ended; none while the store cannot be asked."""
@@ -236,7 +254,7 @@ async def assemble(ground: Ground) -> Parts:
         answering=answering,
         cancelling=cancelling,
         forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
-        gates=Gates(bus, waiters, tiers_of(settings)),
+        gates=Gates(bus, waiters, tiers_of(settings), queue_bound=settings.limiter.queue_bound),
         presence=presence,
         placing=Placing(bus, settings.placement),
         profiles=profiles,
@@ -334,8 +352,9 @@ async def assemble(ground: Ground) -> Parts:
         readiness=report.readiness,
     )
     if children.embedded_store:
-        await reapers.reap_earlier(ground.began_ms)
-        await leadership.vacate(bus)
+        with contextlib.suppress(*FULL):  # then earlier workers are found gone by their silence
+            await reapers.reap_earlier(ground.began_ms)
+            await leadership.vacate(bus)
     return Parts(
         bus=bus,
         embedder=embedder,
@@ -372,7 +391,8 @@ async def _reachable(url: str) -> Bus:
     """A client of a store that answers. Raises CannotBoot otherwise, without the password."""
     bus = connect(url)
     try:
-        await bus.ping()
+        with contextlib.suppress(*FULL):
+            await bus.ping()
     except Exception as error:
         await bus.aclose()
         raise CannotBoot(

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 import msgspec
 
 from appliance import __version__, keys
-from appliance.bus.client import AWAY, Bus
+from appliance.bus.client import AWAY, Bus, RedisFault
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.replies import ReplyReader
+from appliance.bus.room import Room, room
 from appliance.bus.workers import live_workers
 from appliance.fleet.loader import Loader
 from appliance.knowledge.calibrator import Calibrator
@@ -31,6 +32,19 @@ def rule_alarms(rule: RuleStatus | None) -> list[Alarm]:
         hint += ", which is tried after limiter.rule_pause_s"
     message = f"{rule.file}: {rule.error}; the built-in rule decides"
     return [Alarm(code="rule_failed", message=message, hint=hint)]
+
+
+def store_alarms(found: Room | None) -> list[Alarm]:
+    """A store that takes nothing new, or soon will not."""
+    if found is None or not found.is_scarce:
+        return []
+    if not found.disk_works:
+        message, hint = "the store cannot write to its disk", "make room on the disk"
+    else:
+        used_mb, bound_mb = found.used_bytes >> 20, found.bound_bytes >> 20
+        message = f"the store uses {used_mb} of {bound_mb} MB"
+        hint = "raise store.memory_mb and start again, or delete sessions that are not needed"
+    return [Alarm(code="store_full", message=message, hint=hint)]
 
 
 @dataclass
@@ -69,6 +83,7 @@ class Report:
                 dict.fromkeys(
                     [alarm for worker in workers for alarm in worker.alarms]
                     + rule_alarms(self.limiter.status.rule)
+                    + store_alarms(await self._room())
                 )
             ),
         )
@@ -83,7 +98,19 @@ class Report:
             workers = await live_workers(self.bus, self.settings.worker.lost_after_s)
         except AWAY:
             return {"valkey": "the store is not answering"}
-        return {} if workers else {"worker": self._loading()}
+        if workers:
+            return {}
+        found = await self._room()
+        if found is not None and found.is_full:  # then no worker can report
+            return {"valkey": "the store is full and takes nothing new"}
+        return {"worker": self._loading()}
+
+    async def _room(self) -> Room | None:
+        """None where the store does not tell: another one's user may not be allowed to ask."""
+        try:
+            return await room(self.bus)
+        except RedisFault:
+            return None
 
     def _loading(self) -> str:
         """How far the first worker of the chat model is, in its own words."""

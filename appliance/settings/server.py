@@ -72,6 +72,15 @@ class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The embedded Valkey."""
 
+    memory_mb: Annotated[
+        int,
+        Meta(
+            ge=16,
+            description="Most memory it may use, in megabytes. Beyond that nothing new is taken "
+            "(507) and what is stored can still be read; nothing is thrown away.",
+        ),
+    ] = 1024
+
     fsync: Annotated[
         Literal["everysec", "always"],
         Meta(

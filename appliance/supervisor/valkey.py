@@ -172,12 +172,17 @@ def literal(path: Path) -> str:
 
 
 async def answers(endpoint: ValkeyEndpoint) -> bool:
-    """True when the server takes our password and answers PING; not while it is loading."""
+    """True when the server takes our password and answers PING; not while it is loading.
+
+    With a full disk it answers MISCONF and goes on serving reads: starting it again mends nothing.
+    """
     reader, writer = await asyncio.open_unix_connection(os.fspath(endpoint.socket))
     try:
         writer.write(f"AUTH {endpoint.user} {endpoint.password}\r\nPING\r\n".encode())
         await writer.drain()
-        return await reader.readline() == b"+OK\r\n" and await reader.readline() == b"+PONG\r\n"
+        if await reader.readline() != b"+OK\r\n":
+            return False
+        return (await reader.readline()).startswith((b"+PONG", b"-MISCONF"))
     finally:
         writer.close()
 

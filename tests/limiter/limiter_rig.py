@@ -65,31 +65,38 @@ class Rig:
     bus: Bus
     open: list[str] = field(default_factory=list)
 
-    async def workers(self, slots: int, pool: str = keys.MAIN) -> None:
+    async def workers(
+        self, slots: int, pool: str = keys.MAIN, *, drains: int | None = None
+    ) -> None:
+        """One worker of the pool; `drains`: it takes nothing new and still runs so many."""
         worker: dict[str, str | int | float] = {
-            "id": "w",
+            "id": f"w-{pool}",
             "engine": "fake",
             "model": "m",
             "embedding_model": "",
             "device": "cpu",
             "slots": slots,
-            "busy": 0,
+            "busy": drains or 0,
+            "state": "ready" if drains is None else "draining",
             "context_tokens": 1000,
             "tokens_per_s": 0.0,
             "embedding_size": 0,
             "pid": 1,
             "pool": pool,
         }
-        await self.bus.hset(keys.worker("w"), mapping=worker)
-        await self.bus.zadd(keys.WORKERS, {"w": int(1000 * time.time()) + 3_600_000})
+        await self.bus.hset(keys.worker(f"w-{pool}"), mapping=worker)
+        await self.bus.zadd(keys.WORKERS, {f"w-{pool}": int(1000 * time.time()) + 3_600_000})
         await notify(self.bus, Notice(kind="workers"))
 
-    async def ask(self, uid: str = "u", *, tier: str = "standard", tokens: int = 100) -> str:
+    async def ask(
+        self, uid: str = "u", *, tier: str = "standard", tokens: int = 100, model: str = ""
+    ) -> str:
         """A request of `tokens` in all at most, half of them input."""
         now_ms = int(1000 * time.time())
         request = Request(
             id=keys.new_request_id(),
             uid=uid,
+            model=model,
             text="?",
             sampling=Sampling(),
             created_at_ms=now_ms,
@@ -106,6 +113,7 @@ class Rig:
                 kind="arrived",
                 request_id=request.id,
                 uid=uid,
+                pool=keys.pool(model),
                 deadline_at_ms=request.deadline_at_ms,
                 asked=asked,
             ),

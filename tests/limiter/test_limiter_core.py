@@ -1,6 +1,7 @@
 """The limiter's decisions: single rules by hand, then any history against a plain ledger."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from appliance.limiter.core import Limiter, Rules
 from appliance.limiter.fairness import FairShare
-from appliance.limiter.tiers import Tier
+from appliance.limiter.tiers import LEDGERS_SWEPT_ABOVE, Ledgers, Tier
 from appliance.limiter.verdict import (
     Action,
     Ask,
@@ -215,6 +216,76 @@ def test_concurrency_of_a_tier_is_never_passed() -> None:
     assert runs(made.ended("a0", None, 1.0)) == ["a2"]
 
 
+def test_whoever_waits_for_his_own_end_is_told_that_time_and_holds_up_nobody() -> None:
+    tiers = {"standard": Tier(), "single": Tier(concurrency=1)}
+    made = limiter(Rules(tiers=tiers, output_s=1.0, kept_share=0.0), capacity=2)
+    made.arrived(ask("own", "s", tier="single"), 0.0)
+    made.arrived(ask("other", "v", output=4), 0.0)
+    told = [*made.arrived(ask("mine0", "s", tier="single"), 0.0)]
+    told += made.arrived(ask("mine1", "s", tier="single"), 0.0)
+    told += made.arrived(ask("theirs", "w"), 0.0)
+    wait = {one.request_id: one for one in told if isinstance(one, Wait)}
+    assert [wait[name].place for name in ("mine0", "mine1", "theirs")] == [1, 2, 1]
+    etas = [wait[name].eta_s or 0.0 for name in ("theirs", "mine0", "mine1")]
+    assert etas[0] < 8
+    assert etas[1] == pytest.approx(21.5, abs=2.0)  # what is left of his own
+    assert etas[2] == pytest.approx(2 * etas[1], rel=0.1)
+    late = made.arrived(ask("late", "s", tier="single", deadline_s=2.0), 0.0)
+    assert refusals(late) == {"late": "deadline"}
+
+
+def test_a_users_limits_span_all_pools() -> None:
+    tiers = {"standard": Tier(concurrency=1, waiting=2)}
+    rules = Rules(tiers=tiers, waiting=3)
+    ledgers = Ledgers(tiers)
+    one, two = (Limiter(rules, 0.0, ledgers) for _ in range(2))
+    for made in (one, two):
+        made.workers_changed(4, 0.0)
+    assert runs(one.arrived(ask("a"), 0.0)) == ["a"]
+    (told,) = two.arrived(ask("b"), 0.0)
+    assert isinstance(told, Wait)
+    assert told.eta_s == pytest.approx(1.2, abs=0.3)
+    one.arrived(ask("c"), 0.0)
+    assert refusals(two.arrived(ask("d"), 0.0)) == {"d": "user_queue_full"}
+    two.arrived(ask("e", "v"), 0.0)
+    two.arrived(ask("f", "v"), 0.0)
+    assert refusals(one.arrived(ask("g", "v"), 0.0)) == {"g": "queue_full"}
+    assert runs(one.ended("a", None, 1.0)) == ["c"]
+    assert runs(two.tick(1.0)) == []
+    one.ended("c", None, 2.0)
+    assert runs(two.tick(2.0)) == ["b"]
+
+
+def test_a_users_tier_may_change_while_he_is_answered() -> None:
+    tiers = {"standard": Tier(), "gold": Tier(tokens_per_minute=1_000)}
+    made = limiter(Rules(tiers=tiers), capacity=4)
+    made.arrived(ask("free", tokens=500), 0.0)
+    assert runs(made.arrived(ask("first", tier="gold", output=200), 0.0)) == ["first"]
+    made.ended("free", Usage(500, 0, 20), 1.0)
+    (quota,) = made.quotas("u", 1.0)
+    assert quota.left == 1_000 - 410
+    made.arrived(ask("again free"), 2.0)  # standard, and gold once more: nothing is forgotten
+    made.ended("first", Usage(10, 0, 100), 3.0)
+    assert made.quotas("u", 3.0) == []
+    made.arrived(ask("second", tier="gold"), 4.0)
+    made.ended("again free", None, 4.0)
+    (quota,) = made.quotas("u", 4.0)
+    assert quota.left == 1_000 - 110 - 50
+    made.ended("second", None, 5.0)
+    (quota,) = made.quotas("u", 5.0)
+    assert quota.left == 1_000 - 110
+
+
+def test_more_users_than_are_remembered_are_answered_all_the_same() -> None:
+    made = limiter(Rules(waiting=2 * LEDGERS_SWEPT_ABOVE), capacity=LEDGERS_SWEPT_ABOVE + 1)
+    for number in range(LEDGERS_SWEPT_ABOVE + 1):
+        made.adopted(f"r{number}", f"u{number}", 0.0, ask(f"r{number}", f"u{number}"))
+    assert made.running == LEDGERS_SWEPT_ABOVE + 1
+    made.ended("r0", Usage(10, 0, 20), 1.0)
+    made.ended(f"r{LEDGERS_SWEPT_ABOVE}", None, 1.0)
+    assert made.running == LEDGERS_SWEPT_ABOVE - 1
+
+
 def test_a_budget_names_itself_and_when_to_come_back() -> None:
     made = limiter(Rules(tiers={"standard": Tier(requests_per_minute=1)}))
     made.arrived(ask("a"), 0.0)
@@ -283,7 +354,11 @@ class AnyHistory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         limits = Rules(
-            tiers={"standard": LIMITS}, waiting=8, lease_s=40.0, news_interval_s=0.0, age_s=30.0
+            tiers={"standard": LIMITS, "heavy": replace(LIMITS, weight=2.0)},
+            waiting=8,
+            lease_s=40.0,
+            news_interval_s=0.0,
+            age_s=30.0,
         )
         self.made = limiter(limits, capacity=3)
         self.now_s = 0.0
@@ -316,9 +391,17 @@ class AnyHistory(RuleBasedStateMachine):
         tokens=st.integers(1, 100),
         output=st.integers(1, 60),
         patience_s=st.floats(0.0, 200.0),
+        tier=st.sampled_from(["standard", "heavy"]),
     )
     def arrives(
-        self, uid: str, priority: Priority, tokens: int, output: int, patience_s: float
+        self,
+        uid: str,
+        priority: Priority,
+        *,
+        tokens: int,
+        output: int,
+        patience_s: float,
+        tier: str,
     ) -> None:
         self.number += 1
         request = ask(
@@ -328,6 +411,7 @@ class AnyHistory(RuleBasedStateMachine):
             tokens=tokens,
             output=output,
             deadline_s=self.now_s + patience_s,
+            tier=tier,
         )
         self.waiting[request.request_id] = request
         self.note(self.made.arrived(request, self.now_s))

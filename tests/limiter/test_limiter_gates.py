@@ -42,7 +42,7 @@ async def test_a_window_that_is_over_begins_anew(bus: Bus) -> None:
 
 
 async def test_a_bucket_grants_its_size_and_then_waits_run_out(waiters: Waiters) -> None:
-    granted = await asyncio.gather(*(waiters.grant("slow", 1.0) for _ in range(CROWD)))
+    granted = await asyncio.gather(*(waiters.grant("slow", "u", 1.0) for _ in range(CROWD)))
     assert sum(granted) == SLOW.size
     assert waiters.waiting("slow") == 0
 
@@ -51,7 +51,7 @@ async def test_grants_go_to_those_who_wait_longest(waiters: Waiters) -> None:
     order: list[int] = []
 
     async def wait(number: int) -> None:
-        assert await waiters.grant("quick", 30.0)
+        assert await waiters.grant("quick", "u", 30.0)
         order.append(number)
 
     await asyncio.gather(*(wait(number) for number in range(60)))
@@ -60,9 +60,9 @@ async def test_grants_go_to_those_who_wait_longest(waiters: Waiters) -> None:
 
 async def test_a_cancelled_waiter_loses_no_grant(waiters: Waiters, bus: Bus) -> None:
     for _ in range(SLOW.size):
-        assert await waiters.grant("slow", 10.0)
-    gone = [asyncio.create_task(waiters.grant("slow", 30.0)) for _ in range(5)]
-    stays = asyncio.create_task(waiters.grant("slow", 30.0))
+        assert await waiters.grant("slow", "u", 10.0)
+    gone = [asyncio.create_task(waiters.grant("slow", "u", 30.0)) for _ in range(5)]
+    stays = asyncio.create_task(waiters.grant("slow", "u", 30.0))
     await asyncio.sleep(0)
     for one in gone:
         one.cancel()

@@ -58,6 +58,35 @@ async def test_concurrency_is_never_passed_and_all_are_served_in_the_end(
         await rig.settled()
 
 
+async def test_concurrency_counts_what_a_user_runs_on_every_model(
+    rig: Rig, valkey_url: str
+) -> None:
+    async with serving(valkey_url, settings(Tier(name="t", concurrency=1))):
+        for pool in (keys.pool("one"), keys.pool("two")):
+            await rig.workers(4, pool)
+        first = await rig.ask(tier="t", model="one")
+        second = await rig.ask(tier="t", model="two")
+        assert await rig.decided([first, second]) == {"queued": [first], "waiting": [second]}
+        await rig.end(first)
+        assert await rig.let_in([second]) == [second]
+        await rig.end(second)
+        await rig.settled()
+
+
+async def test_nobody_is_let_in_for_the_slots_of_a_worker_that_ends(
+    rig: Rig, valkey_url: str
+) -> None:
+    async with serving(valkey_url, settings()):
+        await rig.workers(2)
+        first = await rig.ask("a")
+        assert await rig.let_in([first]) == [first]
+        await rig.workers(2, drains=1)
+        second = await rig.ask("b")
+        assert await rig.decided([second]) == {"waiting": [second]}
+        await rig.workers(2)
+        assert await rig.let_in([second]) == [second]
+
+
 async def test_counters_are_back_at_their_start_when_clients_vanish(
     rig: Rig, valkey_url: str
 ) -> None:

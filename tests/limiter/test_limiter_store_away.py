@@ -1,4 +1,4 @@
-"""The store is killed in the middle of admission and comes back: nothing is admitted twice."""
+"""The store is killed, or full, in the middle of admission: nothing is admitted twice."""
 
 import asyncio
 import subprocess
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis.asyncio as redis
 from limiter_rig import PATIENCE_S, Rig, serving, settings
 
 from appliance.bus.client import connect
@@ -65,4 +66,23 @@ async def test_a_store_that_was_away_has_nobody_admitted_twice(store: Store) -> 
         for one in ids:
             events = await rig.events(one)
             assert (events.count("admitted"), events[-1]) == (1, "done")
+    await bus.aclose()
+
+
+async def test_while_the_store_is_full_the_limiter_waits_for_room(store: Store) -> None:
+    bus = connect(store.url)
+    rig = Rig(bus)
+    async with redis.from_url(store.url) as operator, serving(store.url, settings()) as service:
+        await rig.workers(1)
+        first, second = await rig.ask("a"), await rig.ask("b")
+        await rig.decided([first, second])
+        await operator.config_set("maxmemory", 1)
+        async with asyncio.timeout(PATIENCE_S):
+            while service.leads:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await operator.config_set("maxmemory", 0)
+        await rig.end(first)
+        assert await rig.let_in([second]) == [second]
+        await rig.end(second)
+        await rig.settled()
     await bus.aclose()

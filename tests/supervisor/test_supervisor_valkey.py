@@ -25,6 +25,8 @@ from appliance.supervisor.machine import Policy
 from appliance.supervisor.tree import Tree
 from appliance.supervisor.valkey import (
     EmbeddedValkey,
+    ValkeyEndpoint,
+    answers,
     embedded_valkey,
     find_binary,
     quoted,
@@ -226,6 +228,34 @@ async def test_a_full_store_refuses_writes_and_forgets_nothing(tmp_path: Path) -
                 kept += 1
         assert kept < 1_000
         assert await client.dbsize() == kept
+
+
+async def test_with_a_full_disk_it_counts_as_alive_and_is_read(tmp_path: Path) -> None:
+    endpoint = ValkeyEndpoint(tmp_path / "valkey.sock", "default", "any")
+    command = [str(find_binary()), "--port", "0", "--unixsocket", str(endpoint.socket)]
+    with subprocess.Popen(
+        [*command, "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        restore_signals=False,  # a file at its limit is then an error and no signal
+    ) as process:
+        client = redis.Redis(unix_socket_path=str(endpoint.socket), retry=Retry(NoBackoff(), 0))
+        async with asyncio.timeout(20), client:
+            while not endpoint.socket.exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert await client.set("kept", "1")
+            assert await answers(endpoint)
+            psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (1_000, 1_000))
+
+            async def fill() -> None:
+                for number in range(10_000):
+                    await client.set(f"lost{number}", "x" * 100)
+
+            with pytest.raises(exceptions.ResponseError, match="MISCONF"):
+                await fill()
+            assert await answers(endpoint)
+            assert await client.get("kept") == b"1"
+        process.kill()
 
 
 async def test_a_wedged_one_is_killed_and_comes_back(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from conftest import Running, start
+from conftest import Running, eventually, start
 
 pytestmark = pytest.mark.integration
 
@@ -19,6 +19,7 @@ generation = "window"
 [[limiter.tiers]]
 name = "bucket"
 requests_per_minute = 2
+waiting = 1
 generation = "bucket"
 """
 
@@ -83,6 +84,14 @@ def test_a_window_refuses_at_once_and_a_bucket_lets_wait(appliance: Running) -> 
     uid = user(appliance, "bucket")
     assert [last(appliance, uid)[0] for _ in range(2)] == ["done", "done"]
     assert last(appliance, uid, deadline_s=0.5) == ("refused", "waited_out")
+    waits = appliance.ask("hello", appliance.session(uid), faq=False)
+    assert last(appliance, uid) == ("refused", "user_queue_full")
+    with appliance.client() as client:
+        assert client.delete(f"/api/requests/{waits}").status_code == 202
+    eventually(
+        lambda: last(appliance, uid, deadline_s=0.2) == ("refused", "waited_out"),
+        "the place of the cancelled one is free",
+    )
 
 
 def test_the_tier_of_a_person_is_not_told_to_the_model(appliance: Running) -> None:
