@@ -8,7 +8,7 @@ import pytest
 from worker_bench import SMALL
 
 from appliance import keys
-from appliance.bus import scripts, work
+from appliance.bus import leases, scripts, work
 from appliance.bus.client import AWAY, Bus, ensure_group
 from appliance.bus.texts import emitted_text
 from appliance.schema.events import Admitted, Received
@@ -86,34 +86,6 @@ class Rig:
         self.server = Server(config(valkey_url), self.engine)
         self.engine.start()
 
-    async def ask(self) -> str:
-        request = Request(
-            id=keys.new_request_id(),
-            uid="u",
-            text=QUESTION.content,
-            sampling=Sampling(temperature=0),
-            created_at_ms=1,
-            deadline_at_ms=2**52,
-        )
-        received = Received(request_id=request.id, session_id="", created_at_ms=1)
-        await scripts.submit(self.bus, request, received, turns_kept=1)
-        admitted = Admitted(waited_ms=0)
-        await scripts.tell(
-            self.bus, request.id, admitted, while_state="waiting", new_state="queued"
-        )
-        ready = Work(
-            request_id=request.id,
-            uid="u",
-            session_id="",
-            messages=(QUESTION,),
-            sampling=request.sampling,
-            created_at_ms=1,
-            admitted_at_ms=1,
-            deadline_at_ms=request.deadline_at_ms,
-        )
-        await work.hand_over(self.bus, keys.MAIN, request.id, msgspec.json.encode(ready))
-        return request.id
-
     async def last_event(self, request_id: str) -> str:
         """Waits for its end."""
         cursor = "0-0"
@@ -123,6 +95,34 @@ class Rig:
                 cursor = row_id.decode()
                 if (event := fields[b"event"].decode()) not in ("received", "admitted", "delta"):
                     return str(event)
+
+
+async def ask(bus: Bus) -> Work:
+    """A request that any worker may take."""
+    request = Request(
+        id=keys.new_request_id(),
+        uid="u",
+        text=QUESTION.content,
+        sampling=Sampling(temperature=0),
+        created_at_ms=1,
+        deadline_at_ms=2**52,
+    )
+    received = Received(request_id=request.id, session_id="", created_at_ms=1)
+    await scripts.submit(bus, request, received, turns_kept=1)
+    admitted = Admitted(waited_ms=0)
+    await scripts.tell(bus, request.id, admitted, while_state="waiting", new_state="queued")
+    ready = Work(
+        request_id=request.id,
+        uid="u",
+        session_id="",
+        messages=(QUESTION,),
+        sampling=request.sampling,
+        created_at_ms=1,
+        admitted_at_ms=1,
+        deadline_at_ms=request.deadline_at_ms,
+    )
+    await work.hand_over(bus, keys.MAIN, request.id, msgspec.json.encode(ready))
+    return ready
 
 
 @pytest.fixture
@@ -153,7 +153,23 @@ async def test_what_was_submitted_does_not_begin_again_when_the_store_goes_away(
 
     monkeypatch.setattr(Reporting, "taken", flaky)
     monkeypatch.setattr(serve, "RETRY_S", 0.0)
-    request_id = await rig.ask()
+    request_id = (await ask(rig.bus)).request_id
     assert await rig.last_event(request_id) == "done"
     assert len(rig.engine.given) == 1
     assert "tell me about the canteen" in await emitted_text(rig.bus, request_id)
+
+
+async def test_a_lease_that_fell_off_the_list_is_listed_again_when_it_is_renewed(
+    bus: Bus, valkey_url: str
+) -> None:
+    engine = Rig(bus, valkey_url).engine
+    ready = await ask(bus)
+    await leases.take(bus, ready.request_id, "w.1", entry="1-1", lease_ms=60_000, model="m")
+    job = Job(ready, "1-1", held=leases.lease("w.1", 1), attempt=1, computing=True)
+    reporting = Reporting(bus, config(valkey_url), engine, "w.1")
+    assert await bus.zscore(keys.leases(keys.MAIN), ready.request_id) is None
+    assert await reporting.renew([job]) == []
+    until = await bus.hget(keys.request(ready.request_id), "until")
+    assert await bus.zscore(keys.leases(keys.MAIN), ready.request_id) == float(until or 0)
+    engine.stop()
+    assert engine.join(PATIENCE_S)
