@@ -169,14 +169,16 @@ class Flow:
             raise
         if stored < 0:
             raise NotFound(f"no session {request.session_id}", hint="create a new one")
-        await self._presence.expect(request)
-        if session:
-            await self._people.sessions.touch(session, request.created_at_ms)
         self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
+        with contextlib.suppress(*AWAY):  # it is accepted for all that; the walk expects it again
+            await self._presence.expect(request)
+            if session:
+                await self._people.sessions.touch(session, request.created_at_ms)
 
     # -- steps 2 to 6
 
     async def _answer(self, request: Request) -> None:
+        await self._presence.expect(request)
         question = self._question(request)
         if question is not None and await self._ended_at_once(request, question):
             return

@@ -75,7 +75,7 @@ async def chat_completions(
     check_supported(data)
     model = await services.loader.resolve(data.model)
     uid = caller.uid if caller.role == "person" else _uid(data.user)
-    requests = _requests(services, data, model, uid)
+    requests = await _requests(services, data, model, uid)
     choices = Choices(services.flow)
     try:
         await choices.begin(requests)
@@ -115,7 +115,7 @@ async def create_embeddings(services: Services, data: EmbeddingsBody) -> Respons
     )
 
 
-def _requests(services: Services, data: ChatBody, model: str, uid: str) -> list[Request]:
+async def _requests(services: Services, data: ChatBody, model: str, uid: str) -> list[Request]:
     """One request per choice. With a seed, choice number i is drawn with seed + i."""
     messages = tuple(
         ChatMessage(
@@ -130,7 +130,7 @@ def _requests(services: Services, data: ChatBody, model: str, uid: str) -> list[
     chosen = sampling(
         services.settings.requests.defaults,
         _plain(data),
-        grammar=wanted_grammar(data.grammar, json_schema=wanted_schema(data.response_format)),
+        grammar=await wanted_grammar(data.grammar, json_schema=wanted_schema(data.response_format)),
         logit_bias=data.logit_bias,
         logprobs=wanted_logprobs(data.logprobs, data.top_logprobs),
     )

@@ -3,6 +3,7 @@
 Whatever can be wrong with a grammar or a schema is found here, before anything is queued.
 """
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -33,16 +34,21 @@ def sampling(
     return Sampling(**fields, grammar=grammar, logit_bias=biases, logprobs=logprobs)
 
 
-def wanted_grammar(grammar: str | None, *, json_schema: dict[str, Any] | None) -> str:
-    """The GBNF an answer must follow, "" when it is free.
+async def wanted_grammar(grammar: str | None, *, json_schema: dict[str, Any] | None) -> str:
+    """The GBNF an answer must follow, "" when it is free; it is read on a thread beside the loop.
 
     Raises Invalid when both are given, and when what is given is broken.
     """
     if grammar is not None and json_schema is not None:
         raise Invalid("a grammar and a JSON schema cannot be combined", hint="leave one out")
-    text = json_grammar(json_schema) if json_schema is not None else grammar or ""
-    if text:
-        Automaton(parse(text))
+    if json_schema is None and not grammar:
+        return ""
+    return await asyncio.to_thread(_checked, grammar or "", json_schema)
+
+
+def _checked(grammar: str, json_schema: dict[str, Any] | None) -> str:
+    text = grammar if json_schema is None else json_grammar(json_schema)
+    Automaton(parse(text))
     return text
 
 

@@ -105,7 +105,7 @@ async def post_message(
         sampling=sampling(
             services.settings.requests.defaults,
             data,
-            grammar=wanted_grammar(data.grammar, json_schema=data.json_schema),
+            grammar=await wanted_grammar(data.grammar, json_schema=data.json_schema),
             logit_bias=data.logit_bias,
             logprobs=wanted_logprobs(data.logprobs, data.top_logprobs),
         ),

@@ -97,11 +97,9 @@ class Reaper:
                     await self._reap_silent()
                 await self._reap_expired()
                 await self._end_overdue()
-                async with asyncio.timeout(beat_s):
-                    while True:
-                        await self._reap_named(await self._lost.get())
-            except TimeoutError:
-                continue
+                until_s = asyncio.get_running_loop().time() + beat_s
+                while loss := await self._next_loss(until_s):
+                    await self._reap_named(loss)
             except AWAY as error:
                 log.debug("reaper: store away (%s)", error)
                 contact.broken()
@@ -116,6 +114,14 @@ class Reaper:
         await self._bus.zremrangebyscore(keys.WORKERS, "-inf", f"({since_ms}")
 
     # -- who is gone
+
+    async def _next_loss(self, until_s: float) -> _Loss | None:
+        """None when the beat is over, which cuts short only this waiting."""
+        try:
+            async with asyncio.timeout_at(until_s):
+                return await self._lost.get()
+        except TimeoutError:
+            return None
 
     async def _reap_named(self, loss: _Loss) -> None:
         try:
@@ -283,16 +289,25 @@ class Reaper:
         late_s = self._settings.requests.deadline_s + OVERDUE_GRACE_S
         before_ms = int(1000 * (time.time() - late_s))
         for raw in await self._bus.zrangebyscore(keys.OPEN, "-inf", before_ms, start=0, num=BATCH):
-            state = await self._bus.hget(keys.request(raw.decode()), "state")
+            request_id = raw.decode()
+            record = await self._bus.hgetall(keys.request(request_id))
+            state = record.get(b"state")
+            if state == b"running":
+                await self._list_anew(request_id, record)  # its engine ends it, if it lives
             if state not in (b"waiting", b"queued"):
-                continue  # ended, or its engine ends it
+                continue
             failed = Failed(
                 code="overloaded",
                 reason="deadline",
                 message="the answer was not finished before its deadline",
                 hint="ask again",
             )
-            await self._end(raw.decode(), failed)
+            await self._end(request_id, failed)
+
+    async def _list_anew(self, request_id: str, record: dict[bytes, bytes]) -> None:
+        """It may have fallen off the list, and then nobody would see that its lease is over."""
+        if keys.pool(msgspec.json.decode(record[b"body"], type=Request).model) == self._pool:
+            await self._bus.zadd(self._leases, {request_id: int(record[b"until"])}, nx=True)
 
     async def _end(self, request_id: str, event: Event) -> None:
         log.error("request %s is given up: %s", request_id, event)

@@ -25,6 +25,8 @@ MAX_STACKS_PER_STATE = 1_000  # ways in which what was said so far may go on
 MAX_STACKS = 200_000  # different stacks met by one automaton
 MAX_STATES = 100_000
 MAX_FIRST_BYTES = 2_000  # positions whose first bytes are remembered
+MAX_CLASSES = 10_000  # classes of characters; each position that takes some has a bit for each
+MAX_BEGINNINGS = 500_000  # stacks looked at to see how each rule begins
 CACHED_GRAMMARS = 32
 
 _SURROGATES = Range(0xD800, 0xDFFF)
@@ -51,7 +53,13 @@ class Automaton:
     def __init__(self, grammar: Grammar) -> None:
         self._flatten(grammar)
         self._classes = _classes(grammar)
-        self._accepts = [self._bits(element) for element in self._elements]
+        if len(self._classes) > MAX_CLASSES:
+            raise Invalid(
+                f"the grammar tells more than {MAX_CLASSES} kinds of characters apart",
+                hint="use ranges of characters instead of single ones",
+                reason="grammar",
+            )
+        self._accepts = self._bits_of_all()
         self._stacks: list[tuple[int, int]] = [(-1, -1)]  # (element, stack below); [0] is END
         self._stack_numbers: dict[tuple[int, int], int] = {}
         self._opened: dict[int, frozenset[int]] = {END: frozenset((END,))}
@@ -59,8 +67,11 @@ class Automaton:
         self._state_numbers: dict[frozenset[int], int] = {}
         self._moves: dict[int, int] = {}
         self._first_bytes: dict[Position, NDArray[np.bool_]] = {}
+        self._looked = 0  # stacks that `_open` has looked at
         for number in range(len(grammar.rules)):
             self._check_rule(number, grammar.names[number])
+            if self._looked > MAX_BEGINNINGS:
+                raise _too_complex()
         begin = self._begin(grammar.root)
         if not begin:
             raise Invalid(
@@ -125,9 +136,21 @@ class Automaton:
         for rule in grammar.rules:
             starts = []
             for alternative in rule:
-                starts.append(len(self._elements) if alternative else -1)
+                if alternative or -1 not in starts:
+                    starts.append(len(self._elements) if alternative else -1)
                 self._elements += (*alternative, None)
             self._alternatives.append(starts)
+
+    def _bits_of_all(self) -> list[int]:
+        """What each element takes. A repetition has one object many times, a text one letter."""
+        of_objects: dict[int, int] = {}
+        of_equals: dict[Chars | Ref | None, int] = {}
+        for element in self._elements:
+            if id(element) not in of_objects:
+                if element not in of_equals:
+                    of_equals[element] = self._bits(element)
+                of_objects[id(element)] = of_equals[element]
+        return [of_objects[id(element)] for element in self._elements]
 
     def _bits(self, element: Chars | Ref | None) -> int:
         """The classes of characters that an element takes, as bits."""
@@ -209,6 +232,7 @@ class Automaton:
                     waiting.append(following)
             if len(seen) > MAX_STACKS_PER_STATE:
                 raise _too_complex()
+        self._looked += len(seen)
         self._opened[stack] = frozenset(ready)
         return self._opened[stack]
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import Invalid
+from appliance.grammar.automaton import Automaton
 from appliance.schema.events import TokenLogprob
 from appliance.schema.sampling import Sampling
 from appliance.schema.status import Alarm, DeviceStatus
@@ -146,10 +147,19 @@ class Backend(Protocol):
     def is_end(self, token: int) -> bool:
         """Whether a model that picks this token has finished its answer."""
 
-    def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
+    def open(
+        self,
+        sequence: int,
+        sampling: Sampling,
+        *,
+        seed: int,
+        answered: list[int],
+        automaton: Automaton | None = None,
+    ) -> None:
         """Start sampling for a sequence; `answered` are answer tokens already given (a resume).
 
-        Raises Invalid when the request's grammar cannot be followed.
+        `automaton` is that of the request's grammar, which is read elsewhere: it may take long.
+        Raises Invalid when the grammar cannot be followed.
         """
 
     def decode(self, chunks: list[Chunk]) -> Outcome:

@@ -37,7 +37,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from appliance.grammar.automaton import Automaton
+from appliance.grammar.automaton import CACHED_GRAMMARS, Automaton
 from appliance.grammar.gbnf import parse
 from appliance.grammar.shortest import shortest
 from appliance.schema.events import Likely, TokenLogprob
@@ -119,6 +119,7 @@ class FakeBackend:
         self._outputs: dict[int, int] = {}  # how many the last step kept of a sequence
         self.used_cells = 0
         self._sampling: dict[int, Sampling] = {}
+        self._automata: dict[int, Automaton] = {}
         self._sampled: dict[int, bytes] = {}  # what the token sampled last writes
 
     @property
@@ -160,9 +161,18 @@ class FakeBackend:
     def is_end(self, token: int) -> bool:
         return token in (_END, _END_OF_TEXT)
 
-    def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
-        if sampling.grammar:
-            _fitting(b"", sampling.grammar)  # refused here if it cannot be followed
+    def open(
+        self,
+        sequence: int,
+        sampling: Sampling,
+        *,
+        seed: int,
+        answered: list[int],
+        automaton: Automaton | None = None,
+    ) -> None:
+        if automaton is not None:
+            _shortest(sampling.grammar)  # refused here if it cannot be followed
+            self._automata[sequence] = automaton
         self._sampling[sequence] = sampling
 
     def decode(self, chunks: list[Chunk]) -> Outcome:
@@ -187,9 +197,9 @@ class FakeBackend:
 
     def sample(self, sequence: int, row: int = 0) -> int:
         message, said = _read(self._tokens(sequence, self._outputs[sequence] - 1 - row))
-        answer, grammar = _script(message).answer, self._sampling[sequence].grammar
-        if grammar:
-            answer = _fitting(answer, grammar)
+        answer, automaton = _script(message).answer, self._automata.get(sequence)
+        if automaton is not None and not _fits(answer, automaton):
+            answer = _shortest(self._sampling[sequence].grammar)
         rest = answer[len(said) : len(said) + _width_at(len(said))]
         self._sampled[sequence] = rest
         return _token_of(rest) if rest else _END
@@ -207,6 +217,7 @@ class FakeBackend:
     def close(self, sequence: int) -> None:
         self._outputs.pop(sequence, None)
         self._sampling.pop(sequence, None)
+        self._automata.pop(sequence, None)
         self._sampled.pop(sequence, None)
 
     def share(self, source: int, target: int, tokens: int) -> bool:
@@ -347,14 +358,15 @@ def _script(message: str) -> _Script:
 
 
 @functools.lru_cache(maxsize=256)
-def _fitting(answer: bytes, grammar: str) -> bytes:
-    """The answer if the grammar allows it, else the shortest text that the grammar makes."""
-    rules = parse(grammar)
-    automaton = Automaton(rules)
+def _fits(answer: bytes, automaton: Automaton) -> bool:
     end = automaton.advance(automaton.start, answer)
-    if end is not None and automaton.may_end(end):
-        return answer
-    return shortest(rules).encode()
+    return end is not None and automaton.may_end(end)
+
+
+@functools.lru_cache(maxsize=CACHED_GRAMMARS)
+def _shortest(grammar: str) -> bytes:
+    """The shortest text that the grammar makes."""
+    return shortest(parse(grammar)).encode()
 
 
 def _lengthened(answer: str, tokens: int) -> bytes:

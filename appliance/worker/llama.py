@@ -20,7 +20,7 @@ from pathlib import Path
 from llama_cpp import llama_cpp as binding
 
 from appliance.errors import CannotBoot
-from appliance.grammar.automaton import GrammarCache
+from appliance.grammar.automaton import Automaton
 from appliance.schema.events import TokenLogprob
 from appliance.schema.sampling import Adapter, Sampling
 from appliance.schema.status import DeviceStatus
@@ -80,7 +80,6 @@ class LlamaBackend:
                 failures.append(error.message)
         self._memory = binding.llama_get_memory(self._context)
         self._batch = Batch(shape.step_tokens)
-        self._grammars = GrammarCache()
         self._samplers: dict[int, SamplerChain] = {}
         self._outputs: dict[int, int] = {}  # by sequence: the batch's first token with its logits
         seen = replace(options.seen, used=offload, failures=failures)
@@ -117,14 +116,25 @@ class LlamaBackend:
         """Whether a token is one that only templates may write."""
         return self._model.is_control(token)
 
-    def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
+    def open(
+        self,
+        sequence: int,
+        sampling: Sampling,
+        *,
+        seed: int,
+        answered: list[int],
+        automaton: Automaton | None = None,
+    ) -> None:
+        assert (automaton is None) == (not sampling.grammar), (
+            "the grammar's automaton comes with it"
+        )
         self.close(sequence)
         self._samplers[sequence] = SamplerChain(
             sampling,
             vocabulary=self._vocabulary,
             seed=seed,
             answered=answered,
-            automaton=self._grammars.get(sampling.grammar) if sampling.grammar else None,
+            automaton=automaton,
         )
 
     def decode(self, chunks: list[Chunk]) -> Outcome:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.errors import TooLarge
+from appliance.errors import Invalid
 from appliance.worker.jobs import Generation
 from appliance.worker.prompts import PromptMaker
 from appliance.worker.sequence import Prepared
@@ -63,7 +63,7 @@ class Preparation:
     def _prepare(self, generation: Generation) -> Ready | Unfit:
         try:
             return Ready(generation, self._prompts.prepare(generation))
-        except TooLarge as error:
+        except Invalid as error:
             return Unfit(generation, error.reason, error.message, error.hint)
         except Exception:
             log.exception("request %s: its prompt cannot be made", generation.request_id)

@@ -1,9 +1,13 @@
-"""Makes a request's tokens: template, tokeniser, and the cut that makes the result fit."""
+"""Makes a request's tokens: template, tokeniser, and the cut that makes the result fit.
+
+Its grammar is read here too, which may take as long as a long prompt.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.errors import TooLarge
+from appliance.grammar.automaton import GrammarCache
 from appliance.schema.requests import ChatMessage
 from appliance.worker.backend import Backend
 from appliance.worker.draft import Lookup
@@ -31,6 +35,7 @@ class PromptMaker:
     def __init__(self, backend: Backend) -> None:
         facts = backend.facts
         self._backend = backend
+        self._grammars = GrammarCache()
         self._template = ChatTemplate(
             facts.chat_template, begin_text=facts.begin_text, end_text=facts.end_text
         )
@@ -38,8 +43,11 @@ class PromptMaker:
     def prepare(self, generation: Generation) -> Prepared:
         """The request as tokens, without its oldest turns when the context is too short for all.
 
-        Raises TooLarge when not even the question alone leaves room for an answer.
+        Raises TooLarge when not even the question alone leaves room for an answer, Invalid for a
+        grammar that cannot be followed.
         """
+        grammar = generation.sampling.grammar
+        automaton = self._grammars.get(grammar) if grammar else None
         fitting = self._fitting(generation)
         prompt = fitting.prompt
         resumed = list(generation.resume_tokens) or self._backend.tokenize(
@@ -53,6 +61,7 @@ class PromptMaker:
             cut_turns=fitting.cut_turns,
             lookup=Lookup(tokens),
             stops=(*generation.sampling.stop, *self._template.stops),
+            automaton=automaton,
             resumed_pieces=tuple(self._backend.piece(token) for token in generation.resume_tokens),
         )
 

@@ -136,5 +136,6 @@ class Reporting:
             else:
                 lost.append(job)
         if ends:
-            await self._bus.zadd(keys.leases(self._config.pool), ends, xx=True)
+            # Also what the reaper has just taken off the list, having seen it before it was taken.
+            await self._bus.zadd(keys.leases(self._config.pool), ends)
         return lost

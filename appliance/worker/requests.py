@@ -169,7 +169,13 @@ class OpenRequests:
         sampling = sequence.generation.sampling
         seed = secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed
         try:
-            self._backend.open(number, sampling, seed=seed, answered=sequence.answered)
+            self._backend.open(
+                number,
+                sampling,
+                seed=seed,
+                answered=sequence.answered,
+                automaton=sequence.automaton,
+            )
         except Invalid as error:
             return error
         except Exception:

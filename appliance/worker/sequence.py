@@ -7,6 +7,7 @@ string, or no room for another token, whichever comes first.
 
 from dataclasses import dataclass
 
+from appliance.grammar.automaton import Automaton
 from appliance.worker.draft import NO_GUESS, Lookup
 from appliance.worker.jobs import Finished, FinishReason, Generation, Stopped, StopReason
 from appliance.worker.logprobs import LogprobQueue
@@ -18,7 +19,7 @@ class Prepared:
     """A request as tokens: `tokens[:prompt_tokens]` is the prompt, the rest is resumed text.
 
     The first `public_tokens` are the same for everybody. `resumed_pieces` are the bytes of the
-    resumed tokens where these are the very tokens sampled.
+    resumed tokens where these are the very tokens sampled. `automaton` is that of its grammar.
     """
 
     tokens: list[int]
@@ -28,6 +29,7 @@ class Prepared:
     lookup: Lookup
     cut_turns: int = 0  # of the conversation that the context had no room for
     resumed_pieces: tuple[bytes, ...] = ()
+    automaton: Automaton | None = None
 
 
 class Sequence:
@@ -40,6 +42,7 @@ class Sequence:
         self.lookup = prepared.lookup
         self.guess = NO_GUESS  # what may follow, in the step under way
         self.public_tokens = prepared.public_tokens
+        self.automaton = prepared.automaton
         self.finish_reason: FinishReason | None = None
         self._cut_turns = prepared.cut_turns
         self._prompt_tokens = prepared.prompt_tokens

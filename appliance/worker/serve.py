@@ -175,6 +175,7 @@ class Server:
             )
         )
         await self._until_back(partial(self._begin, job))
+        await self._until_back(partial(self._tell_taken, job))
 
     async def _deaths(self, job: Job) -> int:
         return int(await self._bus.hget(keys.request(job.request_id), "deaths") or 0)
@@ -198,12 +199,15 @@ class Server:
         if taken.outcome == "cancel" or (taken.outcome == "taken" and job.unwanted):
             await self._end(job, Cancelled(reason="asked"), "")
         elif taken.outcome == "taken":
-            await self._submit(job)
-            await self._reporting.taken(job)
+            await self._submit(job)  # last: what was submitted must not begin again
         elif taken.outcome == "lost":
             self._drop(job)
         else:  # it has ended, or another worker has it
             await self._forget(job)
+
+    async def _tell_taken(self, job: Job) -> None:
+        if job.computing and self._jobs.get(job.request_id) is job:
+            await self._reporting.taken(job)
 
     async def _submit(self, job: Job) -> None:
         """Hands a job to the engine, to go on from what earlier attempts have written."""

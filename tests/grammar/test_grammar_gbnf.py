@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import Invalid
-from appliance.grammar.automaton import Automaton, GrammarCache
+from appliance.grammar.automaton import MAX_CLASSES, Automaton, GrammarCache
 from appliance.grammar.gbnf import MAX_GRAMMAR_CHARS, parse
 from appliance.grammar.shortest import shortest
 
@@ -139,3 +139,38 @@ def test_grammars_are_kept_by_their_text_and_a_few_only() -> None:
     for number in range(40):
         cache.get(f'root ::= "{number}"')
     assert cache.get('root ::= "a"') is not first
+
+
+def test_a_repeated_class_is_looked_at_once() -> None:
+    class Counting(Automaton):
+        looked_up = 0
+
+        def _class_of(self, code: int) -> int:
+            self.looked_up += 1
+            return super()._class_of(code)
+
+    letters = "".join(chr(0x4E00 + 2 * number) for number in range(1_000))
+    once = Counting(parse(f"root ::= [{letters}]")).looked_up
+    assert once >= 1_000
+    assert Counting(parse(f"root ::= [{letters}]{{2000}}")).looked_up == once
+    assert Counting(parse('root ::= "a" "a" "a"')).looked_up == 2
+
+
+def test_kinds_of_characters_are_bounded() -> None:
+    letters = "".join(chr(0x4E00 + 2 * number) for number in range(MAX_CLASSES // 2 + 1))
+    Automaton(parse(f"root ::= [{letters[1:]}]"))
+    with pytest.raises(Invalid, match="kinds of characters"):
+        Automaton(parse(f"root ::= [{letters}]"))
+
+
+def test_what_is_looked_at_to_begin_with_is_bounded() -> None:
+    letters = "|".join(['"a"'] * 900)
+    rules = "\n".join(f"r{number} ::= x" for number in range(1_000))
+    with pytest.raises(Invalid, match="too many ways"):
+        Automaton(parse(f"root ::= x\nx ::= {letters}\n{rules}"))
+
+
+def test_an_alternative_without_anything_counts_once() -> None:
+    automaton = Automaton(parse('root ::= "a" | "" | ""'))
+    assert automaton.may_end(automaton.start)
+    assert automaton.advance(automaton.start, b"a") is not None

@@ -4,6 +4,7 @@ import ctypes
 import itertools
 import json
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from llama_cpp import llama_cpp as binding
 from worker_bench import Kind, Run, ask, model_path, run_jobs
 
 from appliance.grammar.automaton import Automaton
-from appliance.grammar.gbnf import parse
+from appliance.grammar.gbnf import Grammar, parse
 from appliance.grammar.json_schema import json_grammar
 from appliance.schema.events import TokenLogprob
 from appliance.schema.sampling import Sampling, TokenBias
@@ -87,6 +88,24 @@ def test_a_grammar_that_cannot_be_followed_ends_its_own_request_only(kind: Kind)
         assert run.rejected(name).reason == "grammar"
         assert "grammar" in run.rejected(name).message
     assert run.finished("good").completion_tokens > 0
+
+
+def test_a_grammar_is_read_beside_the_engine_thread(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading: list[str] = []
+
+    class Watched(Automaton):
+        def __init__(self, grammar: Grammar) -> None:
+            reading.append(threading.current_thread().name)
+            super().__init__(grammar)
+
+    monkeypatch.setattr("appliance.grammar.automaton.Automaton", Watched)
+    sampling = Sampling(temperature=0, max_tokens=9, grammar='root ::= "yes"')
+    first, second = ask("a", "Say no.", sampling), ask("b", "Say no.", sampling)
+    run = run_jobs(kind.backend, first, second)
+    assert run.finished("a").text == run.finished("b").text == "yes"
+    assert reading == ["prepare"]
 
 
 def test_log_probabilities_belong_to_the_text_and_come_only_when_asked(kind: Kind) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from appliance.grammar.automaton import Automaton
 from appliance.schema.events import TokenLogprob
 from appliance.schema.requests import ChatMessage
 from appliance.schema.sampling import Sampling
@@ -90,8 +91,16 @@ class Watched:
     def is_end(self, token: int) -> bool:
         return self.inner.is_end(token)
 
-    def open(self, sequence: int, sampling: Sampling, *, seed: int, answered: list[int]) -> None:
-        self.inner.open(sequence, sampling, seed=seed, answered=answered)
+    def open(
+        self,
+        sequence: int,
+        sampling: Sampling,
+        *,
+        seed: int,
+        answered: list[int],
+        automaton: Automaton | None = None,
+    ) -> None:
+        self.inner.open(sequence, sampling, seed=seed, answered=answered, automaton=automaton)
 
     def decode(self, chunks: list[Chunk]) -> Outcome:
         self.steps.append(chunks)

@@ -1,0 +1,93 @@
+"""What is accepted is walked, whatever happens to the store in between."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from appliance import keys
+from appliance.access.answering import Answering
+from appliance.access.cancelling import Cancelling
+from appliance.access.flow import Flow, People
+from appliance.access.forecast import Forecasts
+from appliance.access.generations import Gates
+from appliance.access.placing import Placing
+from appliance.access.presence import Presence
+from appliance.access.profile import Profiles
+from appliance.bus.client import AWAY, Bus
+from appliance.bus.replies import ReplyReader
+from appliance.fleet.loader import Loader
+from appliance.knowledge.questions import Questions
+from appliance.knowledge.retrieval import Retrieval
+from appliance.people.sessions import Sessions
+from appliance.people.turns import Turns
+from appliance.people.users import Users
+from appliance.schema.requests import Request
+from appliance.schema.sampling import Sampling
+from appliance.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+PATIENCE_S = 30.0
+
+
+class Flaky(Presence):
+    """The store goes away when it is first asked."""
+
+    asked = 0
+
+    async def expect(self, request: Request) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise AWAY[0]
+        await super().expect(request)
+
+
+class Walked(Flow):
+    """Gets no further than to the beginning of a walk."""
+
+    begun: asyncio.Event
+
+    def _question(self, request: Request) -> None:
+        self.begun.set()
+        raise AWAY[0]
+
+
+async def test_what_is_stored_is_walked_though_the_store_goes_away_after_it(bus: Bus) -> None:
+    people = People(Users(bus), Sessions(bus, sessions_kept=10), Turns(bus))
+    presence = Flaky(bus, 60.0)
+    flow = Walked(
+        bus,
+        cast(ReplyReader, None),
+        people,
+        cast(Retrieval, None),
+        cast(Loader, None),
+        answering=cast(Answering, None),
+        cancelling=cast(Cancelling, None),
+        forecasts=cast(Forecasts, None),
+        gates=cast(Gates, None),
+        presence=presence,
+        placing=cast(Placing, None),
+        profiles=cast(Profiles, None),
+        questions=cast(Questions, None),
+        settings=Settings(),
+    )
+    flow.begun = asyncio.Event()
+    session = await people.sessions.create("ann", "")
+    request = Request(
+        id=keys.new_request_id(session.id),
+        uid="ann",
+        session_id=session.id,
+        text="why?",
+        sampling=Sampling(),
+        created_at_ms=1,
+        deadline_at_ms=2**52,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        running = asyncio.create_task(flow.run())
+        await asyncio.sleep(0)
+        await flow.accept(request, session)
+        await flow.begun.wait()
+        running.cancel()
+        await asyncio.wait([running])
+    assert await bus.zscore(keys.AWAITED, request.id) is not None

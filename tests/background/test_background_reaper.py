@@ -1,0 +1,101 @@
+"""What the reaper hears is acted upon, and what it may have missed is found again."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from appliance import keys
+from appliance.background.reaper import Reaper
+from appliance.bus import leases, scripts, work
+from appliance.bus.client import Bus
+from appliance.bus.dead_letters import DeadLetters
+from appliance.bus.leases import Holder
+from appliance.schema.events import Admitted, Received
+from appliance.schema.requests import Request
+from appliance.schema.sampling import Sampling
+from appliance.settings import Settings
+from appliance.settings.inference import Worker
+
+pytestmark = pytest.mark.integration
+
+BEAT_S = 0.05
+PATIENCE_S = 30.0
+SETTINGS = Settings(
+    worker=Worker(lost_after_s=2 * BEAT_S, lease_s=2 * BEAT_S, heartbeat_s=BEAT_S / 2)
+)
+
+
+class Slow(Reaper):
+    """Needs several beats to give back the work of one worker."""
+
+    def prepare(self) -> None:
+        self.reaped = asyncio.Event()
+
+    async def _reap(self, worker_id: str, holder: Holder, words: str) -> None:
+        await asyncio.sleep(4 * BEAT_S)
+        await super()._reap(worker_id, holder, words)
+        self.reaped.set()
+
+
+def ignore(_: str) -> None:
+    pass
+
+
+@contextlib.asynccontextmanager
+async def running(reaper: Reaper) -> AsyncIterator[None]:
+    async with asyncio.timeout(PATIENCE_S):
+        task = asyncio.create_task(reaper.run())
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_death_is_acted_upon_however_long_that_takes(bus: Bus) -> None:
+    reaper = Slow(
+        bus,
+        SETTINGS,
+        DeadLetters(bus, kept=10, ttl_s=60),
+        pool=keys.MAIN,
+        on_silent=ignore,
+        on_missing=ignore,
+    )
+    reaper.prepare()
+    await bus.sadd(keys.bound(keys.MAIN), "w.1")
+    await bus.hset(keys.worker("w.1"), mapping={"id": "w.1"})  # it has not been silent for long
+    async with running(reaper):
+        reaper.lost("w", died=True)
+        await reaper.reaped.wait()
+    assert not await bus.smembers(keys.bound(keys.MAIN))
+
+
+async def test_a_lease_that_is_over_is_found_though_it_is_not_listed(bus: Bus) -> None:
+    request = Request(
+        id=keys.new_request_id(),
+        uid="u",
+        text="why?",
+        sampling=Sampling(),
+        created_at_ms=1,
+        deadline_at_ms=2,
+    )
+    received = Received(request_id=request.id, session_id="", created_at_ms=1)
+    await bus.zadd(keys.OPEN, {request.id: 1})
+    await scripts.submit(bus, request, received, turns_kept=1)
+    admitted = Admitted(waited_ms=0)
+    await scripts.tell(bus, request.id, admitted, while_state="waiting", new_state="queued")
+    await work.hand_over(bus, keys.MAIN, request.id, b"{}")
+    entry = (await bus.hget(keys.request(request.id), "handed") or b"").decode()
+    await leases.take(bus, request.id, "w.1", entry=entry, lease_ms=1, model="m")
+    reaper = Reaper(
+        bus,
+        SETTINGS,
+        DeadLetters(bus, kept=10, ttl_s=60),
+        pool=keys.MAIN,
+        on_silent=ignore,
+        on_missing=ignore,
+    )
+    async with running(reaper):
+        ((_, rows),) = await bus.xread({keys.work(keys.MAIN): entry}, block=int(1000 * PATIENCE_S))
+    assert [fields[b"request_id"].decode() for _, fields in rows] == [request.id]
+    assert await bus.hget(keys.request(request.id), "state") == b"queued"
