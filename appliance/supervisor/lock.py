@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from appliance.errors import Conflict
+from appliance.errors import AlreadyRunning
 from appliance.schema.fields import Record
 
 LOCK_NAME = "lock"
@@ -49,12 +49,12 @@ class DataLock:
 
     @classmethod
     def take(cls, directory: Path) -> "DataLock":
-        """Raises Conflict naming the pid when another appliance holds the directory."""
+        """Raises AlreadyRunning naming the pid when another appliance holds the directory."""
         descriptor = _open(directory / LOCK_NAME)
         if not _try_lock(descriptor, fcntl.LOCK_EX):
             pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            raise Conflict(
+            raise AlreadyRunning(
                 f"{directory} is in use by the appliance with pid {pid or 'unknown'}",
                 hint="attach to it, stop it, or choose another directory with --data",
                 reason="already_running",

@@ -39,7 +39,7 @@ def test_a_desktop_entry_with_icon_comes_and_goes(home: Path) -> None:
         ".local/share/icons/hicolor/scalable/apps/sluice.svg",
         ".local/share/sluice-install/installed.json",
     }
-    assert main(["install"]) == 75
+    assert main(["install"]) == 2
     assert main(["uninstall"]) == 0
     assert files_of(home) == {".local/share/applications/other.desktop"}
     assert main(["uninstall"]) == 2
@@ -55,7 +55,7 @@ def test_a_file_that_was_changed_since_is_left(
     assert main(["uninstall"]) == 0
     assert f"left {path}" in capsys.readouterr().out
     assert files_of(home) == {".config/systemd/user/sluice.service"}
-    assert main(["install", "--service"]) == 75
+    assert main(["install", "--service"]) == 2
 
 
 def test_the_executable_is_copied_to_where_programs_belong(
