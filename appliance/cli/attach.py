@@ -18,15 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from appliance.cli.starters import fetch_starters
-from appliance.errors import EXIT_UNAVAILABLE, NotFound, SluiceError, Unavailable
+from appliance.errors import (
+    EXIT_ALREADY_RUNNING,
+    EXIT_UNAVAILABLE,
+    NotFound,
+    SluiceError,
+    Unavailable,
+)
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
 from appliance.settings import load
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.guard import PARENT_VARIABLE, own_command
-from appliance.supervisor.lock import sight
+from appliance.supervisor.lock import awaited, sight
 
 STOP_TIMEOUT_S = 30.0
+ANSWERS_WITHIN_S = 30.0  # another one that has just taken the data directory
 LOG_NAME = "tui.log"
 
 
@@ -38,7 +45,14 @@ def open_ui(options: Options) -> int:
     if seen.running is not None and seen.state == "running":
         return _run_ui(seen.running.url, data / KEY_NAME, data)
     fetch_starters(options.applied(load(data)))
-    return _start_and_open(options, data)
+    try:
+        return _start_and_open(options, data)
+    except _Failed as failed:
+        taken = failed.exit_status == EXIT_ALREADY_RUNNING
+        running = awaited(data, ANSWERS_WITHIN_S) if taken else None
+        if running is None:
+            raise
+    return _run_ui(running.url, data / KEY_NAME, data)
 
 
 def attach_ui(

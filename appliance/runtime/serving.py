@@ -18,6 +18,7 @@ from pathlib import Path
 
 from appliance.access.situation import Situation
 from appliance.backup.upgrade import settle_layout
+from appliance.clock import now_ms
 from appliance.errors import SluiceError
 from appliance.fleet.downloads import Downloads
 from appliance.frozen import executable_file
@@ -31,7 +32,7 @@ from appliance.runtime.options import Options
 from appliance.settings import Settings, load, models_directory
 from appliance.settings.file import change
 from appliance.supervisor.directory import prepare_data_directory
-from appliance.supervisor.lock import DataLock
+from appliance.supervisor.lock import DataLock, Running
 from models.pull import Ways
 from models.store import Store
 
@@ -99,7 +100,9 @@ class _Lives:
         store = Store(models_directory(settings))
         downloads = Downloads(store, Ways(executable_file(), mirror=settings.models.mirror))
         key, ready = keyfile.admin_key(self._data), once(listener.ready)
-        listener.serving(address(self._bound))  # who comes now waits until the API answers
+        where = address(self._bound)
+        self._lock.announce(Running(pid=os.getpid(), url=where, started_at_ms=now_ms()))
+        listener.serving(where)  # who comes now waits until the API answers
         trouble = ""
         before: str | None = None  # the chat model of the life before
         try:
@@ -121,7 +124,7 @@ class _Lives:
                         self._ring,
                         situation,
                     )
-                    status = asyncio.run(life.run(self._lock, key, ready))
+                    status = asyncio.run(life.run(key, ready))
                 except SluiceError as error:
                     if before is None or (life is not None and life.was_ready):
                         raise
