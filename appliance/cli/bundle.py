@@ -16,12 +16,12 @@ import msgspec
 
 from appliance.backup import archive
 from appliance.backup.archive import Source
-from appliance.backup.layout import LAYOUT
+from appliance.backup.layout import LAYOUT, settings_of
 from appliance.clock import now_ms
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, Invalid, NotFound, Unavailable
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
-from appliance.settings import FILE_NAME, example, load, models_directory
+from appliance.settings import FILE_NAME, example, models_directory
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import sight
 from models.catalogue import Kind
@@ -43,7 +43,7 @@ class Carried(msgspec.Struct, frozen=True):
 def export(arguments: argparse.Namespace) -> int:
     """Writes the bundle. Raises NotFound when the FAQ is wanted and no appliance runs."""
     data = prepare_data_directory(Options(data=arguments.data).data_directory)
-    store = Store(models_directory(load(data)))
+    store = Store(models_directory(settings_of(data)))
     faq = b""
     if not arguments.without_faq:
         with _appliance(data) as client:
@@ -79,7 +79,7 @@ def bring(arguments: argparse.Namespace) -> int:
         members = {one.name: one for one in manifest.members}
         if FILE_NAME in members:
             _say(_bring_settings(data, opened.read(FILE_NAME)))
-        store = Store(models_directory(load(data)))
+        store = Store(models_directory(settings_of(data)))
         store.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for one in msgspec.json.decode(opened.read(LISTING), type=list[Carried]):
             if one.member not in members:

@@ -80,12 +80,12 @@ def _serve(options: Options, log: Path) -> int:
     seen = sight(data)
     if seen.running is not None and seen.state == "running":
         return _told(seen.running.url, data)
+    from appliance.backup.layout import settings_of
     from appliance.cli.starters import fetch_starters
     from appliance.runtime.serving import Listener, serve
-    from appliance.settings import load
 
     _say_into(log)
-    fetch_starters(options.applied(load(data)))
+    fetch_starters(options.applied(settings_of(data)))
 
     def ready(url: str) -> None:
         _told(url, data)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.access.situation import Situation
+from appliance.backup.layout import settings_of
 from appliance.backup.upgrade import settle_layout
 from appliance.clock import now_ms
 from appliance.errors import SluiceError
@@ -56,7 +57,7 @@ def serve(options: Options, listener: Listener) -> int:
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the thread budget belongs to the engine
     data = prepare_data_directory(options.data_directory)
-    settings = options.applied(load(data))
+    settings = options.applied(settings_of(data))
     check_rule(settings.limiter)
     lock = DataLock.take(data)
     try:
