@@ -166,5 +166,8 @@ def test_the_commands_say_what_they_did(data: Path) -> None:
     restored = run("restore", path)
     assert restored.returncode == 0
     assert "before-restore-" in restored.stdout
+    for command in (["restore"], ["backup", "--check"]):
+        folder = run(*command, str(data))
+        assert (folder.returncode, "Is a directory" in folder.stderr) == (2, True)
     missing = run("restore", path + "x")
     assert (missing.returncode, missing.stderr.splitlines()[1]) == (2, "        check the path")
