@@ -9,6 +9,8 @@ import pytest
 from appliance.cli import install as installing
 from appliance.cli.install import desktop_entry, unit
 from appliance.cli.main import main
+from appliance.errors import Unavailable
+from appliance.settings import Settings, models_directory
 
 pytestmark = pytest.mark.unit
 
@@ -23,6 +25,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Where models were asked for."""
+    asked: list[Path] = []
+    monkeypatch.setattr(
+        installing, "fetch_starters", lambda settings: asked.append(models_directory(settings))
+    )
+    return asked
 
 
 def files_of(folder: Path) -> set[str]:
@@ -54,7 +66,8 @@ def test_a_file_that_was_changed_since_is_left(
     path.write_text(path.read_text() + "# mine\n")
     assert main(["uninstall"]) == 0
     assert f"left {path}" in capsys.readouterr().out
-    assert files_of(home) == {".config/systemd/user/sluice.service"}
+    data = {one for one in files_of(home) if one.startswith(".local/share/sluice/")}
+    assert files_of(home) - data == {".config/systemd/user/sluice.service"}
     assert main(["install", "--service"]) == 2
 
 
@@ -102,6 +115,33 @@ def test_a_system_unit_is_confined_to_its_own_folders() -> None:
     assert "DynamicUser=yes" in text
     assert "XDG_CACHE_HOME=/var/cache/sluice" in text
     assert "WantedBy=multi-user.target" in text
+
+
+def test_a_service_without_models_is_not_installed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(settings: Settings) -> None:
+        raise Unavailable("no network")
+
+    monkeypatch.setattr(installing, "fetch_starters", away)
+    assert main(["install", "--service"]) == 69
+    assert "sluice-full" in capsys.readouterr().err
+    assert not (home / ".config").exists()
+    assert main(["install"]) == 0, "a desktop entry needs none: the first start asks for them"
+
+
+def test_a_service_s_models_are_fetched_to_where_it_looks(
+    home: Path, fetched: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["install", "--service"]) == 0
+    assert fetched.pop() == home / ".local/share/sluice/models"
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(installing, "SYSTEM_DATA", home / "state")
+    there = installing.Places(home / "s", home / "e", home / "b", home / "u")
+    monkeypatch.setattr(installing, "places", lambda *, system: there)
+    assert main(["install", "--system"]) == 0
+    assert fetched == [home / "state/.local/share/sluice/models"]
+    assert f"HOME={home / 'state'} " in (home / "u/sluice.service").read_text()
 
 
 def test_a_system_service_needs_root(
