@@ -8,6 +8,7 @@
     ├─ Forbidden                a caller that may not talk to us at all (foreign Host or Origin)
     ├─ NotFound                 the named thing does not exist, or not for you
     ├─ Conflict                 the thing is in a state that forbids this
+    │  └─ AlreadyRunning        ... because another appliance has the data directory
     ├─ Overloaded               later, not now: carries `reason` and `retry_after_s`
     │  └─ WaitedOut             ... the deadline passed while waiting
     ├─ Unavailable              a part of the appliance is away
@@ -86,6 +87,10 @@ class NotFound(SluiceError):
 class Conflict(SluiceError):
     code = "conflict"
     http_status = 409
+    exit_status = EXIT_USAGE
+
+
+class AlreadyRunning(Conflict):
     exit_status = EXIT_ALREADY_RUNNING
 
 

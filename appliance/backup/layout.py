@@ -1,8 +1,9 @@
 """The layout of a data directory: a number, and the steps from each one to the next.
 
-A newer layout is refused before a byte is touched. An older one is backed up first, then brought
-forward step by step; the number is written after each step, so a step that was interrupted runs
-again and must not mind. Going back is restoring that backup with the older version.
+A newer layout is refused before a byte is touched, and before its settings are read, which may have
+keys unknown here. An older one is backed up first, then brought forward step by step; the number is
+written after each step, so a step that was interrupted runs again and must not mind. Going back is
+restoring that backup with the older version.
 """
 
 import logging
@@ -13,6 +14,7 @@ import msgspec
 
 from appliance import __version__
 from appliance.errors import CannotBoot
+from appliance.settings import Settings, load
 
 log = logging.getLogger("sluice")
 
@@ -34,6 +36,15 @@ def layout_of(data: Path) -> int:
     return _told(data).layout
 
 
+def settings_of(data: Path) -> Settings:
+    """The settings of a data directory.
+
+    Raises CannotBoot when a newer version wrote it, else what `load` raises.
+    """
+    _require_known(data, LAYOUT)
+    return load(data)
+
+
 def settle(
     data: Path,
     back_up: Callable[[str], Path],
@@ -51,9 +62,7 @@ def settle(
             f"a restore into {data} was interrupted",
             hint="run `sluice restore FILE` again; what was there before lies in before-restore-…",
         )
-    told = _told(data)
-    if told.layout > layout:
-        raise newer(data, told.layout, told.version)
+    told = _require_known(data, layout)
     if told.layout < layout:
         made = back_up(f"layout-{told.layout}-before-{layout}")
         log.info("backed up to %s; `sluice restore` with version %s goes back", made, told.version)
@@ -71,6 +80,13 @@ def newer(what: Path, layout: int, version: str) -> CannotBoot:
         f"{what} was written by Sluice {version} with layout {layout}; this one knows {LAYOUT}",
         hint=f"use Sluice {version} or newer; to go back, restore a backup made before the upgrade",
     )
+
+
+def _require_known(data: Path, layout: int) -> _Told:
+    told = _told(data)
+    if told.layout > layout:
+        raise newer(data, told.layout, told.version)
+    return told
 
 
 def _told(data: Path) -> _Told:

@@ -17,16 +17,23 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from appliance.backup.layout import settings_of
 from appliance.cli.starters import fetch_starters
-from appliance.errors import EXIT_UNAVAILABLE, NotFound, SluiceError, Unavailable
+from appliance.errors import (
+    EXIT_ALREADY_RUNNING,
+    EXIT_UNAVAILABLE,
+    NotFound,
+    SluiceError,
+    Unavailable,
+)
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
-from appliance.settings import load
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.guard import PARENT_VARIABLE, own_command
-from appliance.supervisor.lock import sight
+from appliance.supervisor.lock import awaited, sight
 
 STOP_TIMEOUT_S = 30.0
+ANSWERS_WITHIN_S = 30.0  # another one that has just taken the data directory
 LOG_NAME = "tui.log"
 
 
@@ -37,8 +44,15 @@ def open_ui(options: Options) -> int:
     seen = sight(data)
     if seen.running is not None and seen.state == "running":
         return _run_ui(seen.running.url, data / KEY_NAME, data)
-    fetch_starters(options.applied(load(data)))
-    return _start_and_open(options, data)
+    fetch_starters(options.applied(settings_of(data)))
+    try:
+        return _start_and_open(options, data)
+    except _Failed as failed:
+        taken = failed.exit_status == EXIT_ALREADY_RUNNING
+        running = awaited(data, ANSWERS_WITHIN_S) if taken else None
+        if running is None:
+            raise
+    return _run_ui(running.url, data / KEY_NAME, data)
 
 
 def attach_ui(
@@ -186,5 +200,5 @@ def _run_ui(
         key = key_file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(f"the key cannot be read: {error}", hint="give --key-file") from None
-    chosen = language or load(data).ui.language or None
+    chosen = language or settings_of(data).ui.language or None
     return run(url, key, language=chosen, log_file=data / "ui.log", until=until)

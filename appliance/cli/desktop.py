@@ -1,8 +1,8 @@
 """Started by a double-click: no terminal is attached, but there is a desktop.
 
 The UI opens in a window of the first terminal emulator that starts. Without one, Sluice serves
-and the desktop shows where. Either way a second double-click finds the appliance that runs and
-attaches to it, or says its address again.
+and the desktop shows where, or why it cannot. Either way a second double-click finds the appliance
+that runs and attaches to it, or says its address again.
 
 Programs of the desktop get the environment as it was: the frozen program's own library path is
 not for them.
@@ -15,15 +15,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE
+from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, AlreadyRunning, SluiceError
 from appliance.frozen import lasting_command
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
 from appliance.supervisor.directory import prepare_data_directory
-from appliance.supervisor.lock import sight
+from appliance.supervisor.lock import awaited, sight
 
 WINDOW_VARIABLE = "SLUICE_WINDOW"  # set in a window that was opened for us
 STARTS_WITHIN_S = 2.0
+ANSWERS_WITHIN_S = 30.0  # another one that has just taken the data directory
 LOG_NAME = "desktop.log"
 
 # The desktop's own choice first. What follows a name comes before the command.
@@ -58,26 +59,44 @@ def has_desktop(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def open_without_terminal(options: Options, arguments: list[str]) -> int:
-    """Opens the UI in a terminal's window, else serves and shows the address."""
+    """Opens the UI in a terminal's window, else serves and shows the address.
+
+    What keeps it from serving is shown too, for nobody reads what it writes; then it is raised.
+    """
     command = [*lasting_command(), *arguments]
     environment = foreign_environment(os.environ) | {WINDOW_VARIABLE: "1"}
     if any(_starts([*one, *command], environment) for one in TERMINALS):
         return EXIT_OK
+    log = options.data_directory / LOG_NAME
+    try:
+        return _serve(options, log)
+    except SluiceError as error:
+        show_message("\n".join(filter(None, (f"Sluice: {error.message}", error.hint, str(log)))))
+        raise
+
+
+def _serve(options: Options, log: Path) -> int:
     data = prepare_data_directory(options.data_directory)
     seen = sight(data)
     if seen.running is not None and seen.state == "running":
         return _told(seen.running.url, data)
+    from appliance.backup.layout import settings_of
     from appliance.cli.starters import fetch_starters
     from appliance.runtime.serving import Listener, serve
-    from appliance.settings import load
 
-    _say_into(data / LOG_NAME)
-    fetch_starters(options.applied(load(data)))
+    _say_into(log)
+    fetch_starters(options.applied(settings_of(data)))
 
     def ready(url: str) -> None:
         _told(url, data)
 
-    return serve(options, Listener(ready=ready))
+    try:
+        return serve(options, Listener(ready=ready))
+    except AlreadyRunning:  # one was started a moment before
+        running = awaited(data, ANSWERS_WITHIN_S)
+        if running is None:
+            raise
+        return _told(running.url, data)
 
 
 def hold_window(status: int) -> None:

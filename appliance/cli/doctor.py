@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from appliance.backup.layout import settings_of
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, CannotBoot, SluiceError
 from appliance.fleet.devices import devices
 from appliance.fleet.workers import physical_cores
@@ -31,7 +32,7 @@ from appliance.runtime.children import model_paths
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
 from appliance.schema.status import Status
-from appliance.settings import FILE_NAME, Settings, load, models_directory
+from appliance.settings import FILE_NAME, Settings, models_directory
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import sight
 from appliance.supervisor.valkey import find_binary
@@ -80,7 +81,7 @@ def _findings(options: Options) -> Iterator[Finding]:
     yield from _devices()
     try:
         data = prepare_data_directory(options.data_directory)
-        settings = options.applied(load(data))
+        settings = options.applied(settings_of(data))
     except SluiceError as error:
         yield _wrong("data directory", error)
         return

@@ -2,7 +2,8 @@
 
 What is written is noted with its checksum, and exactly that is removed again; a file that was
 changed since is left alone and named. The executable is copied to where programs belong, so that
-what starts it later does not depend on a stick or a download folder.
+what starts it later does not depend on a stick or a download folder. A server does not download by
+itself, so a service's models are fetched here, before anything is written.
 """
 
 import argparse
@@ -17,11 +18,16 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.backup.layout import settings_of
+from appliance.cli.starters import fetch_starters
 from appliance.errors import EXIT_OK, Conflict, Invalid, NotFound, Unavailable
 from appliance.frozen import executable_file, lasting_command
+from appliance.runtime.options import Options
+from appliance.supervisor.directory import prepare_data_directory
 
 NOTE_NAME = "installed.json"
 UNIT_NAME = "sluice.service"
+SYSTEM_DATA = Path("/var/lib/sluice")
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -83,6 +89,8 @@ def install(arguments: argparse.Namespace) -> int:
     taken = [path for path in contents if path.exists()]
     if taken:
         raise Conflict(f"{taken[0]} exists and is not ours", hint="move it away first")
+    if service:
+        _fetch_models(Path(data) if data else None, system=system)
     scope = "" if not service else "system" if system else "user"
     _write(at, contents, scope)
     for path in contents:
@@ -139,14 +147,14 @@ def desktop_entry(command: tuple[str, ...], data: str) -> str:
 
 def unit(command: tuple[str, ...], data: str, *, system: bool) -> str:
     """The unit. A wrong configuration (78) and a second appliance (75) are not tried again."""
-    at_data = data or ("/var/lib/sluice" if system else "")
+    at_data = data or (str(SYSTEM_DATA) if system else "")
     words = (*command, "serve", *(("--data", at_data) if at_data else ()))
     own = [
         "DynamicUser=yes",
         "StateDirectory=sluice",
         "StateDirectoryMode=0700",
         "CacheDirectory=sluice",
-        "Environment=HOME=/var/lib/sluice XDG_CACHE_HOME=/var/cache/sluice",
+        f"Environment=HOME={SYSTEM_DATA} XDG_CACHE_HOME=/var/cache/sluice",
         "ProtectSystem=strict",
     ]
     return "\n".join(
@@ -172,6 +180,36 @@ def unit(command: tuple[str, ...], data: str, *, system: bool) -> str:
             "",
         ]
     )
+
+
+def _fetch_models(data: Path | None, *, system: bool) -> None:
+    """The starter models that the service needs, where it will look. Raises Unavailable."""
+    at = data or (SYSTEM_DATA if system else Options().data_directory)
+    if system:
+        at.mkdir(mode=0o700, parents=True, exist_ok=True)
+    else:
+        prepare_data_directory(at)
+    settings = settings_of(at)
+    if system and not settings.models.directory:  # the home of a service that was never started
+        there = str(SYSTEM_DATA / ".local/share/sluice/models")
+        models = msgspec.structs.replace(settings.models, directory=there)
+        settings = msgspec.structs.replace(settings, models=models)
+    try:
+        fetch_starters(settings)
+    except Unavailable as error:
+        raise Unavailable(
+            f"the service would have no models, and nothing was installed: {error.message}",
+            hint="try again, or install the file that brings them along (sluice-full)",
+        ) from None
+    if system:
+        _give_to_owner(at)
+
+
+def _give_to_owner(folder: Path) -> None:
+    """What root has put into a service's folder belongs to the service; systemd does the rest."""
+    owner = folder.stat()
+    for path in folder.rglob("*"):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _command(at: Places) -> tuple[tuple[str, ...], dict[Path, tuple[bytes | Path, int]]]:

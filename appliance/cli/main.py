@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance import __version__
+from appliance.backup.layout import settings_of
 from appliance.cli.archives import add_archives
 from appliance.cli.simulate import add_simulate
 from appliance.errors import EXIT_INTERNAL, EXIT_OK, SluiceError
 from appliance.runtime.options import Options
-from appliance.settings import load, models_directory
+from appliance.settings import models_directory
 from models.arguments import add_arguments
 
 
@@ -175,7 +176,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     die_with_parent()
     options = _options(arguments)
     data = prepare_data_directory(options.data_directory)
-    take_carried(options.applied(load(data)))
+    take_carried(options.applied(settings_of(data)))
     if arguments.early:
         return serve(options, Listener(ready=print_ready, serving=print_serving))
     return serve(options, Listener(ready=print_ready))
@@ -226,7 +227,7 @@ def _models(arguments: argparse.Namespace) -> int:
     if arguments.cache:
         return run(arguments, platformdirs.user_cache_path("sluice") / "models")
     data = prepare_data_directory(Options(data=arguments.data).data_directory)
-    settings = load(data)
+    settings = settings_of(data)
     return run(arguments, models_directory(settings), mirror=settings.models.mirror)
 
 
@@ -261,7 +262,7 @@ def _worker(arguments: argparse.Namespace) -> int:
 
     options = _options(arguments)
     data = prepare_data_directory(options.data_directory)
-    config = worker_configs(options.applied(load(data)), arguments.redis)[0]
+    config = worker_configs(options.applied(settings_of(data)), arguments.redis)[0]
     config = msgspec.structs.replace(
         config, name=arguments.name, snapshot_directory=str(snapshot_directory(data))
     )
@@ -278,7 +279,7 @@ def _limiter(arguments: argparse.Namespace) -> int:
     from appliance.supervisor.directory import prepare_data_directory
 
     data = prepare_data_directory(Options(data=arguments.data).data_directory)
-    settings = load(data)
+    settings = settings_of(data)
     check_rule(settings.limiter)
     logs.set_up(data, settings.log)
 

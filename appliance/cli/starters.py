@@ -5,12 +5,17 @@ missing. Opening the UI fetches the rest, with a bar. What fetches is imported w
 missing: every start comes through here.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.errors import Conflict
 from appliance.frozen import executable_file
 from appliance.settings import Settings, models_directory
 from models.store import Store
+
+OTHER_FETCHES_S = 1_800.0  # another window that was opened a moment before
+LOOK_EVERY_S = 0.5
 
 
 def fetch_starters(settings: Settings) -> None:
@@ -18,7 +23,7 @@ def fetch_starters(settings: Settings) -> None:
     store = Store(models_directory(settings))
     missing = [role for role in _needed(settings) if not store.has(role)]
     if missing:
-        _pull(store, missing, executable_file())
+        _pull(store, missing, executable_file(), settings.models.mirror)
 
 
 def take_carried(settings: Settings) -> None:
@@ -32,18 +37,25 @@ def take_carried(settings: Settings) -> None:
     if missing:
         from models.carried import carries
 
-        _pull(store, [role for role in missing if carries(carrier, entries[role])], carrier)
+        _pull(store, [role for role in missing if carries(carrier, entries[role])], carrier, "")
 
 
-def _pull(store: Store, roles: Sequence[str], carrier: Path | None) -> None:
+def _pull(store: Store, roles: Sequence[str], carrier: Path | None, mirror: str) -> None:
     from rich.console import Console
 
     from models.cli import progress_on
     from models.pull import Ways, pull
 
+    deadline_s, left = time.monotonic() + OTHER_FETCHES_S, list(roles)
     with progress_on(Console(stderr=True)) as report:
-        for role in roles:
-            pull(store, role, report=report, ways=Ways(carrier))
+        while left:
+            try:
+                pull(store, left[0], report=report, ways=Ways(carrier, mirror=mirror))
+                del left[0]
+            except Conflict:  # being fetched by another process, whose end cannot be waited for
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(LOOK_EVERY_S)
 
 
 def _needed(settings: Settings) -> list[str]:

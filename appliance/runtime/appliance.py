@@ -34,7 +34,6 @@ from appliance.runtime.http import HttpServer, address
 from appliance.runtime.options import Options
 from appliance.schema.status import ChildStatus
 from appliance.settings import Settings
-from appliance.supervisor.lock import DataLock, Running
 from appliance.supervisor.tree import Tree
 
 if TYPE_CHECKING:
@@ -78,11 +77,11 @@ class Appliance:
         self._began_ms = now_ms()
         self._tree = Tree(children.specs, on_change=self._child_changed)
 
-    async def run(self, lock: DataLock, key: str, ready: Callable[[str], None]) -> int:
+    async def run(self, key: str, ready: Callable[[str], None]) -> int:
         """The whole life: start, serve, drain, stop. `ready` hears the address."""
         self._listen_to_signals()
         log.info("sluice %s starting, pid %d", __version__, os.getpid())
-        living = asyncio.create_task(self._live(lock, key, ready), name="appliance")
+        living = asyncio.create_task(self._live(key, ready), name="appliance")
         at_once = asyncio.create_task(self._at_once.wait(), name="at-once")
         await asyncio.wait([living, at_once], return_when=asyncio.FIRST_COMPLETED)
         at_once.cancel()
@@ -100,12 +99,12 @@ class Appliance:
 
     # -- start
 
-    async def _live(self, lock: DataLock, key: str, ready: Callable[[str], None]) -> None:
+    async def _live(self, key: str, ready: Callable[[str], None]) -> None:
         async with asyncio.TaskGroup() as group:
             tree = group.create_task(self._tree.run(), name="children")
             loops: list[asyncio.Task[None]] = []
             try:
-                await self._or_stop(self._start(group, loops, lock, key, ready))
+                await self._or_stop(self._start(group, loops, key, ready))
                 await self._stop.wait()
                 await self._drain()
                 if self.replaced is None:
@@ -138,7 +137,6 @@ class Appliance:
         self,
         group: asyncio.TaskGroup,
         loops: list[asyncio.Task[None]],
-        lock: DataLock,
         key: str,
         ready: Callable[[str], None],
     ) -> None:
@@ -162,7 +160,6 @@ class Appliance:
         group.create_task(self._server.serve(sockets=[self._bound.dup()]), name="http")
         await self._server.listening.wait()
         where = address(self._bound)
-        lock.announce(Running(pid=os.getpid(), url=where, started_at_ms=now_ms()))
         log.info("serving at %s", where)
         loops.append(group.create_task(parts.vectors.prepare(), name="vectors"))
         await self._workers_met(parts)

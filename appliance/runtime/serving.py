@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.access.situation import Situation
+from appliance.backup.layout import settings_of
 from appliance.backup.upgrade import settle_layout
+from appliance.clock import now_ms
 from appliance.errors import SluiceError
 from appliance.fleet.downloads import Downloads
 from appliance.frozen import executable_file
@@ -31,7 +33,7 @@ from appliance.runtime.options import Options
 from appliance.settings import Settings, load, models_directory
 from appliance.settings.file import change
 from appliance.supervisor.directory import prepare_data_directory
-from appliance.supervisor.lock import DataLock
+from appliance.supervisor.lock import DataLock, Running
 from models.pull import Ways
 from models.store import Store
 
@@ -55,7 +57,7 @@ def serve(options: Options, listener: Listener) -> int:
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the thread budget belongs to the engine
     data = prepare_data_directory(options.data_directory)
-    settings = options.applied(load(data))
+    settings = options.applied(settings_of(data))
     check_rule(settings.limiter)
     lock = DataLock.take(data)
     try:
@@ -99,7 +101,9 @@ class _Lives:
         store = Store(models_directory(settings))
         downloads = Downloads(store, Ways(executable_file(), mirror=settings.models.mirror))
         key, ready = keyfile.admin_key(self._data), once(listener.ready)
-        listener.serving(address(self._bound))  # who comes now waits until the API answers
+        where = address(self._bound)
+        self._lock.announce(Running(pid=os.getpid(), url=where, started_at_ms=now_ms()))
+        listener.serving(where)  # who comes now waits until the API answers
         trouble = ""
         before: str | None = None  # the chat model of the life before
         try:
@@ -121,7 +125,7 @@ class _Lives:
                         self._ring,
                         situation,
                     )
-                    status = asyncio.run(life.run(self._lock, key, ready))
+                    status = asyncio.run(life.run(key, ready))
                 except SluiceError as error:
                     if before is None or (life is not None and life.was_ready):
                         raise

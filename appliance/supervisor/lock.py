@@ -4,23 +4,26 @@
 process ends, so there is no stale lock to clean. `running.json` says where the running appliance
 answers; it is locked as well, so a reader learns by trying that lock whether its writer lives,
 without ever touching `lock` itself (a reader must not make a starting appliance believe that the
-directory is taken).
+directory is taken). It is there as soon as connections are taken: who starts a second one while the
+first is starting attaches to it.
 """
 
 import contextlib
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from appliance.errors import Conflict
+from appliance.errors import AlreadyRunning
 from appliance.schema.fields import Record
 
 LOCK_NAME = "lock"
 RUNNING_NAME = "running.json"
+LOOK_EVERY_S = 0.05
 
 
 class Running(Record, frozen=True, kw_only=True):
@@ -49,12 +52,12 @@ class DataLock:
 
     @classmethod
     def take(cls, directory: Path) -> "DataLock":
-        """Raises Conflict naming the pid when another appliance holds the directory."""
+        """Raises AlreadyRunning naming the pid when another appliance holds the directory."""
         descriptor = _open(directory / LOCK_NAME)
         if not _try_lock(descriptor, fcntl.LOCK_EX):
             pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            raise Conflict(
+            raise AlreadyRunning(
                 f"{directory} is in use by the appliance with pid {pid or 'unknown'}",
                 hint="attach to it, stop it, or choose another directory with --data",
                 reason="already_running",
@@ -109,6 +112,17 @@ def sight(directory: Path) -> Sighting:
         return Sighting("stale")
     finally:
         os.close(descriptor)
+
+
+def awaited(directory: Path, timeout_s: float) -> Running | None:
+    """The appliance that another process is starting here, once it takes connections; None when
+    it does not by then."""
+    deadline_s = time.monotonic() + timeout_s
+    while (seen := sight(directory)).state != "running":
+        if time.monotonic() > deadline_s:
+            return None
+        time.sleep(LOOK_EVERY_S)  # a lock that is taken cannot be waited for
+    return seen.running
 
 
 def _open(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from appliance.backup import archive
 from appliance.backup.archive import Member, Source
-from appliance.errors import Conflict, Invalid, NotFound
+from appliance.errors import Conflict, Invalid, NotFound, Unavailable
 
 pytestmark = pytest.mark.unit
 
@@ -114,3 +115,28 @@ def test_another_kind_and_no_file_are_told(tmp_path: Path) -> None:
     (tmp_path / "z").write_bytes(b"hello")
     assert "is damaged" in refusal(tmp_path / "z")
     assert Member("a", 1, "x").name == "a"
+
+
+def test_a_folder_is_no_archive(tmp_path: Path) -> None:
+    assert "cannot be read: Is a directory" in refusal(tmp_path)
+
+
+def test_a_file_that_is_missing_later_is_not_taken_for_the_archive(tmp_path: Path) -> None:
+    path = written(tmp_path / "x", {})
+    with pytest.raises(FileNotFoundError), archive.opened(path, "backup"):
+        (tmp_path / "another").read_bytes()
+
+
+def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "x", {"a": CONTENT})
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with archive.opened(path, "backup") as (opened, manifest):
+        (member,) = manifest.members
+        with pytest.raises(Unavailable, match="cannot be written: File exists"):
+            archive.copy(opened, member, path / "below a file")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, bounds[1]))
+        try:
+            with pytest.raises(Unavailable, match="cannot be written: File too large"):
+                archive.copy(opened, member, tmp_path / "full")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, bounds)

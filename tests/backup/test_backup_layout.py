@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.backup.layout import FILE_NAME, LAYOUT, STEPS, layout_of, settle
-from appliance.errors import CannotBoot
+from appliance.backup.layout import FILE_NAME, LAYOUT, STEPS, layout_of, settings_of, settle
+from appliance.errors import CannotBoot, Invalid
 
 pytestmark = pytest.mark.unit
 
@@ -32,6 +32,15 @@ def test_a_fresh_directory_gets_this_layout_without_a_backup(tmp_path: Path) -> 
     settle(tmp_path, backups)
     assert (layout_of(tmp_path), backups.made) == (LAYOUT, [])
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_newer_layout_is_told_before_its_settings_are_read(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[ui]\nshiny = true\n")
+    with pytest.raises(Invalid, match="shiny"):
+        settings_of(tmp_path)
+    told(tmp_path, LAYOUT + 1)
+    with pytest.raises(CannotBoot, match="layout"):
+        settings_of(tmp_path)
 
 
 def test_a_newer_layout_is_refused_and_untouched(tmp_path: Path) -> None:

@@ -155,10 +155,19 @@ def test_the_commands_say_what_they_did(data: Path) -> None:
 
     path = str(data.parent / "b")
     assert "whole, 2 files" in run("backup", path).stdout
-    assert "exists already" in run("backup", path).stderr
+    again = run("backup", path)
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)
+    held = DataLock.take(data)
+    try:
+        assert run("restore", path).returncode == 75, "only for who has the data directory"
+    finally:
+        held.release()
     assert "whole, 2 files" in run("backup", path, "--check").stdout
     restored = run("restore", path)
     assert restored.returncode == 0
     assert "before-restore-" in restored.stdout
+    for command in (["restore"], ["backup", "--check"]):
+        folder = run(*command, str(data))
+        assert (folder.returncode, "Is a directory" in folder.stderr) == (2, True)
     missing = run("restore", path + "x")
     assert (missing.returncode, missing.stderr.splitlines()[1]) == (2, "        check the path")

@@ -5,12 +5,19 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+
+from appliance.backup import archive
+from appliance.backup.archive import Source
+from appliance.backup.layout import LAYOUT
+from appliance.cli.portable import portable
+from appliance.errors import Invalid
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +42,8 @@ class Machine:
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "appliance", "--data", str(self.data), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+        own = os.environ | {"XDG_DATA_HOME": str(self.data / "share")}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=own)
 
     @contextmanager
     def running(self) -> Iterator[httpx.Client]:
@@ -75,9 +83,11 @@ def test_models_settings_and_faq_reach_another_machine(tmp_path: Path) -> None:
     assert "1 models, settings, FAQ" in exported.stdout, exported.stderr
 
     first = there.run("bundle", "import", str(bundle))
-    assert first.returncode == 69
+    assert first.returncode == 69, first.stderr
     assert "run this command again" in first.stdout
-    assert (there.data / "settings.toml").read_bytes() == (here.data / "settings.toml").read_bytes()
+    brought = (there.data / "settings.toml").read_text()
+    assert brought == (here.data / "settings.toml").read_text().replace("directory", "# directory")
+    assert (there.data / "share/sluice/models/my-model.gguf").exists(), "its own store"
     there.settle("[faq]\n")  # a person's own change
     with there.running() as client:
         second = there.run("bundle", "import", str(bundle))
@@ -87,6 +97,48 @@ def test_models_settings_and_faq_reach_another_machine(tmp_path: Path) -> None:
     assert (there.models / "my-model.gguf").read_bytes() == weights.read_bytes()
     assert (there.data / "settings.bundle.toml").exists()
     assert not list(there.models.glob(".bundle*"))
+
+
+def test_models_named_by_their_files_travel_and_are_named_as_there(tmp_path: Path) -> None:
+    here, there, bundle = Machine(tmp_path / "here"), Machine(tmp_path / "there"), tmp_path / "b"
+    weights = tmp_path / "My Model.gguf"
+    weights.write_bytes(Gguf().build())
+    here.settle(f"chat = {json.dumps(str(weights))} # mine\n[ui]\nlanguage = 'zh'\n")
+    exported = here.run("bundle", "export", "--without-faq", str(bundle))
+    assert "1 models" in exported.stdout, exported.stderr
+    brought = there.run("bundle", "import", str(bundle))
+    assert brought.returncode == 0, brought.stderr
+    settings = tomllib.loads((there.data / "settings.toml").read_text())
+    assert settings == {"models": {"chat": "my-model"}, "ui": {"language": "zh"}}
+    store = there.data / "share/sluice/models"
+    assert (store / "my-model.gguf").read_bytes() == weights.read_bytes()
+    weights.unlink()
+    refused = here.run("bundle", "export", "--without-faq", str(tmp_path / "c"))
+    assert (refused.returncode, str(weights) in refused.stderr) == (2, True)
+
+
+def test_settings_that_are_unsound_here_change_nothing(tmp_path: Path) -> None:
+    there, bundle = Machine(tmp_path / "there"), tmp_path / "b"
+    files = {"settings.toml": b"[ui]\nshiny = true\n", "models.json": b"[]"}
+    sources = [Source(name, content=content) for name, content in files.items()]
+    archive.write(bundle, sources, kind="bundle", layout=LAYOUT, now_ms=1)
+    refused = there.run("bundle", "import", str(bundle))
+    assert refused.returncode == 2
+    assert "ui.shiny" in refused.stderr
+    assert not (there.data / "settings.toml").exists()
+    bundle.unlink()
+    archive.write(bundle, sources, kind="bundle", layout=LAYOUT + 1, now_ms=1)
+    assert there.run("bundle", "import", str(bundle)).returncode == 78
+
+
+def test_what_names_files_of_the_other_machine_is_commented_out() -> None:
+    lora = "lora = [\n  { path = '/a.gguf', scale = 1.0 }, # one\n]"
+    text = f"[models]\nembedding = '/e.gguf'\n{lora}\nmore = ['/m.gguf']\nchat = 'name'\n"
+    made = portable(text + "[limiter]\nrule_file = '/r.py' # ours\nqueue_bound = 7\n", {})
+    assert tomllib.loads(made) == {"models": {"chat": "name"}, "limiter": {"queue_bound": 7}}
+    assert "# one" in made
+    with pytest.raises(Invalid, match=r"models\.directory"):
+        portable("models = { directory = '/x' }\n", {})
 
 
 def test_a_damaged_bundle_changes_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from appliance.cli.desktop import TERMINALS, foreign_environment, has_desktop
+from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.lock import DataLock, Running
 
 pytestmark = pytest.mark.integration
 
@@ -90,6 +92,34 @@ def test_without_any_terminal_it_serves_and_shows_where(desktop: Desktop) -> Non
         first.send_signal(signal.SIGTERM)
         first.communicate(timeout=READY_TIMEOUT_S)
     assert first.returncode == 0
+
+
+def test_without_any_terminal_the_desktop_shows_what_went_wrong(desktop: Desktop) -> None:
+    desktop.add("notify-send")
+    desktop.data.mkdir(mode=0o700)
+    (desktop.data / "settings.toml").write_text("[ui]\nshiny = true\n")
+    click = desktop.click()
+    click.communicate(timeout=60)
+    assert click.returncode == 2
+    said = "\n".join(desktop.noted("notify-send"))
+    assert "shiny" in said
+    assert str(desktop.data / "desktop.log") in said
+    assert "shiny" in (desktop.data / "desktop.log").read_text()
+
+
+def test_a_second_click_during_a_start_shows_the_address_of_the_first(desktop: Desktop) -> None:
+    desktop.add("notify-send")
+    lock = DataLock.take(prepare_data_directory(desktop.data))
+    try:
+        click = desktop.click()
+        while not (desktop.data / "desktop.log").exists():
+            assert click.poll() is None
+        lock.announce(Running(pid=1, url="http://127.0.0.1:9", started_at_ms=1))
+        click.communicate(timeout=60)
+    finally:
+        lock.release()
+    assert click.returncode == 0
+    assert "Sluice serves at http://127.0.0.1:9" in desktop.noted("notify-send")
 
 
 def test_a_window_without_a_terminal_in_it_does_not_open_another(desktop: Desktop) -> None:

@@ -9,6 +9,8 @@ import pytest
 from appliance.cli import install as installing
 from appliance.cli.install import desktop_entry, unit
 from appliance.cli.main import main
+from appliance.errors import Unavailable
+from appliance.settings import Settings, models_directory
 
 pytestmark = pytest.mark.unit
 
@@ -25,6 +27,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Where models were asked for."""
+    asked: list[Path] = []
+    monkeypatch.setattr(
+        installing, "fetch_starters", lambda settings: asked.append(models_directory(settings))
+    )
+    return asked
+
+
 def files_of(folder: Path) -> set[str]:
     return {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()}
 
@@ -39,7 +51,7 @@ def test_a_desktop_entry_with_icon_comes_and_goes(home: Path) -> None:
         ".local/share/icons/hicolor/scalable/apps/sluice.svg",
         ".local/share/sluice-install/installed.json",
     }
-    assert main(["install"]) == 75
+    assert main(["install"]) == 2
     assert main(["uninstall"]) == 0
     assert files_of(home) == {".local/share/applications/other.desktop"}
     assert main(["uninstall"]) == 2
@@ -54,8 +66,9 @@ def test_a_file_that_was_changed_since_is_left(
     path.write_text(path.read_text() + "# mine\n")
     assert main(["uninstall"]) == 0
     assert f"left {path}" in capsys.readouterr().out
-    assert files_of(home) == {".config/systemd/user/sluice.service"}
-    assert main(["install", "--service"]) == 75
+    data = {one for one in files_of(home) if one.startswith(".local/share/sluice/")}
+    assert files_of(home) - data == {".config/systemd/user/sluice.service"}
+    assert main(["install", "--service"]) == 2
 
 
 def test_the_executable_is_copied_to_where_programs_belong(
@@ -102,6 +115,33 @@ def test_a_system_unit_is_confined_to_its_own_folders() -> None:
     assert "DynamicUser=yes" in text
     assert "XDG_CACHE_HOME=/var/cache/sluice" in text
     assert "WantedBy=multi-user.target" in text
+
+
+def test_a_service_without_models_is_not_installed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(settings: Settings) -> None:
+        raise Unavailable("no network")
+
+    monkeypatch.setattr(installing, "fetch_starters", away)
+    assert main(["install", "--service"]) == 69
+    assert "sluice-full" in capsys.readouterr().err
+    assert not (home / ".config").exists()
+    assert main(["install"]) == 0, "a desktop entry needs none: the first start asks for them"
+
+
+def test_a_service_s_models_are_fetched_to_where_it_looks(
+    home: Path, fetched: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["install", "--service"]) == 0
+    assert fetched.pop() == home / ".local/share/sluice/models"
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(installing, "SYSTEM_DATA", home / "state")
+    there = installing.Places(home / "s", home / "e", home / "b", home / "u")
+    monkeypatch.setattr(installing, "places", lambda *, system: there)
+    assert main(["install", "--system"]) == 0
+    assert fetched == [home / "state/.local/share/sluice/models"]
+    assert f"HOME={home / 'state'} " in (home / "u/sluice.service").read_text()
 
 
 def test_a_system_service_needs_root(

