@@ -1,5 +1,7 @@
 """Questions without a good answer, grouped by meaning: an inbox for whoever keeps the FAQ.
 
+A question joins the nearest group that holds no opposite of it, for all phrasings of a group become
+those of one entry.
 One object owns the groups: they are loaded once, changed in memory, and each change is stored
 under a growing revision, so a write that comes late changes nothing. A question counts once per
 request. A dismissed group stays and takes in the like of it silently; a promoted one has become an
@@ -21,6 +23,7 @@ from appliance.bus.client import Bus
 from appliance.bus.script import Script
 from appliance.errors import NotFound
 from appliance.knowledge.clusters import Clusters, Vector, moved
+from appliance.knowledge.opposites import are_opposite
 from appliance.knowledge.retrieval import Embedded
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.schema.curation import Asker, Miss, MissReason, MissState
@@ -93,7 +96,9 @@ class Misses:
                 vector = np.frombuffer(fields[b"vector"], dtype="<f4").astype(np.float32)
                 stamp, revision = fields[b"stamp"].decode(), int(fields[b"revision"])
                 self._groups[kept.miss.id] = _Group(kept, vector, stamp, revision)
-                self._remember(kept.miss)
+        for group in list(self._groups.values()):
+            await self._part(group)
+            self._remember(group.kept.miss)
 
     async def take(self, missed: Missed) -> Miss:
         """Adds a question to the group it belongs to, or opens one."""
@@ -162,8 +167,31 @@ class Misses:
                 self._clusters.clear()
                 for group in self._groups.values():
                     self._place(group)
-            same = self._clusters.nearest(missed.embedded.vector)
+            same = self._clusters.nearest(
+                missed.embedded.vector,
+                lambda name: not _opposed(missed.question, self._groups[name].kept.miss.phrasings),
+            )
         return self._groups.get(same)
+
+    async def _part(self, group: _Group) -> None:
+        """What an older version let in beside its opposite opens a group of its own, which is
+        stored first; after a crash in between it is written again under the same id."""
+        miss = group.kept.miss
+        others = _parted(miss)
+        if miss.state != "open" or others is None:
+            return
+        self._groups[others.id] = _Group(Kept(others), np.zeros(0, dtype=np.float32), "")
+        await self._store(self._groups[others.id])
+        self._remember(others)
+        texts = {canonical(text) for text in others.phrasings}
+        rest = msgspec.structs.replace(
+            miss,
+            phrasings=tuple(text for text in miss.phrasings if canonical(text) not in texts),
+            askers=tuple(asker for asker in miss.askers if asker not in others.askers),
+            count=max(miss.count - others.count, 1),
+        )
+        group.kept = Kept(rest, group.kept.requests)
+        await self._store(group)
 
     def _place(self, group: _Group) -> None:
         """Only vectors of the model in use can be compared."""
@@ -210,6 +238,26 @@ def _worth(miss: Miss) -> tuple[int, int, int]:
 
 def _has_answer(miss: Miss) -> bool:
     return miss.state in ("promoted", "answered")
+
+
+def _parted(miss: Miss) -> Miss | None:
+    """A group of what is the opposite of this one's question, None where nothing is."""
+    opposed = tuple(text for text in miss.phrasings if are_opposite(miss.question, text))
+    if not opposed:
+        return None
+    return msgspec.structs.replace(
+        miss,
+        id=f"{miss.id}-o",
+        question=opposed[0],
+        phrasings=opposed,
+        askers=tuple(a for a in miss.askers if are_opposite(miss.question, a.question)),
+        count=len(opposed),
+        reasons={"no_match": len(opposed)},
+    )
+
+
+def _opposed(question: str, phrasings: Sequence[str]) -> bool:
+    return any(are_opposite(question, phrasing) for phrasing in phrasings)
 
 
 def _vector(embedded: Embedded) -> Vector:

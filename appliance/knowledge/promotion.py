@@ -15,6 +15,7 @@ from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound, SluiceError
 from appliance.knowledge.entries import Changed, Entries, content, first_version
 from appliance.knowledge.misses import Misses
+from appliance.knowledge.opposites import take_sides
 from appliance.knowledge.text import canonical, checked, tidied
 from appliance.people.inbox import Inbox
 from appliance.people.late_answers import LateAnswers
@@ -109,6 +110,9 @@ class Promotion:
                 }
             )
         )
+        _require_one_side(miss.question, put.question)
+        for phrasing in put.phrasings:
+            _require_one_side(put.question, phrasing)
         if miss.state == "promoted":
             found = await self._entries.many([miss.entry_id])
             if found:
@@ -131,6 +135,7 @@ class Promotion:
     async def _extended(self, miss: Miss, entry_id: str) -> Entry:
         """The entry with the phrasings that were missed."""
         entry = await self._entries.read(entry_id)
+        _require_one_side(miss.question, entry.question)
         known = {canonical(text) for text in (entry.question, *entry.phrasings)}
         more = [text for text in miss.phrasings if canonical(text) not in known]
         fields = {name: getattr(entry, name) for name in type(content(entry)).__struct_fields__}
@@ -182,4 +187,13 @@ class Promotion:
             entry_id=miss.entry_id if miss.state == "promoted" else "",
             session_id=asker.session_id if turn_id else "",
             request_id=turn_id,
+        )
+
+
+def _require_one_side(asked: str, told: str) -> None:
+    """A phrasing is answered with its entry's text, so none may ask for the opposite."""
+    if take_sides(asked, told):
+        raise Invalid(
+            f"“{told}” is the opposite of “{asked}”",
+            hint="make an entry of each, or name both in the question where one answer will do",
         )

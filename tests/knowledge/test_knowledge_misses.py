@@ -16,7 +16,7 @@ from appliance.knowledge.promotion import Promotion
 from appliance.knowledge.questions import Heard, Questions
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded
 from appliance.knowledge.stats import Stats
-from appliance.schema.curation import Miss, MissAnswer, MissPromote, MissReason
+from appliance.schema.curation import Asker, Miss, MissAnswer, MissPromote, MissReason
 from appliance.schema.inbox import InboxMessage
 from appliance.schema.requests import Request
 from appliance.schema.sampling import Sampling
@@ -60,6 +60,33 @@ async def test_questions_that_mean_the_same_are_one_group_with_its_askers(misses
         ("ann", "Can I bring my dog?"),
         ("bo", "狗可以进办公室吗？"),
     ]
+
+
+async def test_opposites_are_groups_of_their_own_however_near(misses: Misses) -> None:
+    for n in range(2):
+        await misses.take(missed("How do I open an account?", uid=f"o{n}", vector=(1.0, 0.0)))
+        await misses.take(missed("How do I close an account?", uid=f"c{n}", vector=(0.99, 0.01)))
+    closing = await misses.take(missed("Closing my account", uid="bo", vector=(1.0, 0.0)))
+    assert closing.phrasings == ("How do I close an account?", "Closing my account")
+    opening = next(miss for miss in misses.listed("open") if miss.id != closing.id)
+    assert opening.phrasings == ("How do I open an account?",)
+
+
+async def test_opposites_that_were_stored_as_one_group_are_parted_with_their_askers(
+    bus: Bus, misses: Misses
+) -> None:
+    made = await misses.take(missed("怎么开通自动续费", vector=(1.0, 0.0)))
+    both = (*made.phrasings, "怎么取消自动续费")
+    askers = (*made.askers, Asker(uid="bo", question="怎么取消自动续费", waits=True))
+    await misses.change(made.id, phrasings=both, askers=askers, count=5)
+    for _ in range(2):
+        again = misses_of(bus)
+        await again.load()
+        opening, closing = again.listed("open")
+        assert (opening.id, opening.count, opening.phrasings) == (made.id, 4, made.phrasings)
+        assert opening.askers == made.askers
+        assert (closing.question, closing.phrasings) == (both[1], both[1:])
+        assert [asker.uid for asker in closing.askers] == ["bo"]
 
 
 async def test_the_same_words_meet_without_an_embedding_model(misses: Misses) -> None:
@@ -309,6 +336,21 @@ async def test_a_promotion_that_makes_no_sense_changes_nothing(desk: Desk) -> No
     await desk.promotion.promote(miss.id, MissPromote(answer="One."))
     with pytest.raises(Conflict):
         await desk.promotion.promote(miss.id, MissPromote(answer="Two."))
+
+
+async def test_no_entry_is_made_of_opposites(desk: Desk) -> None:
+    miss = await desk.misses.take(missed("How do I open an account?"))
+    entry = await desk.knowledge.entries.create(entry_put("How do I close an account?"))
+    for body in (
+        MissPromote(answer="So.", question="How do I close an account?"),
+        MissPromote(answer="So.", phrasings=("close an account",)),
+        MissPromote(entry_id=entry.id),
+    ):
+        with pytest.raises(Invalid, match="opposite"):
+            await desk.promotion.promote(miss.id, body)
+    assert desk.misses.listed("open") == [miss]
+    both = MissPromote(answer="At the desk.", question="How do I open or close an account?")
+    assert (await desk.promotion.promote(miss.id, both)).phrasings == (miss.question,)
 
 
 async def test_a_question_missed_in_spite_of_its_entry_opens_the_group_again(desk: Desk) -> None:
