@@ -4,15 +4,17 @@ asked hear of it.
 Each step can be repeated: the miss remembers its entry's id before the entry is written, and a
 message to a person is written once per answer and question. People are told when the entry is
 published, which for a draft may be days later; `run` sees to it, also after a crash between two
-steps. Who was told that a person has been asked gets the answer in the session, too.
+steps. Who asks while others are told hears too, and who has a full inbox when there is room. Who
+was told that a person has been asked gets the answer in the session, too.
 """
 
 import asyncio
+import contextlib
 import logging
 
 from appliance.bus.client import AWAY
 from appliance.clock import now_ms
-from appliance.errors import Conflict, Invalid, NotFound, SluiceError
+from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError
 from appliance.knowledge.entries import Changed, Entries, content, first_version
 from appliance.knowledge.misses import Misses
 from appliance.knowledge.opposites import take_sides
@@ -25,6 +27,8 @@ from appliance.schema.faq import MAX_PHRASINGS, Entry
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
+LOOK_AGAIN_S = 600.0
+"""For room in a full inbox: nothing tells of that."""
 
 
 class Promotion:
@@ -85,7 +89,9 @@ class Promotion:
     async def run(self) -> None:
         """Tells people until cancelled."""
         while True:
-            await self._woken.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 for miss in self._misses.untold():
@@ -162,15 +168,32 @@ class Promotion:
         await self._tell_askers(miss, found[0].answer)
 
     async def _tell_askers(self, miss: Miss, answer: str) -> None:
+        full = []
         for asker in miss.askers:
             try:
                 await self._tell_one(asker, answer, miss)
+            except Overloaded:
+                full.append(asker)
             except SluiceError as error:
                 log.warning("%s is not told of an answer: %s", asker.uid, error)
+        await self._note_told(miss, full)
+
+    async def _note_told(self, told: Miss, full: list[Asker]) -> None:
+        """Keeps those who are still to hear; `told` is the miss as it was when that began."""
         try:
-            await self._misses.change(miss.id, told=True)
+            miss = self._misses.find(told.id)
         except NotFound:
-            log.info("miss %s left while its askers were told", miss.id)
+            log.info("miss %s left while its askers were told", told.id)
+            return
+        joined = [asker for asker in miss.askers if asker not in told.askers]
+        left = tuple(asker for asker in miss.askers if asker in full or asker in joined)
+        changed = _answer_of(miss) != _answer_of(told)
+        if joined or changed:
+            self._woken.set()
+        if left and not changed:
+            await self._misses.change(miss.id, askers=left)
+        elif not changed:
+            await self._misses.change(miss.id, told=True)
 
     async def _tell_one(self, asker: Asker, answer: str, miss: Miss) -> None:
         turn_id = ""
@@ -188,6 +211,10 @@ class Promotion:
             session_id=asker.session_id if turn_id else "",
             request_id=turn_id,
         )
+
+
+def _answer_of(miss: Miss) -> tuple[str, str]:
+    return (miss.entry_id, "") if miss.state == "promoted" else (miss.state, miss.answer)
 
 
 def _require_one_side(asked: str, told: str) -> None:

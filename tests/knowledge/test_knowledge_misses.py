@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -179,6 +179,7 @@ class People:
     told: dict[tuple[str, str, str], str] = field(default_factory=dict)
     turn_of: dict[str, str] = field(default_factory=dict)
     full: str = ""
+    meanwhile: Coroutine[None, None, object] | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer_found(
@@ -192,6 +193,9 @@ class People:
         session_id: str,
         request_id: str,
     ) -> None:
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile
         if uid == self.full:
             raise Overloaded("full")
         assert (uid, question, entry_id) not in self.told
@@ -314,13 +318,33 @@ async def test_what_a_crash_cut_off_is_told_at_the_next_start(bus: Bus, desk: De
     assert await desk.knowledge.entries.count() == 1
 
 
-async def test_a_person_whose_inbox_is_full_does_not_keep_others_from_hearing(desk: Desk) -> None:
+async def test_a_person_whose_inbox_is_full_hears_when_there_is_room_and_others_at_once(
+    desk: Desk,
+) -> None:
     miss = await dogs(desk.misses)
     desk.people.full = "ann"
     async with desk.running():
-        await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        entry = await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        async with asyncio.timeout(WAIT_S):
+            while len(desk.misses.find(miss.id).askers) > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert [uid for uid, _, _ in desk.people.told] == ["bo"]
+        assert [asker.uid for asker in desk.misses.find(miss.id).askers] == ["ann"]
+        assert not desk.misses.find(miss.id).told
+        desk.people.full = ""
+        await desk.knowledge.entries.replace(entry.id, entry_put(miss.question, "On Fridays."))
         await desk.told(miss)
-    assert [uid for uid, _, _ in desk.people.told] == ["bo"]
+    assert [uid for uid, _, _ in desk.people.told] == ["bo", "ann"]
+
+
+async def test_who_asks_while_the_others_are_told_hears_too(desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    desk.people.meanwhile = waiting(desk.misses, "cy", "s3-1")
+    async with desk.running():
+        await desk.promotion.answer(miss.id, MissAnswer(answer="On Fridays."))
+        await desk.told(miss)
+    assert [uid for uid, _, _ in desk.people.told] == ["ann", "bo", "cy"]
+    assert [turn[1] for turn in desk.sessions.turns] == ["s3-1"]
 
 
 async def test_a_promotion_that_makes_no_sense_changes_nothing(desk: Desk) -> None:
