@@ -3,13 +3,14 @@ asked hear of it.
 
 Each step can be repeated: the miss remembers its entry's id before the entry is written, and a
 message to a person is written once per answer and question. People are told when the entry is
-published, which for a draft may be days later; `run` sees to it, also after a crash between two
+published and valid, which may be days later; `run` sees to it, also after a crash between two
 steps. Who asks while others are told hears too, and who has a full inbox when there is room. Who
 was told that a person has been asked gets the answer in the session, too.
 """
 
 import asyncio
 import contextlib
+import datetime
 import logging
 
 from appliance.bus.client import AWAY
@@ -19,6 +20,7 @@ from appliance.knowledge.entries import Changed, Entries, content, first_version
 from appliance.knowledge.misses import Misses
 from appliance.knowledge.opposites import take_sides
 from appliance.knowledge.text import canonical, checked, tidied
+from appliance.knowledge.validity import is_valid
 from appliance.people.inbox import Inbox
 from appliance.people.late_answers import LateAnswers
 from appliance.schema.curation import Asker, Miss, MissAnswer, MissPromote
@@ -28,7 +30,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 LOOK_AGAIN_S = 600.0
-"""For room in a full inbox: nothing tells of that."""
+"""For room in a full inbox, and entries that became valid: nothing tells of these."""
 
 
 class Promotion:
@@ -73,10 +75,7 @@ class Promotion:
         if miss.state == "answered" and miss.answer == text:
             return miss
         if miss.state == "promoted":
-            raise Conflict(
-                f"miss {miss.id} became the entry {miss.entry_id}",
-                hint=f"edit that with PUT /api/faq/{miss.entry_id}",
-            )
+            raise _became_another(miss)
         if miss.state == "answered":
             raise Conflict(
                 f"miss {miss.id} has been answered otherwise",
@@ -119,15 +118,11 @@ class Promotion:
         _require_one_side(miss.question, put.question)
         for phrasing in put.phrasings:
             _require_one_side(put.question, phrasing)
-        if miss.state == "promoted":
-            found = await self._entries.many([miss.entry_id])
-            if found:
-                if content(found[0]) == put:
-                    return found[0]
-                raise Conflict(
-                    f"miss {miss.id} became the entry {miss.entry_id}",
-                    hint=f"edit that with PUT /api/faq/{miss.entry_id}",
-                )
+        before = await self._became(miss)
+        if before:
+            if content(before) == put:
+                return before
+            raise _became_another(miss)
         entry = first_version(put, at_ms=now_ms())
         await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
         try:
@@ -140,6 +135,11 @@ class Promotion:
 
     async def _extended(self, miss: Miss, entry_id: str) -> Entry:
         """The entry with the phrasings that were missed."""
+        before = await self._became(miss)
+        if before:
+            if before.id == entry_id:
+                return before
+            raise _became_another(miss)
         entry = await self._entries.read(entry_id)
         _require_one_side(miss.question, entry.question)
         known = {canonical(text) for text in (entry.question, *entry.phrasings)}
@@ -150,12 +150,17 @@ class Promotion:
         await self._misses.change(miss.id, state="promoted", entry_id=entry_id, told=False)
         return extended
 
+    async def _became(self, miss: Miss) -> Entry | None:
+        """The entry of a promoted miss, None when that was deleted."""
+        found = await self._entries.many([miss.entry_id]) if miss.state == "promoted" else ()
+        return found[0] if found else None
+
     def _on_change(self, changed: Changed) -> None:
         if any(miss.entry_id in changed for miss in self._misses.untold()):
             self._woken.set()
 
     async def _tell(self, miss: Miss) -> None:
-        """Nobody hears of a draft; of an entry that is gone, nobody ever will."""
+        """Nobody hears of a draft or of what does not hold now, and never of what is gone."""
         if miss.state == "answered":
             await self._tell_askers(miss, miss.answer)
             return
@@ -163,9 +168,10 @@ class Promotion:
         if not found:
             await self._misses.change(miss.id, told=True)
             return
-        if found[0].state != "published":
+        entry = found[0]
+        if entry.state != "published" or not is_valid(entry, datetime.datetime.now(datetime.UTC)):
             return
-        await self._tell_askers(miss, found[0].answer)
+        await self._tell_askers(miss, entry.answer)
 
     async def _tell_askers(self, miss: Miss, answer: str) -> None:
         full = []
@@ -211,6 +217,13 @@ class Promotion:
             session_id=asker.session_id if turn_id else "",
             request_id=turn_id,
         )
+
+
+def _became_another(miss: Miss) -> Conflict:
+    return Conflict(
+        f"miss {miss.id} became the entry {miss.entry_id}",
+        hint=f"edit that with PUT /api/faq/{miss.entry_id}",
+    )
 
 
 def _answer_of(miss: Miss) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
+from msgspec.structs import replace as replace_struct
 
 from appliance.bus.client import Bus
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded
@@ -291,6 +292,35 @@ async def test_nobody_hears_of_a_draft_until_it_is_published(desk: Desk) -> None
         await desk.knowledge.entries.replace(entry.id, put)
         await desk.told(miss)
     assert set(desk.people.told.values()) == {"On Fridays."}
+
+
+async def test_nobody_hears_of_an_entry_before_it_holds(desk: Desk) -> None:
+    put = replace_struct(entry_put("Are pets allowed?", "On Fridays."), valid_from="2999-01-01")
+    entry = await desk.knowledge.entries.create(put)
+    miss = await dogs(desk.misses)
+    async with desk.running():
+        await desk.promotion.promote(miss.id, MissPromote(entry_id=entry.id))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert desk.people.told == {}
+        await desk.knowledge.entries.replace(entry.id, entry_put("Pets?", "On Fridays."))
+        await desk.told(miss)
+    assert set(desk.people.told.values()) == {"On Fridays."}
+
+
+async def test_a_promoted_group_is_given_to_no_other_entry_and_told_once(desk: Desk) -> None:
+    entry, other = [
+        await desk.knowledge.entries.create(entry_put(question, "On Fridays."))
+        for question in ("Are pets allowed?", "Pets?")
+    ]
+    miss = await dogs(desk.misses)
+    async with desk.running():
+        made = await desk.promotion.promote(miss.id, MissPromote(entry_id=entry.id))
+        await desk.told(miss)
+        assert await desk.promotion.promote(miss.id, MissPromote(entry_id=entry.id)) == made
+        assert desk.misses.find(miss.id).told
+        with pytest.raises(Conflict, match=entry.id):
+            await desk.promotion.promote(miss.id, MissPromote(entry_id=other.id))
 
 
 async def test_a_group_adds_its_phrasings_to_an_entry_that_has_the_answer(desk: Desk) -> None:
