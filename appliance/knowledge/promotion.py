@@ -176,6 +176,8 @@ class Promotion:
     async def _tell_askers(self, miss: Miss, answer: str) -> None:
         full = []
         for asker in miss.askers:
+            if not self._misses.asked(miss.id, asker.uid):
+                continue
             try:
                 await self._tell_one(asker, answer, miss)
             except Overloaded:

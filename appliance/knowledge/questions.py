@@ -14,7 +14,8 @@ import msgspec
 
 from appliance.bus.client import AWAY
 from appliance.clock import now_ms
-from appliance.knowledge.misses import Missed, Misses
+from appliance.knowledge.missed import Missed
+from appliance.knowledge.misses import Misses
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
 from appliance.knowledge.stats import Stats
 from appliance.schema.curation import MissReason
@@ -105,6 +106,8 @@ class Questions:
         embedded = heard.embedded
         if not embedded.stamp:
             embedded = await self._retrieval.embedded(heard.question)
+        if not await self._stats.holds(heard.request_id):
+            return  # its person was erased
         await self._misses.take(
             Missed(
                 request_id=heard.request_id,
