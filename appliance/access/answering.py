@@ -27,6 +27,7 @@ from appliance.knowledge.persons import Persons
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval, Searched
 from appliance.people.turns import Sent
 from appliance.schema.answers import Timings, Usage
+from appliance.schema.curation import DRAFTS_UID
 from appliance.schema.events import Delta, Done, Event, Retrieved
 from appliance.schema.requests import TERMINAL_STATES, Request
 from appliance.settings import Settings
@@ -90,7 +91,7 @@ class Answering:
         if not _takes_text(request):
             return False
         if found.decision == "no_answer":
-            if request.priority == "background":  # a draft of the answer that is missing
+            if request.uid == DRAFTS_UID:  # a draft of the answer that is missing
                 return False
             found = await self._passed_on(request, found, embedded)
         text = self.text(request.text, found)

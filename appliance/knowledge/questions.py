@@ -18,7 +18,7 @@ from appliance.knowledge.missed import Missed
 from appliance.knowledge.misses import Misses
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
 from appliance.knowledge.stats import Stats
-from appliance.schema.curation import MissReason
+from appliance.schema.curation import DRAFTS_UID, MissReason
 from appliance.schema.events import Retrieved
 from appliance.schema.requests import Request
 
@@ -59,7 +59,7 @@ class Questions:
     def retrieved(self, request: Request, data: bytes) -> None:
         """What retrieval found for a request, as its event says. Drafts of answers, which the
         model writes for whoever keeps the FAQ, are no questions of people."""
-        if not request.faq or request.priority == "background":
+        if not request.faq or request.uid == DRAFTS_UID:
             return
         found = msgspec.json.decode(data, type=Retrieved)
         is_missed = (not found.matches or found.decision == "no_answer") and not found.degraded
