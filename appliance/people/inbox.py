@@ -186,7 +186,7 @@ class Inbox:
             )
         return bool(written)
 
-    async def _deliver(self, uid: str, later: Later) -> int:
+    async def _deliver(self, uid: str, later: Later, *, waited: bool = False) -> int:
         item = Item(
             id=later.message.id,
             data=msgspec.json.encode(later.message),
@@ -194,7 +194,9 @@ class Inbox:
             key=later.key,
             digest=later.digest,
         )
-        return await inbox_store.write(self._bus, uid, item, self._bounds, now_ms=now_ms())
+        return await inbox_store.write(
+            self._bus, uid, item, self._bounds, now_ms=now_ms(), waited=waited
+        )
 
     async def _repeated(self, uid: str, known: inbox_store.Found, digest: str) -> InboxAccepted:
         if known.digest != digest:
@@ -257,7 +259,8 @@ class Inbox:
         due_ms = at_ms if later.message.urgent else after_quiet_hours(at_ms, await self._quiet(uid))
         if due_ms > at_ms:
             return due_ms
-        return at_ms + FULL_RETRY_MS if await self._deliver(uid, later) < 0 else None
+        written = await self._deliver(uid, later, waited=True)
+        return at_ms + FULL_RETRY_MS if written < 0 else None
 
     async def waiting(self, uid: str) -> tuple[InboxMessage, ...]:
         """Messages to this person whose time has not come, by the time they were written."""

@@ -16,7 +16,7 @@ from appliance.people.inbox import Inbox
 from appliance.people.inbox_store import Bounds, Item, write
 from appliance.people.users import Users
 from appliance.schema.inbox import InboxMessage, InboxPost, Related, RelatedQuestion
-from appliance.schema.people import UserPut
+from appliance.schema.people import User, UserPut
 from appliance.settings.people import Inbox as Limits
 
 pytestmark = pytest.mark.integration
@@ -195,6 +195,29 @@ async def test_a_dated_message_waits_is_shown_as_waiting_and_is_delivered_once(
     assert await inbox.waiting("lin") == ()
     assert await inbox.next_due_ms() is None
     assert await post(inbox, "later", key="d", deliver_at_ms=due) == later
+
+
+async def test_what_is_withdrawn_while_it_is_being_delivered_does_not_arrive(
+    bus: Bus, reader: ReplyReader
+) -> None:
+    class Meanwhile(Users):
+        """Withdraws a message when somebody looks at its person's quiet hours."""
+
+        message_id = ""
+
+        async def find(self, uid: str) -> User:
+            if self.message_id:
+                message_id, self.message_id = self.message_id, ""
+                await inbox.withdraw(uid, message_id)
+            return await super().find(uid)
+
+    users = Meanwhile(bus)
+    inbox = Inbox(bus, reader, users, Limits(per_minute=0))
+    due = now_ms() + 3_600_000
+    users.message_id = await post(inbox, "withdrawn", key="k", deliver_at_ms=due)
+    await inbox.deliver_due(due)
+    assert await texts(inbox) == []
+    assert await bus.zcard(keys.SCHEDULED) == 0
 
 
 async def test_messages_that_wait_are_bounded(bus: Bus, reader: ReplyReader) -> None:
