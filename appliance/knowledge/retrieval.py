@@ -83,11 +83,13 @@ ANY = Only()
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search has found. `rests_on` is None when it may not be used a second time: part of
-    retrieval was away, or an entry begins or ceases to be valid some day."""
+    """What a search has found, and the `weighed` that was decided on. `rests_on` is None when it
+    may not be used a second time: part of retrieval was away, or an entry begins or ceases to be
+    valid some day."""
 
     found: Retrieved
     rests_on: "_State | None"
+    weighed: tuple[Match, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ class Retrieval:
             question, limit=wanted, floor=-1.0, embedded=embedded or NOT_EMBEDDED, only=ANY
         )
         decided = self.decided(question, made.found)
-        return Searched(decided, None if made.found.degraded or made.timed else now)
+        rests_on = None if made.found.degraded or made.timed else now
+        return Searched(decided, rests_on, made.found.matches)
 
     async def _state(self) -> _State:
         revision = await self._entries.revision()
