@@ -147,11 +147,12 @@ class Afterwards:
         turns = await self._people.turns.latest(session.id, TURNS)
         if request.faq and self._settings.inbox.related:
             related = await self.related(session, turns, request.id)
+            await self._people.sessions.read(session.id)  # its person may be erased by now
             if related.questions:
                 await self._inbox.offer(session.uid, related)
         await self._entitle(session, turns)
         if self._settings.people.tagging and self._is_due(session.uid):
-            await self._find_tags(session.uid)
+            await self._find_tags(session)
 
     # -- related questions
 
@@ -200,8 +201,9 @@ class Afterwards:
             self._answered.popitem(last=False)
         return due
 
-    async def _find_tags(self, uid: str) -> None:
+    async def _find_tags(self, session: Session) -> None:
         """Asks the model which of the listed tags fit what the person asked of late."""
+        uid = session.uid
         words = {
             word.tag: word.meaning
             for word in self._settings.people.vocabulary
@@ -220,6 +222,7 @@ class Afterwards:
         )
         found = [tag for tag in fitting_tags(answer) if tag in words]
         if found:
+            await self._people.sessions.read(session.id)  # nobody is tagged who was erased
             note = f"found in the last {len(questions)} questions"
             await self._people.users.tag(uid, found, note, source="job")
 

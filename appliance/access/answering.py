@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from appliance import keys
 from appliance.access.prompt import is_chinese
 from appliance.bus import scripts
 from appliance.bus.client import Bus
@@ -26,8 +27,9 @@ from appliance.knowledge.persons import Persons
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval, Searched
 from appliance.people.turns import Sent
 from appliance.schema.answers import Timings, Usage
+from appliance.schema.curation import DRAFTS_UID
 from appliance.schema.events import Delta, Done, Event, Retrieved
-from appliance.schema.requests import Request
+from appliance.schema.requests import TERMINAL_STATES, Request
 from appliance.settings import Settings
 
 MODEL = "faq"
@@ -89,7 +91,7 @@ class Answering:
         if not _takes_text(request):
             return False
         if found.decision == "no_answer":
-            if request.priority == "background":  # a draft of the answer that is missing
+            if request.uid == DRAFTS_UID:  # a draft of the answer that is missing
                 return False
             found = await self._passed_on(request, found, embedded)
         text = self.text(request.text, found)
@@ -121,9 +123,16 @@ class Answering:
     async def _passed_on(self, request: Request, found: Retrieved, embedded: Embedded) -> Retrieved:
         """With the decision that a person was asked, where that is so."""
         wanted = self._settings.faq.no_answer == "person"
-        if not wanted or not await self._persons.asked(request, embedded):
+        if not wanted or not await self._is_open(request):
+            return found
+        if not await self._persons.asked(request, embedded):
             return found
         return msgspec.structs.replace(found, decision="person_asked")
+
+    async def _is_open(self, request: Request) -> bool:
+        """Nobody is asked for who was erased or does not wait any more."""
+        state = await self._bus.hget(keys.request(request.id), "state")
+        return state is not None and state.decode() not in TERMINAL_STATES
 
     def rehearsed(self, question: str, found: Retrieved) -> str:
         """What would be said, as far as it does not depend on who else has asked."""

@@ -4,6 +4,10 @@ What is kept of people is in keys named for them, in their sessions, in the reco
 requests, and in lists of the operator's (dead letters, misses). Erasing cancels what still runs,
 waits for its end, removes all of it here and on disk, and has the store write its file anew, for
 an append-only file keeps what was deleted. It may be repeated, and goes on where it was cut off.
+
+A missed question goes when nobody else has asked it in these words. What the operator has made of
+it stays, for it is the operator's: an entry's phrasing, a regression question, and until it expires
+the message in which those named in the settings were told that a question waits.
 """
 
 import asyncio

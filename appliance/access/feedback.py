@@ -15,7 +15,7 @@ from appliance.bus.client import Bus
 from appliance.errors import Conflict, NotFound
 from appliance.knowledge.questions import Heard, Questions
 from appliance.knowledge.stats import Stats
-from appliance.people.turns import Asked, Sent, Thumbed
+from appliance.people.turns import Answered, Asked, Sent, Thumbed
 from appliance.schema.requests import Request
 
 
@@ -49,7 +49,11 @@ class FeedbackDesk:
         asked = await self._bus.hget(keys.turn(tag), f"{request_id}:question")
         if asked:
             sent = await self._bus.hget(keys.turn(tag), f"{request_id}:sent")
+            answer = await self._bus.hget(keys.turn(tag), f"{request_id}:answer")
+            decision = msgspec.json.decode(answer, type=Answered).decision if answer else ""
             matches = msgspec.json.decode(sent, type=Sent).matches if sent else ()
+            if decision == "did_you_mean":  # those were only offered
+                matches = ()
             question, uid = msgspec.json.decode(asked, type=Asked).text, ""
             with contextlib.suppress(NotFound):
                 uid = (await self._people.sessions.read(tag)).uid

@@ -10,7 +10,8 @@ from appliance.access.answering import Answering
 from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt
 from appliance.knowledge.calibration import evidence
-from appliance.knowledge.retrieval import Retrieval
+from appliance.knowledge.retrieval import Embedded, Retrieval, Searched
+from appliance.schema.answers import Match
 from appliance.schema.faq import FaqTest
 from appliance.settings import Settings
 
@@ -30,8 +31,9 @@ class Rehearsal:
 
     async def tried(self, question: str, uid: str) -> FaqTest:
         """The outcome for that person; the index being away is told in `degraded`."""
-        found = await self._retrieval.search(question, limit=FOUND, floor=-1.0)
-        decided = self._retrieval.decided(question, found)
+        embedded = await self._retrieval.embedded(question)
+        searched = await self._retrieval.searched(question, embedded)
+        decided = searched.found
         answer = self._answering.rehearsed(question, decided)
         prompt = session_prompt(
             await self._profiles.system(uid, ""),
@@ -44,10 +46,19 @@ class Rehearsal:
         return FaqTest(
             decision=decided.decision,
             matches=decided.matches,
-            found=found.matches,
-            evidence=evidence([match.score for match in found.matches]),
+            found=(*searched.weighed, *await self._further(question, embedded, searched)),
+            evidence=evidence([match.score for match in searched.weighed]),
             calibration=self._retrieval.calibration,
-            degraded=found.degraded,
+            degraded=decided.degraded,
             answer=answer,
             prompt=() if answer else prompt.messages,
         )
+
+    async def _further(
+        self, question: str, embedded: Embedded, searched: Searched
+    ) -> tuple[Match, ...]:
+        """What a wider search finds beyond; among other neighbours its scores are others, too."""
+        known = {match.id for match in searched.weighed}
+        found = await self._retrieval.search(question, limit=FOUND, floor=-1.0, embedded=embedded)
+        beyond = [match for match in found.matches if match.id not in known]
+        return tuple(beyond[: max(FOUND - len(known), 0)])

@@ -12,14 +12,16 @@ STATE_FIELD = "caller"
 
 @dataclass(frozen=True)
 class Caller:
-    """The holder of a key. `uid` is whose it is, for a person's key; `name` is told to others."""
+    """The holder of a key. `uid` is whose it is, for a person's key; `name`, which others may bear
+    too, is told to others."""
 
     role: Role
     name: str
     uid: str = ""
+    key_id: str = ""
 
 
-ADMIN = Caller("admin", "admin")
+ADMIN = Caller("admin", "admin", key_id="admin")
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

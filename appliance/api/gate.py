@@ -121,7 +121,7 @@ class Gate:
                 return ADMIN
             found = await self._api_keys.find(key.decode("latin-1"))
             if found is not None:
-                return Caller(found.role, found.name, found.uid)
+                return Caller(found.role, found.name, found.uid, found.id)
         raise Unauthorized(
             "a valid key is needed",
             hint="send Authorization: Bearer KEY; the key is in admin.key in the data directory",

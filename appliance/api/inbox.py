@@ -32,7 +32,11 @@ async def post_message(
     """Writes to the person: 201 when delivered, 202 when it waits for its time, 200 when the
     `Idempotency-Key` came before with the same message."""
     accepted = await services.inbox.post(
-        uid, data, sender=caller.name, idempotency_key=idempotency_key or ""
+        uid,
+        data,
+        sender=caller.name,
+        sender_id=caller.key_id,
+        idempotency_key=idempotency_key or "",
     )
     status = 200 if accepted.repeated else 202 if accepted.state == "scheduled" else 201
     return Response(accepted, status_code=status)

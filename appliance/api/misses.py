@@ -12,13 +12,12 @@ from appliance.api.services import Services
 from appliance.clock import now_ms
 from appliance.keys import new_request_id
 from appliance.people.cursors import decode_offset, encode_offset
-from appliance.schema.curation import Miss, MissAnswer, MissPromote, MissState
+from appliance.schema.curation import DRAFTS_UID, Miss, MissAnswer, MissPromote, MissState
 from appliance.schema.faq import Entry
 from appliance.schema.fields import Page
 from appliance.schema.requests import Accepted, ChatMessage, Request
 
 SETTLE_TIMEOUT_S = 10.0
-DRAFTS_UID = "faq-drafts"
 DRAFT_ORDER = (
     "You write answers for an organisation's FAQ. Answer the question in the language of the "
     "question, in at most five sentences, from the FAQ entries that are given. Where they do not "

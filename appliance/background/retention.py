@@ -28,7 +28,7 @@ _TRIM = Script("""
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1])
 for _, id in ipairs(old) do
   redis.call('ZREM', KEYS[1], id)
-  redis.call('HDEL', KEYS[2], id .. ':question', id .. ':sent', id .. ':answer')
+  redis.call('HDEL', KEYS[2], id .. ':question', id .. ':sent', id .. ':answer', id .. ':feedback')
 end
 return #old
 """)
@@ -63,13 +63,16 @@ class Retention:
                 keys.sessions(uid), "-inf", "+inf", start=0, num=1_000_000
             )
             for session_id in map(bytes.decode, ids):
-                removed += await self._look_at(session_id, before_ms)
+                removed += await self._look_at(uid, session_id, before_ms)
         return removed
 
-    async def _look_at(self, session_id: str, before_ms: int) -> bool:
+    async def _look_at(self, uid: str, session_id: str, before_ms: int) -> bool:
         try:
             session = await self._sessions.read(session_id)
-        except NotFound:
+        except NotFound:  # a crash left its id, or it is about to be written
+            listed_ms = await self._bus.zscore(keys.sessions(uid), session_id)
+            if listed_ms is not None and listed_ms < before_ms:
+                await self._bus.zrem(keys.sessions(uid), session_id)
             return False
         if session.last_active_at_ms < before_ms:
             await self._cancelling.delete_session(session)

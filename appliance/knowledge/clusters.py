@@ -5,7 +5,7 @@ one (Hartigan, "Clustering Algorithms", 1975, ch. 3). A centre is the mean direc
 questions, and stops moving much once it has many. Pure: vectors in, groups out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,17 @@ class Clusters:
         self._names: list[str] = []
         self._centres: list[Vector] = []
 
-    def nearest(self, vector: Sequence[float] | Vector) -> str:
-        """The group a question belongs to, "" for none."""
+    def nearest(
+        self,
+        vector: Sequence[float] | Vector,
+        admits: Callable[[str], bool] = lambda name: True,
+    ) -> str:
+        """The group a question belongs to, of those that admit it; "" for none."""
         if not self._names:
             return ""
         cosines = np.stack(self._centres) @ _unit(vector)
-        best = int(np.argmax(cosines))
-        return self._names[best] if cosines[best] >= self._least else ""
+        near = (int(at) for at in np.argsort(-cosines) if cosines[at] >= self._least)
+        return next((self._names[at] for at in near if admits(self._names[at])), "")
 
     def put(self, name: str, centre: Sequence[float] | Vector) -> None:
         """Adds a group, or sets its centre."""

@@ -1,16 +1,16 @@
 """Questions without a good answer, grouped by meaning: an inbox for whoever keeps the FAQ.
 
-One object owns the groups: they are loaded once, changed in memory, and each change is stored
-under a growing revision, so a write that comes late changes nothing. A question counts once per
-request. A dismissed group stays and takes in the like of it silently; a promoted one has become an
-entry, an answered one was answered by a person, and both open again when their questions are missed
-in spite of that. Past the bound the least
-wanted leaves: first what is settled, then what was asked least and longest ago.
+A question joins the nearest group that holds no opposite of it, for all phrasings of a group become
+those of one entry. One object owns the groups: they are loaded once, changed in memory (`missed`
+has the rules), and each change is stored under a growing revision, so a write that comes late
+changes nothing. A question counts once per request. A dismissed group stays and takes in the like
+of it silently; a promoted one has become an entry, an answered one was answered by a person, and
+both open again when their questions are missed in spite of that. Past the bound the least wanted
+leaves: first what is settled, then what was asked least and longest ago.
 """
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -21,15 +21,24 @@ from appliance.bus.client import Bus
 from appliance.bus.script import Script
 from appliance.errors import NotFound
 from appliance.knowledge.clusters import Clusters, Vector, moved
+from appliance.knowledge.missed import (
+    Kept,
+    Missed,
+    forgotten,
+    grown,
+    new,
+    parted,
+    said_by,
+    takes,
+    with_sayers,
+    worth,
+)
 from appliance.knowledge.retrieval import Embedded
 from appliance.knowledge.text import canonical, tidied_line
-from appliance.schema.curation import Asker, Miss, MissReason, MissState
+from appliance.schema.curation import Miss, MissState
 from appliance.schema.fields import MAX_QUESTION_CHARS
 
 log = logging.getLogger(__name__)
-
-PHRASINGS_KEPT = 32
-REQUESTS_KEPT = 64
 
 # KEYS misses miss; ARGV id at_ms revision body vector stamp: stores what is newer
 _STORE = Script("""
@@ -40,28 +49,6 @@ redis.call('HSET', KEYS[2], 'revision', ARGV[3], 'body', ARGV[4], 'vector', ARGV
   'stamp', ARGV[6])
 return 1
 """)
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """`body` of a miss: what is shown, and the requests that were counted last."""
-
-    miss: Miss
-    requests: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Missed:
-    """A question to take in. `uid` is empty for nobody who could be told; `waits` for who is to
-    hear that a person has been asked."""
-
-    request_id: str
-    uid: str
-    question: str
-    reason: MissReason
-    at_ms: int
-    embedded: Embedded
-    session_id: str = ""
-    waits: bool = False
 
 
 @dataclass
@@ -89,11 +76,13 @@ class Misses:
         for raw in await self._bus.zrange(keys.MISSES, 0, -1):
             fields = await self._bus.hgetall(keys.miss(raw.decode()))
             if fields:
-                kept = msgspec.json.decode(fields[b"body"], type=Kept)
+                kept = with_sayers(msgspec.json.decode(fields[b"body"], type=Kept))
                 vector = np.frombuffer(fields[b"vector"], dtype="<f4").astype(np.float32)
                 stamp, revision = fields[b"stamp"].decode(), int(fields[b"revision"])
                 self._groups[kept.miss.id] = _Group(kept, vector, stamp, revision)
-                self._remember(kept.miss)
+        for group in list(self._groups.values()):
+            await self._part(group)
+            self._remember(group.kept.miss)
 
     async def take(self, missed: Missed) -> Miss:
         """Adds a question to the group it belongs to, or opens one."""
@@ -101,14 +90,14 @@ class Misses:
         missed = dataclasses.replace(missed, question=question)
         group = self._group_of(missed)
         if group is None:
-            group = _Group(Kept(_new(missed)), _vector(missed.embedded), missed.embedded.stamp)
+            group = _Group(new(missed), _vector(missed.embedded), missed.embedded.stamp)
             self._groups[group.kept.miss.id] = group
         elif missed.embedded.stamp and missed.embedded.stamp == group.stamp:
             count = group.kept.miss.count
             group.vector = moved(group.vector, missed.embedded.vector, count)
         elif missed.embedded.stamp:
             group.vector, group.stamp = _vector(missed.embedded), missed.embedded.stamp
-        group.kept = _grown(group.kept, missed, self._askers_kept)
+        group.kept = grown(group.kept, missed, self._askers_kept)
         self._remember(group.kept.miss)
         self._place(group)
         await self._store(group)
@@ -132,25 +121,37 @@ class Misses:
         settled = (*self.listed("promoted"), *self.listed("answered"))
         return [miss for miss in settled if not miss.told]
 
+    def asked(self, miss_id: str, uid: str) -> bool:
+        """Whether the person is among those who asked it, and was not forgotten since."""
+        group = self._groups.get(miss_id)
+        return group is not None and any(a.uid == uid for a in group.kept.miss.askers)
+
     async def change(self, miss_id: str, **fields: object) -> Miss:
         """Sets fields of a miss. Raises NotFound."""
         miss = msgspec.structs.replace(self.find(miss_id), **fields)
         group = self._groups[miss_id]
-        group.kept = Kept(miss, group.kept.requests)
+        group.kept = msgspec.structs.replace(group.kept, miss=miss)
         await self._store(group)
         return miss
 
     async def forget_person(self, uid: str) -> None:
-        """Nothing here names this person any more; what was asked stays without a name."""
-        for miss_id, group in list(self._groups.items()):
-            left = tuple(asker for asker in group.kept.miss.askers if asker.uid != uid)
-            if len(left) < len(group.kept.miss.askers):
-                await self.change(miss_id, askers=left)
+        """Nothing here names this person any more, and what nobody else has asked is gone; what
+        others have asked too stays."""
+        for group in list(self._groups.values()):
+            left = forgotten(group.kept, uid)
+            if left is None:
+                await self._remove(group.kept.miss)
+            elif left != group.kept:
+                gone = {canonical(text) for text in group.kept.miss.phrasings}
+                gone -= {canonical(text) for text in left.miss.phrasings}
+                self._by_text = {t: i for t, i in self._by_text.items() if t not in gone}
+                group.kept = left
+                await self._store(group)
 
     def asked_by(self, uid: str) -> list[str]:
         """What is held here of a person: the questions."""
-        askers = (a for g in self._groups.values() for a in g.kept.miss.askers)
-        return [asker.question for asker in askers if asker.uid == uid]
+        found = (text for g in self._groups.values() for text in said_by(g.kept, uid))
+        return list(dict.fromkeys(found))
 
     # -- groups
 
@@ -162,8 +163,23 @@ class Misses:
                 self._clusters.clear()
                 for group in self._groups.values():
                     self._place(group)
-            same = self._clusters.nearest(missed.embedded.vector)
+            same = self._clusters.nearest(
+                missed.embedded.vector,
+                lambda name: takes(self._groups[name].kept, missed.question),
+            )
         return self._groups.get(same)
+
+    async def _part(self, group: _Group) -> None:
+        """What an older version let in beside its opposite opens a group of its own, which is
+        stored first; after a crash in between it is written again under the same id."""
+        rest, *others = parted(group.kept)
+        for kept in others:
+            other = _Group(kept, np.zeros(0, dtype=np.float32), "")
+            self._groups[kept.miss.id] = other
+            self._remember(kept.miss)
+            await self._store(other)
+            group.kept = rest
+            await self._store(group)
 
     def _place(self, group: _Group) -> None:
         """Only vectors of the model in use can be compared."""
@@ -190,87 +206,18 @@ class Misses:
 
     async def _keep_bound(self) -> None:
         while len(self._groups) > self._bound:
-            miss = min((g.kept.miss for g in self._groups.values()), key=_worth)
+            miss = min((g.kept.miss for g in self._groups.values()), key=worth)
             if any(asker.waits for asker in miss.askers) and not miss.told:
                 log.warning("miss %s leaves, for which people wait: answer some", miss.id)
-            del self._groups[miss.id]
-            self._clusters.drop(miss.id)
-            self._by_text = {t: i for t, i in self._by_text.items() if i != miss.id}
-            await self._bus.zrem(keys.MISSES, miss.id)
-            await self._bus.delete(keys.miss(miss.id))
+            await self._remove(miss)
 
-
-def _worth(miss: Miss) -> tuple[int, int, int]:
-    """The least leaves first: what is settled, what nobody was promised an answer to, what was
-    asked least, what was asked long ago."""
-    unsettled = miss.state == "open" or (_has_answer(miss) and not miss.told)
-    promised = unsettled and any(asker.waits for asker in miss.askers)
-    return (unsettled + promised, miss.count, miss.last_at_ms)
-
-
-def _has_answer(miss: Miss) -> bool:
-    return miss.state in ("promoted", "answered")
+    async def _remove(self, miss: Miss) -> None:
+        del self._groups[miss.id]
+        self._clusters.drop(miss.id)
+        self._by_text = {t: i for t, i in self._by_text.items() if i != miss.id}
+        await self._bus.delete(keys.miss(miss.id))
+        await self._bus.zrem(keys.MISSES, miss.id)
 
 
 def _vector(embedded: Embedded) -> Vector:
     return np.asarray(embedded.vector, dtype=np.float32)
-
-
-def _new(missed: Missed) -> Miss:
-    return Miss(
-        id=keys.new_miss_id(),
-        question=missed.question,
-        phrasings=(),
-        askers=(),
-        count=0,
-        reasons={},
-        first_at_ms=missed.at_ms,
-        last_at_ms=missed.at_ms,
-    )
-
-
-def _grown(kept: Kept, missed: Missed, askers_kept: int) -> Kept:
-    """The group with one question more; a request that was counted only adds its reason."""
-    miss, mark = kept.miss, f"{missed.request_id} {missed.reason}"
-    if mark in kept.requests:
-        return kept
-    counted = any(known.partition(" ")[0] == missed.request_id for known in kept.requests)
-    reopened = _has_answer(miss) and miss.told
-    askers = () if reopened else miss.askers  # those have their answer
-    if miss.state == "dismissed":
-        missed = dataclasses.replace(missed, waits=False)
-    grown = msgspec.structs.replace(
-        miss,
-        phrasings=_with_phrasing(miss.phrasings, missed.question),
-        askers=_with_asker(askers, missed, askers_kept),
-        count=miss.count + (not counted),
-        reasons=miss.reasons | {missed.reason: miss.reasons.get(missed.reason, 0) + 1},
-        last_at_ms=max(miss.last_at_ms, missed.at_ms),
-        state="open" if reopened else miss.state,
-        told=miss.told and not reopened,
-    )
-    return Kept(grown, (*kept.requests, mark)[-REQUESTS_KEPT:])
-
-
-def _with_phrasing(phrasings: Sequence[str], question: str) -> tuple[str, ...]:
-    known = {canonical(phrasing) for phrasing in phrasings}
-    if canonical(question) in known or len(phrasings) >= PHRASINGS_KEPT:
-        return tuple(phrasings)
-    return (*phrasings, question)
-
-
-def _with_asker(askers: Sequence[Asker], missed: Missed, kept: int) -> tuple[Asker, ...]:
-    """Past the bound the longest known leave, but nobody who waits."""
-    known = next((asker for asker in askers if asker.uid == missed.uid), None)
-    if not missed.uid or (known and (known.waits or not missed.waits)):
-        return tuple(askers)
-    new = Asker(
-        uid=missed.uid,
-        question=missed.question,
-        waits=missed.waits,
-        session_id=missed.session_id,
-        request_id=missed.request_id,
-    )
-    joined = [asker for asker in askers if asker is not known] + [new]
-    free = [asker for asker in joined if not asker.waits][: max(len(joined) - kept, 0)]
-    return tuple(asker for asker in joined if asker not in free)[:kept]

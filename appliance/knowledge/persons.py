@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from appliance.clock import now_ms
 from appliance.errors import SluiceError
 from appliance.keys import new_message_id
-from appliance.knowledge.misses import Missed, Misses
+from appliance.knowledge.missed import Missed
+from appliance.knowledge.misses import Misses
 from appliance.knowledge.retrieval import Embedded
 from appliance.people.inbox import OURSELVES, Inbox
 from appliance.schema.curation import Miss

@@ -3,19 +3,24 @@ asked hear of it.
 
 Each step can be repeated: the miss remembers its entry's id before the entry is written, and a
 message to a person is written once per answer and question. People are told when the entry is
-published, which for a draft may be days later; `run` sees to it, also after a crash between two
-steps. Who was told that a person has been asked gets the answer in the session, too.
+published and valid, which may be days later; `run` sees to it, also after a crash between two
+steps. Who asks while others are told hears too, and who has a full inbox when there is room. Who
+was told that a person has been asked gets the answer in the session, too.
 """
 
 import asyncio
+import contextlib
+import datetime
 import logging
 
 from appliance.bus.client import AWAY
 from appliance.clock import now_ms
-from appliance.errors import Conflict, Invalid, NotFound, SluiceError
+from appliance.errors import Conflict, Invalid, NotFound, Overloaded, SluiceError
 from appliance.knowledge.entries import Changed, Entries, content, first_version
 from appliance.knowledge.misses import Misses
+from appliance.knowledge.opposites import take_sides
 from appliance.knowledge.text import canonical, checked, tidied
+from appliance.knowledge.validity import is_valid
 from appliance.people.inbox import Inbox
 from appliance.people.late_answers import LateAnswers
 from appliance.schema.curation import Asker, Miss, MissAnswer, MissPromote
@@ -24,6 +29,8 @@ from appliance.schema.faq import MAX_PHRASINGS, Entry
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
+LOOK_AGAIN_S = 600.0
+"""For room in a full inbox, and entries that became valid: nothing tells of these."""
 
 
 class Promotion:
@@ -68,10 +75,7 @@ class Promotion:
         if miss.state == "answered" and miss.answer == text:
             return miss
         if miss.state == "promoted":
-            raise Conflict(
-                f"miss {miss.id} became the entry {miss.entry_id}",
-                hint=f"edit that with PUT /api/faq/{miss.entry_id}",
-            )
+            raise _became_another(miss)
         if miss.state == "answered":
             raise Conflict(
                 f"miss {miss.id} has been answered otherwise",
@@ -84,7 +88,9 @@ class Promotion:
     async def run(self) -> None:
         """Tells people until cancelled."""
         while True:
-            await self._woken.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 for miss in self._misses.untold():
@@ -109,15 +115,14 @@ class Promotion:
                 }
             )
         )
-        if miss.state == "promoted":
-            found = await self._entries.many([miss.entry_id])
-            if found:
-                if content(found[0]) == put:
-                    return found[0]
-                raise Conflict(
-                    f"miss {miss.id} became the entry {miss.entry_id}",
-                    hint=f"edit that with PUT /api/faq/{miss.entry_id}",
-                )
+        _require_one_side(miss.question, put.question)
+        for phrasing in put.phrasings:
+            _require_one_side(put.question, phrasing)
+        before = await self._became(miss)
+        if before:
+            if content(before) == put:
+                return before
+            raise _became_another(miss)
         entry = first_version(put, at_ms=now_ms())
         await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
         try:
@@ -130,7 +135,13 @@ class Promotion:
 
     async def _extended(self, miss: Miss, entry_id: str) -> Entry:
         """The entry with the phrasings that were missed."""
+        before = await self._became(miss)
+        if before:
+            if before.id == entry_id:
+                return before
+            raise _became_another(miss)
         entry = await self._entries.read(entry_id)
+        _require_one_side(miss.question, entry.question)
         known = {canonical(text) for text in (entry.question, *entry.phrasings)}
         more = [text for text in miss.phrasings if canonical(text) not in known]
         fields = {name: getattr(entry, name) for name in type(content(entry)).__struct_fields__}
@@ -139,12 +150,17 @@ class Promotion:
         await self._misses.change(miss.id, state="promoted", entry_id=entry_id, told=False)
         return extended
 
+    async def _became(self, miss: Miss) -> Entry | None:
+        """The entry of a promoted miss, None when that was deleted."""
+        found = await self._entries.many([miss.entry_id]) if miss.state == "promoted" else ()
+        return found[0] if found else None
+
     def _on_change(self, changed: Changed) -> None:
         if any(miss.entry_id in changed for miss in self._misses.untold()):
             self._woken.set()
 
     async def _tell(self, miss: Miss) -> None:
-        """Nobody hears of a draft; of an entry that is gone, nobody ever will."""
+        """Nobody hears of a draft or of what does not hold now, and never of what is gone."""
         if miss.state == "answered":
             await self._tell_askers(miss, miss.answer)
             return
@@ -152,20 +168,40 @@ class Promotion:
         if not found:
             await self._misses.change(miss.id, told=True)
             return
-        if found[0].state != "published":
+        entry = found[0]
+        if entry.state != "published" or not is_valid(entry, datetime.datetime.now(datetime.UTC)):
             return
-        await self._tell_askers(miss, found[0].answer)
+        await self._tell_askers(miss, entry.answer)
 
     async def _tell_askers(self, miss: Miss, answer: str) -> None:
+        full = []
         for asker in miss.askers:
+            if not self._misses.asked(miss.id, asker.uid):
+                continue
             try:
                 await self._tell_one(asker, answer, miss)
+            except Overloaded:
+                full.append(asker)
             except SluiceError as error:
                 log.warning("%s is not told of an answer: %s", asker.uid, error)
+        await self._note_told(miss, full)
+
+    async def _note_told(self, told: Miss, full: list[Asker]) -> None:
+        """Keeps those who are still to hear; `told` is the miss as it was when that began."""
         try:
-            await self._misses.change(miss.id, told=True)
+            miss = self._misses.find(told.id)
         except NotFound:
-            log.info("miss %s left while its askers were told", miss.id)
+            log.info("miss %s left while its askers were told", told.id)
+            return
+        joined = [asker for asker in miss.askers if asker not in told.askers]
+        left = tuple(asker for asker in miss.askers if asker in full or asker in joined)
+        changed = _answer_of(miss) != _answer_of(told)
+        if joined or changed:
+            self._woken.set()
+        if left and not changed:
+            await self._misses.change(miss.id, askers=left)
+        elif not changed:
+            await self._misses.change(miss.id, told=True)
 
     async def _tell_one(self, asker: Asker, answer: str, miss: Miss) -> None:
         turn_id = ""
@@ -182,4 +218,24 @@ class Promotion:
             entry_id=miss.entry_id if miss.state == "promoted" else "",
             session_id=asker.session_id if turn_id else "",
             request_id=turn_id,
+        )
+
+
+def _became_another(miss: Miss) -> Conflict:
+    return Conflict(
+        f"miss {miss.id} became the entry {miss.entry_id}",
+        hint=f"edit that with PUT /api/faq/{miss.entry_id}",
+    )
+
+
+def _answer_of(miss: Miss) -> tuple[str, str]:
+    return (miss.entry_id, "") if miss.state == "promoted" else (miss.state, miss.answer)
+
+
+def _require_one_side(asked: str, told: str) -> None:
+    """A phrasing is answered with its entry's text, so none may ask for the opposite."""
+    if take_sides(asked, told):
+        raise Invalid(
+            f"“{told}” is the opposite of “{asked}”",
+            hint="make an entry of each, or name both in the question where one answer will do",
         )

@@ -14,10 +14,11 @@ import msgspec
 
 from appliance.bus.client import AWAY
 from appliance.clock import now_ms
-from appliance.knowledge.misses import Missed, Misses
+from appliance.knowledge.missed import Missed
+from appliance.knowledge.misses import Misses
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded, Retrieval
 from appliance.knowledge.stats import Stats
-from appliance.schema.curation import MissReason
+from appliance.schema.curation import DRAFTS_UID, MissReason
 from appliance.schema.events import Retrieved
 from appliance.schema.requests import Request
 
@@ -58,7 +59,7 @@ class Questions:
     def retrieved(self, request: Request, data: bytes) -> None:
         """What retrieval found for a request, as its event says. Drafts of answers, which the
         model writes for whoever keeps the FAQ, are no questions of people."""
-        if not request.faq or request.priority == "background":
+        if not request.faq or request.uid == DRAFTS_UID:
             return
         found = msgspec.json.decode(data, type=Retrieved)
         is_missed = (not found.matches or found.decision == "no_answer") and not found.degraded
@@ -105,6 +106,8 @@ class Questions:
         embedded = heard.embedded
         if not embedded.stamp:
             embedded = await self._retrieval.embedded(heard.question)
+        if not await self._stats.holds(heard.request_id):
+            return  # its person was erased
         await self._misses.take(
             Missed(
                 request_id=heard.request_id,

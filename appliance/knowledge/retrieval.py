@@ -93,11 +93,13 @@ class Supposed:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search has found. `rests_on` is None when it may not be used a second time: part of
-    retrieval was away, or an entry begins or ceases to be valid some day."""
+    """What a search has found, and the `weighed` that was decided on. `rests_on` is None when it
+    may not be used a second time: part of retrieval was away, or an entry begins or ceases to be
+    valid some day."""
 
     found: Retrieved
     rests_on: "_State | None"
+    weighed: tuple[Match, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class Retrieval:
         )
         decided = self.decided(question, made.found)
         final = not (made.found.degraded or made.timed or supposed)
-        return Searched(decided, now if final else None)
+        return Searched(decided, now if final else None, made.found.matches)
 
     async def _state(self) -> _State:
         revision = await self._entries.revision()

@@ -62,6 +62,13 @@ class Stats:
         await self._count(entry_ids, "hits", 1, at_ms)
         return True
 
+    async def holds(self, request_id: str) -> bool:
+        """Whether the request or its turn is still kept; nothing is of who was erased."""
+        if await self._bus.exists(keys.request(request_id)):
+            return True
+        asked = await self._bus.hget(keys.turn(keys.tag(request_id)), f"{request_id}:question")
+        return asked is not None
+
     async def read(self, entry_ids: Sequence[str]) -> list[EntryStats]:
         """One for each id, in their order."""
         pipeline = self._bus.pipeline(transaction=False)

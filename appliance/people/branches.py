@@ -5,8 +5,8 @@ starts with its session's id. What the model was shown goes along (`sent`, and t
 `frozen` beginning), so the first question of the branch starts with the same tokens. Thumbs stay
 where they were given: they are counted once.
 
-Everything but the entry in the person's list is written in one transaction, so a branch that
-stops half way is not to be seen.
+Everything but the entry in the person's list, which comes first, is written in one transaction, so
+a branch that stops half way is not to be seen.
 """
 
 import msgspec
@@ -46,8 +46,8 @@ class Branches:
             last_active_at_ms=now_ms(),
             warm=False,
         )
+        await self._sessions.list(branch)
         await self._copy(origin.id, turns, branch)
-        await self._sessions.touch(branch, branch.last_active_at_ms)
         return branch
 
     async def _turns_until(self, session_id: str, turn_id: str) -> list[_Kept]:

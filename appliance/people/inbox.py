@@ -70,13 +70,21 @@ class Inbox:
     # -- writing
 
     async def post(
-        self, uid: str, body: InboxPost, *, sender: str, idempotency_key: str = ""
+        self,
+        uid: str,
+        body: InboxPost,
+        *,
+        sender: str,
+        sender_id: str = "",
+        idempotency_key: str = "",
     ) -> InboxAccepted:
-        """A message from outside. Raises Overloaded past the sender's rate or the person's bound,
-        Conflict when the key came with another message, Invalid when it would expire unread."""
+        """A message from outside; `sender_id` tells senders of one name apart.
+
+        Raises Overloaded past the sender's rate or the person's bound, Conflict when the key came
+        with another message, Invalid when it would expire unread."""
         key = digest = ""
         if idempotency_key:
-            key = _hash(sender.encode(), idempotency_key.encode())
+            key = _hash((sender_id or sender).encode(), idempotency_key.encode())
             digest = _hash(msgspec.json.encode(body))
             known = await inbox_store.find(self._bus, uid, key)
             if known is not None:
@@ -85,7 +93,7 @@ class Inbox:
         planned = plan(
             wanted, await self._quiet(uid), now_ms=now_ms(), kept_ms=self._kept_ms
         )  # before it counts
-        await self._count(sender)
+        await self._count(sender, sender_id or sender)
         message = InboxMessage(
             id=keys.new_message_id(),
             text=body.text,
@@ -149,9 +157,9 @@ class Inbox:
         )
         await inbox_store.write(self._bus, uid, item, self._bounds, now_ms=now_ms())
 
-    async def _count(self, sender: str) -> None:
+    async def _count(self, sender: str, counted: str) -> None:
         limit = self._limits.per_minute
-        wait_s = await gates.take(self._bus, f"inbox:{sender}", limit) if limit else 0.0
+        wait_s = await gates.take(self._bus, f"inbox:{counted}", limit) if limit else 0.0
         if wait_s:
             raise Overloaded(
                 f"{sender} has written {limit} messages in this minute, which is the bound",
@@ -186,7 +194,7 @@ class Inbox:
             )
         return bool(written)
 
-    async def _deliver(self, uid: str, later: Later) -> int:
+    async def _deliver(self, uid: str, later: Later, *, waited: bool = False) -> int:
         item = Item(
             id=later.message.id,
             data=msgspec.json.encode(later.message),
@@ -194,7 +202,9 @@ class Inbox:
             key=later.key,
             digest=later.digest,
         )
-        return await inbox_store.write(self._bus, uid, item, self._bounds, now_ms=now_ms())
+        return await inbox_store.write(
+            self._bus, uid, item, self._bounds, now_ms=now_ms(), waited=waited
+        )
 
     async def _repeated(self, uid: str, known: inbox_store.Found, digest: str) -> InboxAccepted:
         if known.digest != digest:
@@ -208,7 +218,7 @@ class Inbox:
             due = await self._bus.zscore(keys.SCHEDULED, f"{uid}/{known.id}")
             planned = Plan(int(due or message.sent_at_ms), message.expires_at_ms, "asked")
             return _accepted(known.id, planned, repeated=True)
-        for entry in await self._entries(uid):
+        for entry in await self._entries(uid, expired=True):
             if entry.message.id == known.id:
                 at_ms = parse_id(entry.cursor)[0]
                 planned = Plan(at_ms, entry.message.expires_at_ms)
@@ -257,7 +267,8 @@ class Inbox:
         due_ms = at_ms if later.message.urgent else after_quiet_hours(at_ms, await self._quiet(uid))
         if due_ms > at_ms:
             return due_ms
-        return at_ms + FULL_RETRY_MS if await self._deliver(uid, later) < 0 else None
+        written = await self._deliver(uid, later, waited=True)
+        return at_ms + FULL_RETRY_MS if written < 0 else None
 
     async def waiting(self, uid: str) -> tuple[InboxMessage, ...]:
         """Messages to this person whose time has not come, by the time they were written."""
@@ -335,14 +346,16 @@ class Inbox:
         shown = msgspec.structs.replace(message, read=read)
         return StreamEvent(event.id, event.event, msgspec.json.encode(shown))
 
-    async def _entries(self, uid: str) -> list[Entry]:
-        """Messages that have not expired, the oldest first."""
+    async def _entries(self, uid: str, *, expired: bool = False) -> list[Entry]:
+        """Messages that have not expired, or all, the oldest first."""
         rows = await self._bus.xrange(keys.inbox(uid), "-", "+", 2 * self._bounds.entries)
         read = await self._bus.smembers(keys.inbox_read(uid))
         now = now_ms()
         found = []
         for stream_id, fields in rows:
-            if fields[b"event"] != b"message" or int(fields[b"expires"]) <= now:
+            if fields[b"event"] != b"message":
+                continue
+            if int(fields[b"expires"]) <= now and not expired:
                 continue
             message = msgspec.json.decode(fields[b"data"], type=InboxMessage)
             shown = msgspec.structs.replace(message, read=fields[b"id"] in read)

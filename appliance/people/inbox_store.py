@@ -61,17 +61,20 @@ end
 return nil
 """)
 
-# KEYS inbox read later; ARGV event data id key digest expires now bound kept_s
+# KEYS inbox read later; ARGV event data id key digest expires now bound kept_s waited
 # 1 when written, 0 when the id is there, -1 when the inbox is full of what nobody has read.
+# One that `waited` waits no more then; 0 too when it was withdrawn.
 WRITE = Script(
     _SHARED
     + """
+if ARGV[10] == '1' and redis.call('HEXISTS', KEYS[3], ARGV[3]) == 0 then return 0 end
 for _, row in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-')) do
   if ARGV[3] ~= '' and row[2][6] == ARGV[3] then return 0 end
   if ARGV[4] ~= '' and row[2][8] == ARGV[4] then return 0 end
 end
 if not make_room(tonumber(ARGV[8]), tonumber(ARGV[7])) then return -1 end
 add(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[9])
+if ARGV[10] == '1' then redis.call('HDEL', KEYS[3], ARGV[3], 'k:' .. ARGV[4]) end
 return 1
 """
 )
@@ -157,8 +160,11 @@ async def find(bus: Bus, uid: str, key: str) -> Found | None:
     return Found(found[0].decode(), found[1].decode()) if found else None
 
 
-async def write(bus: Bus, uid: str, item: Item, bounds: Bounds, *, now_ms: int) -> int:
-    """1 when written, 0 when it was there, -1 when there is no room."""
+async def write(
+    bus: Bus, uid: str, item: Item, bounds: Bounds, *, now_ms: int, waited: bool = False
+) -> int:
+    """1 when written, 0 when it was there, -1 when there is no room; 0 too for one that was to have
+    `waited` and does not."""
     arguments: Sequence[Value] = (
         item.event,
         item.data,
@@ -169,6 +175,7 @@ async def write(bus: Bus, uid: str, item: Item, bounds: Bounds, *, now_ms: int) 
         now_ms,
         bounds.entries,
         bounds.kept_s,
+        int(waited),
     )
     return int(await WRITE.run(bus, _names(uid), *arguments))
 

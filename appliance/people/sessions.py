@@ -1,6 +1,7 @@
 """Sessions: conversations of one person, listed by last activity.
 
-A session's id is the hash tag of everything in it, so deleting one is a single script.
+What there is of a session is always listed: it is listed before it is written and until it is
+gone, so a crash in between leaves at most an id without a session, which `every` passes over.
 """
 
 from collections.abc import AsyncIterator
@@ -40,6 +41,7 @@ class Sessions:
             last_active_at_ms=now,
             model=model,
         )
+        await self.list(session)
         await self._bus.hset(
             keys.session(session_id),
             mapping={
@@ -50,8 +52,11 @@ class Sessions:
                 "model": model,
             },
         )
-        await self._bus.zadd(keys.sessions(uid), {session_id: now})
         return session
+
+    async def list(self, session: Session) -> None:
+        """Puts a session that is about to be written among its owner's."""
+        await self._bus.zadd(keys.sessions(session.uid), {session.id: session.last_active_at_ms})
 
     async def require_room(self, uid: str) -> None:
         """Raises Overloaded at the bound of sessions per user."""
@@ -97,8 +102,8 @@ class Sessions:
                 return
 
     async def touch(self, session: Session, at_ms: int) -> None:
-        """Moves the session to the top of its owner's list."""
-        await self._bus.zadd(keys.sessions(session.uid), {session.id: at_ms})
+        """Moves the session to the top of its owner's list, unless it was deleted."""
+        await self._bus.zadd(keys.sessions(session.uid), {session.id: at_ms}, xx=True)
 
     async def change(
         self, session_id: str, *, title: str | None = None, model: str | None = None
@@ -114,10 +119,10 @@ class Sessions:
 
     async def delete(self, session: Session) -> None:
         """Removes the session and all its turns."""
-        await self._bus.zrem(keys.sessions(session.uid), session.id)
         await self._bus.delete(
             keys.session(session.id), keys.turns(session.id), keys.turn(session.id)
         )
+        await self._bus.zrem(keys.sessions(session.uid), session.id)
 
 
 def _session(session_id: str, fields: Fields) -> Session:

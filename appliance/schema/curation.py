@@ -17,6 +17,8 @@ from appliance.schema.fields import (
 )
 from appliance.schema.problems import ErrorDetail
 
+DRAFTS_UID = "faq.drafts"
+"""In whose name drafts of missing answers are asked for; no uid of a person has a dot."""
 Version = Annotated[int, Meta(ge=1, le=2**53)]
 
 

@@ -83,9 +83,9 @@ class FaqTestPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class FaqTest(Record, frozen=True, kw_only=True):
-    """What would happen to a question, and why. `found` are the closest entries before the
-    decision; `evidence` is what the bar is compared with. `answer` is what would be said without a
-    model, or `prompt` is what the model would be told."""
+    """What would happen to a question, and why. `found` are the closest entries: first those that
+    are decided on, then what a wider search finds; `evidence` is what the bar is compared with.
+    `answer` is what would be said without a model, or `prompt` is what the model would be told."""
 
     decision: Decision | Literal[""]
     matches: tuple[Match, ...]

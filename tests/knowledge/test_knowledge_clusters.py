@@ -52,3 +52,12 @@ def test_a_vector_of_length_nothing_is_near_nothing() -> None:
     clusters = Clusters(0.5)
     clusters.put("a", [1.0, 0.0])
     assert clusters.nearest([0.0, 0.0]) == ""
+
+
+def test_the_nearest_group_that_admits_a_question_takes_it() -> None:
+    clusters = Clusters(0.8)
+    clusters.put("near", [1.0, 0.0])
+    clusters.put("next", [0.9, 0.3])
+    assert clusters.nearest([1.0, 0.0]) == "near"
+    assert clusters.nearest([1.0, 0.0], lambda name: name != "near") == "next"
+    assert clusters.nearest([1.0, 0.0], lambda name: False) == ""

@@ -15,6 +15,7 @@ from appliance.knowledge.demo import FORM, load_demo
 from appliance.knowledge.exchange import parse
 from appliance.knowledge.files.rows import Row
 from appliance.knowledge.imports import import_file
+from appliance.knowledge.opposites import take_sides
 from appliance.knowledge.text import canonical
 from appliance.schema.faq import ImportReport
 from appliance.worker.backend import TextKind, Vectors
@@ -53,6 +54,14 @@ def questions() -> list[Asked]:
 
 def demo() -> dict[str, Row]:
     return {row.entry_id: row for row in parse(load_demo(), FORM, rows_bound=1000)}
+
+
+@pytest.mark.unit
+def test_no_question_takes_sides_against_a_phrasing_of_the_entry_that_answers_it() -> None:
+    for row in demo().values():
+        asked = [one.question for one in questions() if one.entry_id == row.entry_id]
+        told = (row.put.question, *row.put.phrasings)
+        assert not [(a, b) for a in (*asked, *told) for b in told if take_sides(a, b)]
 
 
 @pytest.mark.unit

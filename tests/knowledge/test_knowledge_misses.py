@@ -2,21 +2,24 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import pytest
 from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
+from msgspec.structs import replace as replace_struct
 
 from appliance.bus.client import Bus
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded
-from appliance.knowledge.misses import Missed, Misses
+from appliance.knowledge.missed import Missed
+from appliance.knowledge.misses import Misses
 from appliance.knowledge.persons import Persons
 from appliance.knowledge.promotion import Promotion
 from appliance.knowledge.questions import Heard, Questions
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded
 from appliance.knowledge.stats import Stats
-from appliance.schema.curation import Miss, MissAnswer, MissPromote, MissReason
+from appliance.schema.curation import Asker, Miss, MissAnswer, MissPromote, MissReason
 from appliance.schema.inbox import InboxMessage
 from appliance.schema.requests import Request
 from appliance.schema.sampling import Sampling
@@ -60,6 +63,33 @@ async def test_questions_that_mean_the_same_are_one_group_with_its_askers(misses
         ("ann", "Can I bring my dog?"),
         ("bo", "狗可以进办公室吗？"),
     ]
+
+
+async def test_opposites_are_groups_of_their_own_however_near(misses: Misses) -> None:
+    for n in range(2):
+        await misses.take(missed("How do I open an account?", uid=f"o{n}", vector=(1.0, 0.0)))
+        await misses.take(missed("How do I close an account?", uid=f"c{n}", vector=(0.99, 0.01)))
+    closing = await misses.take(missed("Closing my account", uid="bo", vector=(1.0, 0.0)))
+    assert closing.phrasings == ("How do I close an account?", "Closing my account")
+    opening = next(miss for miss in misses.listed("open") if miss.id != closing.id)
+    assert opening.phrasings == ("How do I open an account?",)
+
+
+async def test_opposites_that_were_stored_as_one_group_are_parted_with_their_askers(
+    bus: Bus, misses: Misses
+) -> None:
+    made = await misses.take(missed("怎么开通自动续费", vector=(1.0, 0.0)))
+    both = (*made.phrasings, "怎么取消自动续费")
+    askers = (*made.askers, Asker(uid="bo", question="怎么取消自动续费", waits=True))
+    await misses.change(made.id, phrasings=both, askers=askers, count=5)
+    for _ in range(2):
+        again = misses_of(bus)
+        await again.load()
+        opening, closing = again.listed("open")
+        assert (opening.id, opening.count, opening.phrasings) == (made.id, 4, made.phrasings)
+        assert opening.askers == made.askers
+        assert (closing.question, closing.phrasings) == (both[1], both[1:])
+        assert [asker.uid for asker in closing.askers] == ["bo"]
 
 
 async def test_the_same_words_meet_without_an_embedding_model(misses: Misses) -> None:
@@ -131,15 +161,36 @@ async def test_another_embedding_model_groups_by_words_until_it_knows_better(
     assert (await misses.take(Missed("r10", "cy", "My dog?", "no_match", 3000, near))).id == dog.id
 
 
-async def test_a_person_is_forgotten(bus: Bus, misses: Misses) -> None:
-    await misses.take(missed("Dog?"))
-    await misses.take(missed("Dog?", uid="bo"))
-    assert misses.asked_by("ann") == ["Dog?"]
+async def test_a_person_is_forgotten_with_what_nobody_else_has_asked(
+    bus: Bus, misses: Misses
+) -> None:
+    dogs = await misses.take(missed("My Rex?", vector=(1.0, 0.0)))
+    await misses.take(missed("Dog?", vector=(1.0, 0.0)))
+    await misses.take(missed("dog", uid="bo", vector=(1.0, 0.0)))
+    await misses.take(missed("I, Ann, have a sauna", vector=(0.0, 1.0)))
+    assert misses.asked_by("ann") == ["My Rex?", "I, Ann, have a sauna"]
     await misses.forget_person("ann")
     again = misses_of(bus)
     await again.load()
-    assert [[a.uid for a in m.askers] for m in again.listed("open")] == [["bo"]]
-    assert again.asked_by("ann") == []
+    assert await bus.zcard("misses") == 1
+    for held in (misses, again):
+        (miss,) = held.listed("open")
+        assert (miss.id, miss.question, miss.phrasings) == (dogs.id, "Dog?", ("Dog?",))
+        assert [asker.uid for asker in miss.askers] == ["bo"]
+        assert held.asked_by("ann") == []
+        assert (await held.take(missed("my rex", uid="cy"))).id != dogs.id
+
+
+async def test_who_said_what_is_told_by_the_askers_of_an_older_version(bus: Bus) -> None:
+    misses = misses_of(bus)
+    for uid, question in (("ann", "My Rex?"), ("bo", "Dog?"), ("ann", "Dog?")):
+        made = await misses.take(missed(question, uid=uid, vector=(1.0, 0.0)))
+    body = msgspec.json.encode({"miss": made, "requests": []})
+    await bus.hset(f"miss:{made.id}", mapping={"body": body})
+    again = misses_of(bus)
+    await again.load()
+    await again.forget_person("ann")
+    assert [miss.phrasings for miss in again.listed("open")] == [("Dog?",)]
 
 
 # -- promotion
@@ -152,6 +203,7 @@ class People:
     told: dict[tuple[str, str, str], str] = field(default_factory=dict)
     turn_of: dict[str, str] = field(default_factory=dict)
     full: str = ""
+    meanwhile: Coroutine[None, None, object] | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer_found(
@@ -165,6 +217,9 @@ class People:
         session_id: str,
         request_id: str,
     ) -> None:
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile
         if uid == self.full:
             raise Overloaded("full")
         assert (uid, question, entry_id) not in self.told
@@ -249,6 +304,15 @@ async def test_a_promoted_group_is_an_entry_with_its_phrasings_and_people_hear(d
     assert desk.misses.listed("open") == []
 
 
+async def test_who_is_erased_while_others_are_told_hears_nothing(desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    desk.people.meanwhile = desk.misses.forget_person("bo")
+    async with desk.running():
+        await desk.promotion.answer(miss.id, MissAnswer(answer="On Fridays."))
+        await desk.told(miss)
+    assert [uid for uid, _, _ in desk.people.told] == ["ann"]
+
+
 async def test_nobody_hears_of_a_draft_until_it_is_published(desk: Desk) -> None:
     miss = await dogs(desk.misses)
     async with desk.running():
@@ -260,6 +324,35 @@ async def test_nobody_hears_of_a_draft_until_it_is_published(desk: Desk) -> None
         await desk.knowledge.entries.replace(entry.id, put)
         await desk.told(miss)
     assert set(desk.people.told.values()) == {"On Fridays."}
+
+
+async def test_nobody_hears_of_an_entry_before_it_holds(desk: Desk) -> None:
+    put = replace_struct(entry_put("Are pets allowed?", "On Fridays."), valid_from="2999-01-01")
+    entry = await desk.knowledge.entries.create(put)
+    miss = await dogs(desk.misses)
+    async with desk.running():
+        await desk.promotion.promote(miss.id, MissPromote(entry_id=entry.id))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert desk.people.told == {}
+        await desk.knowledge.entries.replace(entry.id, entry_put("Pets?", "On Fridays."))
+        await desk.told(miss)
+    assert set(desk.people.told.values()) == {"On Fridays."}
+
+
+async def test_a_promoted_group_is_given_to_no_other_entry_and_told_once(desk: Desk) -> None:
+    entry, other = [
+        await desk.knowledge.entries.create(entry_put(question, "On Fridays."))
+        for question in ("Are pets allowed?", "Pets?")
+    ]
+    miss = await dogs(desk.misses)
+    async with desk.running():
+        made = await desk.promotion.promote(miss.id, MissPromote(entry_id=entry.id))
+        await desk.told(miss)
+        assert await desk.promotion.promote(miss.id, MissPromote(entry_id=entry.id)) == made
+        assert desk.misses.find(miss.id).told
+        with pytest.raises(Conflict, match=entry.id):
+            await desk.promotion.promote(miss.id, MissPromote(entry_id=other.id))
 
 
 async def test_a_group_adds_its_phrasings_to_an_entry_that_has_the_answer(desk: Desk) -> None:
@@ -287,13 +380,33 @@ async def test_what_a_crash_cut_off_is_told_at_the_next_start(bus: Bus, desk: De
     assert await desk.knowledge.entries.count() == 1
 
 
-async def test_a_person_whose_inbox_is_full_does_not_keep_others_from_hearing(desk: Desk) -> None:
+async def test_a_person_whose_inbox_is_full_hears_when_there_is_room_and_others_at_once(
+    desk: Desk,
+) -> None:
     miss = await dogs(desk.misses)
     desk.people.full = "ann"
     async with desk.running():
-        await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        entry = await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        async with asyncio.timeout(WAIT_S):
+            while len(desk.misses.find(miss.id).askers) > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert [uid for uid, _, _ in desk.people.told] == ["bo"]
+        assert [asker.uid for asker in desk.misses.find(miss.id).askers] == ["ann"]
+        assert not desk.misses.find(miss.id).told
+        desk.people.full = ""
+        await desk.knowledge.entries.replace(entry.id, entry_put(miss.question, "On Fridays."))
         await desk.told(miss)
-    assert [uid for uid, _, _ in desk.people.told] == ["bo"]
+    assert [uid for uid, _, _ in desk.people.told] == ["bo", "ann"]
+
+
+async def test_who_asks_while_the_others_are_told_hears_too(desk: Desk) -> None:
+    miss = await dogs(desk.misses)
+    desk.people.meanwhile = waiting(desk.misses, "cy", "s3-1")
+    async with desk.running():
+        await desk.promotion.answer(miss.id, MissAnswer(answer="On Fridays."))
+        await desk.told(miss)
+    assert [uid for uid, _, _ in desk.people.told] == ["ann", "bo", "cy"]
+    assert [turn[1] for turn in desk.sessions.turns] == ["s3-1"]
 
 
 async def test_a_promotion_that_makes_no_sense_changes_nothing(desk: Desk) -> None:
@@ -311,6 +424,21 @@ async def test_a_promotion_that_makes_no_sense_changes_nothing(desk: Desk) -> No
         await desk.promotion.promote(miss.id, MissPromote(answer="Two."))
 
 
+async def test_no_entry_is_made_of_opposites(desk: Desk) -> None:
+    miss = await desk.misses.take(missed("How do I open an account?"))
+    entry = await desk.knowledge.entries.create(entry_put("How do I close an account?"))
+    for body in (
+        MissPromote(answer="So.", question="How do I close an account?"),
+        MissPromote(answer="So.", phrasings=("close an account",)),
+        MissPromote(entry_id=entry.id),
+    ):
+        with pytest.raises(Invalid, match="opposite"):
+            await desk.promotion.promote(miss.id, body)
+    assert desk.misses.listed("open") == [miss]
+    both = MissPromote(answer="At the desk.", question="How do I open or close an account?")
+    assert (await desk.promotion.promote(miss.id, both)).phrasings == (miss.question,)
+
+
 async def test_a_question_missed_in_spite_of_its_entry_opens_the_group_again(desk: Desk) -> None:
     miss = await dogs(desk.misses)
     async with desk.running():
@@ -324,21 +452,28 @@ async def test_a_question_missed_in_spite_of_its_entry_opens_the_group_again(des
 # -- what becomes of questions
 
 
-async def test_hits_are_counted_once_and_misses_taken_in(bus: Bus, misses: Misses) -> None:
+async def test_hits_are_counted_once_and_misses_taken_in_unless_they_were_erased(
+    bus: Bus, misses: Misses
+) -> None:
     knowledge = rig(bus, MemoryVectors(), HashingEmbedder())
     stats = Stats(bus)
     questions = Questions(stats, misses, knowledge.retrieval)
     task = asyncio.create_task(questions.run())
-    await bus.hset("request:{x}:x-1", mapping={"state": "done"})
+    for request_id in ("x-1", "x-2"):
+        await bus.hset(f"request:{{x}}:{request_id}", mapping={"state": "done"})
+    await bus.hset("turn:{s}", mapping={"s-1:question": "{}"})
     for _ in range(2):
         questions.heard(Heard("x-1", "ann", "q", ["a", "b"], None))
     questions.heard(Heard("x-2", "bo", "unknown", [], "no_match"))
+    questions.heard(Heard("s-1", "bo", "badly answered", [], "thumbs_down"))
+    for gone in ("x-3", "s-2"):
+        questions.heard(Heard(gone, "erased", f"what {gone} asked", [], "no_match"))
     await questions.settled()
     task.cancel()
     a, b, c = await stats.read(["a", "b", "c"])
     assert (a.hits, b.hits, c.hits) == (1, 1, 0)
     assert a.last_hit_ms > 0
-    assert [miss.question for miss in misses.listed("open")] == ["unknown"]
+    assert {miss.question for miss in misses.listed("open")} == {"unknown", "badly answered"}
 
 
 async def test_a_thumb_is_counted_once_moved_and_taken_back(bus: Bus) -> None:

@@ -4,11 +4,15 @@ import pytest
 from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 from msgspec.structs import replace
 
+from appliance.access.rehearsal import Rehearsal
 from appliance.bus.client import Bus
-from appliance.knowledge.calibration import NOTHING_LEARNED
+from appliance.knowledge.calibration import NOTHING_LEARNED, evidence
 from appliance.knowledge.entries import Entries
 from appliance.knowledge.retrieval import Retrieval, Searched
+from appliance.schema.events import Retrieved
 from appliance.schema.faq import Entry, EntryPut
+from appliance.schema.requests import ChatMessage
+from appliance.settings import Settings
 from appliance.settings.faq import Faq
 
 pytestmark = pytest.mark.integration
@@ -118,3 +122,28 @@ async def test_another_calibration_decides_anew(parts: Rig, vectors: MemoryVecto
         learned[0] = replace(NOTHING_LEARNED, score_floor=0.999, similarity_floor=0.999)
         again = await retrieval.searched(QUESTION, before=before)
         assert again.found.decision == "no_answer"
+
+
+class Nobody:
+    """Stands in for profiles, and for answering: what is told of a person, and said at once."""
+
+    async def system(self, uid: str, session_id: str) -> ChatMessage:
+        return ChatMessage(role="system", content="")
+
+    def rehearsed(self, question: str, found: Retrieved) -> str:
+        return ""
+
+
+async def test_a_rehearsal_decides_on_what_a_question_would_find(parts: Rig) -> None:
+    nobody = Nobody()
+    rehearsal = Rehearsal(nobody, parts.retrieval, nobody, Settings())  # type: ignore[arg-type]
+    async with parts.running():
+        for n in range(90):
+            await parts.entries.create(entry_put(f"Where is key {n} of the kiosk kept?"))
+        await parts.settled()
+        live = await parts.retrieval.searched(QUESTION)
+        tried = await rehearsal.tried(QUESTION, "ann")
+    assert (tried.decision, tried.matches) == (live.found.decision, live.found.matches)
+    assert tried.found[: len(live.weighed)] == live.weighed
+    assert tried.evidence == evidence([match.score for match in live.weighed])
+    assert len({match.id for match in tried.found}) == len(tried.found) == 10

@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance import keys
+from appliance.access.cancelling import Cancelling
+from appliance.background.retention import Retention
 from appliance.bus.client import Bus
 from appliance.errors import Invalid, NotFound, Overloaded
 from appliance.people.cursors import decode_offset, encode_offset
@@ -81,6 +84,58 @@ async def test_a_session_is_renamed_and_deleted(bus: Bus) -> None:
         with pytest.raises(NotFound):
             await call
     assert (await sessions.page("u", cursor=None, limit=10)).items == ()
+
+
+class Cut:
+    """A store that is lost after so many calls."""
+
+    def __init__(self, bus: Bus, calls: int) -> None:
+        self._bus, self._left = bus, calls
+
+    def __getattr__(self, name: str) -> object:
+        if self._left == 0:
+            raise ConnectionError(name)
+        self._left -= 1
+        return getattr(self._bus, name)
+
+
+@pytest.mark.parametrize("calls", range(5))
+async def test_what_a_crash_leaves_of_a_session_is_listed(bus: Bus, calls: int) -> None:
+    whole = Sessions(bus, sessions_kept=10)
+    cut = Sessions(Cut(bus, calls), sessions_kept=10)  # type: ignore[arg-type]
+    made = await whole.create("u", "to be deleted")
+    with contextlib.suppress(ConnectionError):
+        await cut.delete(made)
+    with contextlib.suppress(ConnectionError):
+        await Sessions(Cut(bus, calls), sessions_kept=10).create("u", "new")  # type: ignore[arg-type]
+    _, left = await bus.scan(0, match=f"{keys.session('')[:-1]}*", count=1000)
+    listed = {session.id for session in (await whole.page("u", cursor=None, limit=10)).items}
+    assert {keys.session(one) for one in listed} == {name.decode() for name in left}
+
+
+async def test_a_deleted_session_is_not_listed_again(bus: Bus) -> None:
+    sessions = Sessions(bus, sessions_kept=10)
+    made = await sessions.create("u", "gone")
+    await sessions.delete(made)
+    await sessions.touch(made, made.last_active_at_ms + 1)
+    assert await bus.zcard(keys.sessions("u")) == 0
+
+
+async def test_an_old_turn_goes_with_its_thumb_and_so_does_the_id_of_a_lost_session(
+    bus: Bus,
+) -> None:
+    sessions = Sessions(bus, sessions_kept=10)
+    made = await sessions.create("u", "")
+    for turn_id, at_ms in (("old", 1_000), ("new", made.created_at_ms)):
+        await bus.zadd(keys.turns(made.id), {turn_id: at_ms})
+        records = {f"{turn_id}:{record}": "{}" for record in ("question", "answer", "feedback")}
+        await bus.hset(keys.turn(made.id), mapping=records)
+    await bus.zadd(keys.sessions("u"), {"slost": 1_000, "scoming": made.created_at_ms})
+    retention = Retention(bus, sessions, Cancelling, 1.0)  # type: ignore[arg-type]
+    assert await retention.look(2_000) == 0
+    left = await bus.hgetall(keys.turn(made.id))
+    assert set(left) == {b"new:question", b"new:answer", b"new:feedback"}
+    assert set(await bus.zrange(keys.sessions("u"), 0, -1)) == {made.id.encode(), b"scoming"}
 
 
 async def test_sessions_of_a_user_are_bounded(bus: Bus) -> None:

@@ -16,7 +16,7 @@ from appliance.people.inbox import Inbox
 from appliance.people.inbox_store import Bounds, Item, write
 from appliance.people.users import Users
 from appliance.schema.inbox import InboxMessage, InboxPost, Related, RelatedQuestion
-from appliance.schema.people import UserPut
+from appliance.schema.people import User, UserPut
 from appliance.settings.people import Inbox as Limits
 
 pytestmark = pytest.mark.integration
@@ -128,6 +128,22 @@ async def test_an_idempotency_key_writes_once_and_not_another_message(inbox: Inb
     body = InboxPost(text="once")
     other = await inbox.post("lin", body, sender="another service", idempotency_key="k1")
     assert not other.repeated, "a key is its sender's own"
+    namesake = await inbox.post("lin", body, sender="crm", sender_id="k9", idempotency_key="k1")
+    assert not namesake.repeated, "also of two with one name"
+
+
+async def test_a_repeated_message_is_known_after_it_has_expired(bus: Bus, inbox: Inbox) -> None:
+    first = await post(inbox, "once", key="k1")
+    ((_, fields),) = await bus.xrange(keys.inbox("lin"), "-", "+", 10)
+    message = msgspec.json.decode(fields[b"data"], type=InboxMessage)
+    old = fields | {
+        b"data": msgspec.json.encode(msgspec.structs.replace(message, expires_at_ms=1)),
+        b"expires": b"1",
+    }
+    await bus.delete(keys.inbox("lin"))
+    await bus.xadd(keys.inbox("lin"), {name.decode(): value for name, value in old.items()})
+    assert await texts(inbox) == []
+    assert await post(inbox, "once", key="k1") == first
 
 
 async def test_a_sender_beyond_its_rate_is_told_when_to_come_back(
@@ -195,6 +211,29 @@ async def test_a_dated_message_waits_is_shown_as_waiting_and_is_delivered_once(
     assert await inbox.waiting("lin") == ()
     assert await inbox.next_due_ms() is None
     assert await post(inbox, "later", key="d", deliver_at_ms=due) == later
+
+
+async def test_what_is_withdrawn_while_it_is_being_delivered_does_not_arrive(
+    bus: Bus, reader: ReplyReader
+) -> None:
+    class Meanwhile(Users):
+        """Withdraws a message when somebody looks at its person's quiet hours."""
+
+        message_id = ""
+
+        async def find(self, uid: str) -> User:
+            if self.message_id:
+                message_id, self.message_id = self.message_id, ""
+                await late.withdraw(uid, message_id)
+            return await super().find(uid)
+
+    users = Meanwhile(bus)
+    late = Inbox(bus, reader, users, Limits(per_minute=0))
+    due = now_ms() + 3_600_000
+    users.message_id = await post(late, "withdrawn", key="k", deliver_at_ms=due)
+    await late.deliver_due(due)
+    assert await texts(late) == []
+    assert await bus.zcard(keys.SCHEDULED) == 0
 
 
 async def test_messages_that_wait_are_bounded(bus: Bus, reader: ReplyReader) -> None:

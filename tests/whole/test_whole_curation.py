@@ -281,6 +281,23 @@ def test_thumbs_stay_with_the_turn_and_count_for_the_entry(appliance: Running) -
         client.delete(f"/api/requests/{running}")
 
 
+def test_a_thumb_on_a_list_to_pick_from_is_no_vote_for_what_was_offered(
+    appliance: Running,
+) -> None:
+    with appliance.client() as client:
+        entries = [
+            made(client, question="Where do I moor the gondola?", answer=answer)
+            for answer in ("At the pier.", "In the lagoon.")
+        ]
+        session = appliance.session("thumbs-list")
+        request_id = appliance.ask("Where do I moor the gondola?", session)
+        assert list(appliance.follow(request_id))[-1].data["decision"] == "did_you_mean"
+        path = f"/api/requests/{request_id}/feedback"
+        assert client.post(path, json={"thumb": "up"}).status_code == 204
+        for entry in entries:
+            assert client.get(f"/api/faq/{entry['id']}").json()["stats"]["up"] == 0
+
+
 def test_a_near_entry_is_named_and_not_refused(appliance: Running) -> None:
     with appliance.client() as client:
         first = made(client, question="How do I rent a canoe at the lake?")

@@ -161,6 +161,14 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
         for message in ({"text": WORD}, {"text": WORT, "deliver_at_ms": soon}):
             admin.post("/api/users/zoe-quux/inbox", json=message, headers={"Idempotency-Key": WORD})
         admin.post("/api/users/zoe-quux/inbox", json={"text": WORT, "deliver_at_ms": soon})
+        missed = f"Where is the {WORD} {WORT}?"
+        asked = zoe.post(f"/api/sessions/{ids['session']}/messages", json={"text": missed})
+        settle(zoe, asked.json()["request_id"])
+
+        def is_missed() -> bool:
+            return missed in admin.get("/api/faq/misses").text
+
+        eventually(is_missed, "the FAQ has no answer to it")
         running = zoe.post(
             f"/api/sessions/{ids['session']}/messages",
             json={"text": f"#tokens=1500 #slow=5 {WORD}", "max_tokens": 1500, "faq": False},
@@ -174,13 +182,15 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
         assert [message["text"] for message in held["inbox"]] == [WORD]
         assert [message["text"] for message in held["inbox_waiting"]] == [WORT]
         assert [one["name"] for one in held["keys"]] == ["zoe-quux"]
+        assert held["asked_in_vain"] == [missed]
         erased = zoe.delete("/api/users/zoe-quux")
         assert erased.status_code == 200, erased.text
         counts = erased.json()
-        assert (counts["sessions"], counts["requests"], counts["keys"]) == (1, 3, 1)
+        assert (counts["sessions"], counts["requests"], counts["keys"]) == (1, 4, 1)
         assert zoe.get("/api/users/zoe-quux").status_code == 401, "the key is gone too"
         assert admin.get("/api/users/zoe-quux").status_code == 404
         assert admin.get(f"/api/sessions/{ids['session']}").status_code == 404
+        assert not is_missed()
         again = admin.delete("/api/users/zoe-quux").json()
         assert (again["sessions"], again["requests"], again["keys"]) == (0, 0, 0)
         # What stays are a session id drawn at random and a digest of the person's name, by which
