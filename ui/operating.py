@@ -8,7 +8,7 @@ from urllib.parse import quote
 from appliance.errors import SluiceError
 from appliance.schema.inbox import InboxAck, InboxMessage, InboxPage, MessagesRead, Related, Unread
 from appliance.schema.logs import LogLevel, LogPage
-from appliance.schema.people import User, UserPatch
+from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User, UserPatch
 from appliance.schema.status import ModelStatus, Quota
 from ui.answers import BAD_ANSWER, Listing, parse
 from ui.client import Client, backoff_s
@@ -61,6 +61,17 @@ class Operating:
     async def tag_user(self, uid: str, tags: tuple[str, ...]) -> User:
         path = f"/api/users/{quote(uid, safe='')}"
         return await self._client.write("PATCH", path, User, UserPatch(tags=tags))
+
+    # --- keys ---------------------------------------------------------------------------
+
+    async def keys(self) -> Listing[ApiKey]:
+        return await self._client.get("/api/keys", Listing[ApiKey])
+
+    async def create_key(self, post: ApiKeyPost) -> NewApiKey:
+        return await self._client.write("POST", "/api/keys", NewApiKey, post)
+
+    async def revoke_key(self, key_id: str) -> None:
+        await self._client.send_call("DELETE", f"/api/keys/{quote(key_id, safe='')}")
 
     # --- the inbox ----------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport
 from appliance.schema.fields import Page
 from appliance.schema.inbox import InboxMessage, InboxPage, Unread
 from appliance.schema.logs import LogLine, LogPage
-from appliance.schema.people import User, UserPatch
+from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User, UserPatch
 from appliance.schema.problems import ErrorBody, ErrorDetail
 from appliance.schema.requests import TERMINAL_STATES, Accepted, MessagePost, RequestStatus
 from appliance.schema.setup import (
@@ -69,6 +69,7 @@ class StubApi(LoopbackServer):
         self.models: dict[str, ModelStatus] = {}
         self.users: dict[str, User] = {}
         self.quotas: dict[str, Quota] = {}
+        self.keys: dict[str, ApiKey] = {}
         self.log: tuple[LogLine, ...] = ()
         self.inbox: dict[str, InboxMessage] | None = None
         self.inbox_stream = Stream("")
@@ -220,6 +221,8 @@ class StubApi(LoopbackServer):
                 return Reply(200, self._logs(asked))
             case (_, "api", "users", uid, *rest):
                 return self._user(asked, uid, rest)
+            case (_, "api", "keys", *rest):
+                return self._key(asked, rest)
             case (_, "api", "faq", *rest):
                 return self._faq(asked, rest)
             case _:
@@ -378,6 +381,25 @@ class StubApi(LoopbackServer):
                 return Reply(200, Unread(unread=self._unread()))
             case _:
                 return _missing("route")
+
+    def _key(self, asked: Asked, rest: list[str]) -> Reply:
+        match (asked.method, *rest):
+            case ("GET",):
+                return Reply(200, Page(items=tuple(self.keys.values())))
+            case ("POST",):
+                post = msgspec.json.decode(asked.body, type=ApiKeyPost)
+                uid, number = post.uid or "", next(self._ids)
+                one = ApiKey(
+                    id=f"k-{number}", role=post.role, name=post.name, uid=uid, created_at_ms=NOW_MS
+                )
+                self.keys[one.id] = one
+                secret = f"sk-sluice-{number}" + "x" * 43
+                return Reply(201, NewApiKey(key=secret, **msgspec.structs.asdict(one)))
+            case ("DELETE", key_id) if key_id in self.keys:
+                del self.keys[key_id]
+                return Reply(204)
+            case _:
+                return _missing("key")
 
     def _unread(self) -> int:
         return sum(not message.read for message in (self.inbox or {}).values())

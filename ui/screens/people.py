@@ -15,10 +15,12 @@ from appliance.schema.fields import DEFAULT_UID, UID_PATTERN
 from appliance.schema.people import MAX_TAGS, User
 from appliance.schema.status import Quota
 from ui.client import Client
+from ui.clock import Clock
 from ui.keys import key
 from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine
+from ui.screens.keys_desk import KeysDesk
 from ui.screens.polled import PolledScreen
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain
@@ -35,15 +37,19 @@ class PeopleScreen(PolledScreen):
     AUTO_FOCUS = "#people"
     BINDINGS: ClassVar[list[BindingType]] = [
         key("t", "edit_tags", "edit_tags"),
+        key("k", "show_keys", "show_keys"),
         key("slash,ctrl+f", "look_up", "look_up"),
         key("escape", "leave_search", "leave_search", show=False),
         key("r", "refresh_status", "refresh"),
     ]
 
-    def __init__(self, texts: Texts, address: str, *, client: Client, operating: Operating) -> None:
+    def __init__(
+        self, texts: Texts, address: str, *, client: Client, operating: Operating, clock: Clock
+    ) -> None:
         super().__init__(texts, address)
         self._client = client
         self._operating = operating
+        self._clock = clock
         self._looked_up: dict[str, None] = {DEFAULT_UID: None}
         self._user: User | None = None
         words = texts.operate
@@ -143,6 +149,10 @@ class PeopleScreen(PolledScreen):
     async def _look_up(self, uid: str) -> None:
         await self.read()
         self._table.point_at(uid)
+
+    def action_show_keys(self) -> None:
+        desk = KeysDesk(self.texts, operating=self._operating, clock=self._clock)
+        self.app.push_screen(desk)
 
     def action_edit_tags(self) -> None:
         user = self._user
