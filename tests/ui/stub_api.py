@@ -9,6 +9,7 @@ import asyncio
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from stub_curation import StubCuration
@@ -22,7 +23,7 @@ from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport
 from appliance.schema.fields import Page
 from appliance.schema.inbox import InboxMessage, InboxPage, Unread
 from appliance.schema.logs import LogLine, LogPage
-from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User, UserPatch
+from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User
 from appliance.schema.problems import ErrorBody, ErrorDetail
 from appliance.schema.requests import TERMINAL_STATES, Accepted, MessagePost, RequestStatus
 from appliance.schema.setup import (
@@ -159,6 +160,9 @@ class StubApi(LoopbackServer):
         )
         last = "" if self.forgets_last_id else asked.headers.get("last-event-id", "")
         sent = next((n for n, event in enumerate(stream.events, 1) if event[0] == last), 0)
+        if of_inbox:
+            unread = msgspec.json.encode(Unread(unread=self._unread()))
+            writer.write(f"id: {last or '0-0'}\nevent: unread\ndata: ".encode() + unread + b"\n\n")
         while True:
             stream.grew.clear()
             if self.has_keep_alive_comments:
@@ -360,9 +364,11 @@ class StubApi(LoopbackServer):
         match (asked.method, *rest):
             case ("GET",):
                 return Reply(200, user)
-            case ("PATCH",):
-                patch = msgspec.json.decode(asked.body, type=UserPatch)
-                self.users[uid] = msgspec.structs.replace(user, tags=patch.tags)
+            case ("PUT" | "DELETE" as method, "tags", tag):
+                name = unquote(tag)
+                others = tuple(one for one in user.tags if one != name)
+                tags = (*others, name) if method == "PUT" else others
+                self.users[uid] = msgspec.structs.replace(user, tags=tags)
                 return Reply(200, self.users[uid])
             case ("GET", "quota"):
                 plain = Quota(
