@@ -48,6 +48,7 @@ from ui.screens.faq_misses import MissesScreen
 from ui.screens.frame import CallFailed, LinkDoubted, LinkedScreen, SluiceScreen
 from ui.screens.help import HelpScreen, KeySection
 from ui.screens.inbox import InboxScreen, SessionWanted
+from ui.screens.keys_desk import KeysDesk
 from ui.screens.logs import LogsScreen
 from ui.screens.models import ModelsScreen
 from ui.screens.palette import Command, Palette
@@ -128,7 +129,9 @@ class SluiceApp(App[int]):
             "faq": lambda: FaqScreen(texts, address, client=client, clock=clock, drafts=drafts),
             "status": lambda: StatusScreen(texts, address, client=client),
             "models": lambda: ModelsScreen(texts, address, operating=operating),
-            "people": lambda: PeopleScreen(texts, address, client=client, operating=operating),
+            "people": lambda: PeopleScreen(
+                texts, address, client=client, operating=operating, clock=clock
+            ),
             "logs": lambda: LogsScreen(texts, address, operating=operating, clock=clock),
             "inbox": lambda: InboxScreen(texts, address, inbox=inbox, clock=clock),
         }
@@ -170,6 +173,7 @@ class SluiceApp(App[int]):
             KeySection(texts.help_status, ours(StatusScreen.BINDINGS)),
             KeySection(texts.operate.key_models, ours(ModelsScreen.BINDINGS)),
             KeySection(texts.operate.key_people, ours(PeopleScreen.BINDINGS)),
+            KeySection(texts.keys.title, ours(KeysDesk.BINDINGS)),
             KeySection(texts.operate.key_logs, ours(LogsScreen.BINDINGS)),
             KeySection(texts.operate.key_inbox, ours(InboxScreen.BINDINGS)),
             KeySection(

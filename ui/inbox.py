@@ -47,6 +47,7 @@ class Inbox:
         self._operating = operating
         self._tell = tell
         self._messages: dict[str, InboxMessage] = {}
+        self._has_begun = False
         self.unread = 0
 
     @property
@@ -57,20 +58,26 @@ class Inbox:
         return self._messages.get(message_id)
 
     async def follow(self) -> None:
-        """Reads the messages, then takes what comes, until it is cancelled; returns when the
-        server has no inbox."""
+        """Takes what comes until it is cancelled; returns when the server has no inbox."""
         try:
-            await self.load()
             async with aclosing(self._operating.follow_inbox()) as stream:
                 async for news in stream:
-                    self._take(news)
+                    await self._take(news)
         except NotFound:
             return
 
     async def load(self) -> None:
+        """The count and the messages that are in it, so that none of them counts once more when
+        its own event comes."""
         page = await self._operating.inbox()
-        self._messages = {message.id: message for message in page.items}
+        listed = {message.id: message for message in page.items}
+        before, self._messages = self._messages, listed | self._messages | listed
+        self._drop_oldest()
         self.unread = page.unread
+        for message in reversed(page.items):
+            if self._has_begun and not message.read and message.id not in before:
+                self._tell(MessageCame(message))
+        self._has_begun = True
         self._tell(InboxChanged())
 
     async def acknowledge(self, message_id: str) -> None:
@@ -86,11 +93,11 @@ class Inbox:
             self._mark(message_id)
         self._tell(InboxChanged())
 
-    def _take(self, news: InboxNews) -> None:
+    async def _take(self, news: InboxNews) -> None:
         match news:
-            case Unread(unread=unread):
+            case Unread(unread=unread):  # the first of every connection
                 self.unread = unread
-                self._tell(InboxChanged())
+                await self.load()
             case InboxMessage():
                 self._add(news)
             case MessagesRead(ids=ids, unread=unread):
@@ -110,12 +117,15 @@ class Inbox:
             self._messages = {message.id: message, **self._messages}
         else:
             self._messages[message.id] = message
-        for oldest in list(self._messages)[MESSAGES_MAX:]:
-            del self._messages[oldest]
+        self._drop_oldest()
         if is_new and not message.read:
             self.unread += 1
             self._tell(MessageCame(message))
         self._tell(InboxChanged())
+
+    def _drop_oldest(self) -> None:
+        for oldest in list(self._messages)[MESSAGES_MAX:]:
+            del self._messages[oldest]
 
     def _mark(self, message_id: str) -> None:
         if message_id in self._messages:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from appliance.errors import SluiceError
 from appliance.schema.inbox import InboxAck, InboxMessage, InboxPage, MessagesRead, Related, Unread
 from appliance.schema.logs import LogLevel, LogPage
-from appliance.schema.people import User, UserPatch
+from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, TagPut, User
 from appliance.schema.status import ModelStatus, Quota
 from ui.answers import BAD_ANSWER, Listing, parse
 from ui.client import Client, backoff_s
@@ -58,9 +58,24 @@ class Operating:
     async def quota(self, uid: str) -> Quota:
         return await self._client.get(f"/api/users/{quote(uid, safe='')}/quota", Quota)
 
-    async def tag_user(self, uid: str, tags: tuple[str, ...]) -> User:
-        path = f"/api/users/{quote(uid, safe='')}"
-        return await self._client.write("PATCH", path, User, UserPatch(tags=tags))
+    async def tag(self, uid: str, tag: str) -> User:
+        return await self._client.write("PUT", _tag_path(uid, tag), User, TagPut())
+
+    async def untag(self, uid: str, tag: str) -> User:
+        """Takes it off for good, whoever put it on."""
+        response = await self._client.send_call("DELETE", _tag_path(uid, tag))
+        return parse(response.content, User)
+
+    # --- keys ---------------------------------------------------------------------------
+
+    async def keys(self) -> Listing[ApiKey]:
+        return await self._client.get("/api/keys", Listing[ApiKey])
+
+    async def create_key(self, post: ApiKeyPost) -> NewApiKey:
+        return await self._client.write("POST", "/api/keys", NewApiKey, post)
+
+    async def revoke_key(self, key_id: str) -> None:
+        await self._client.send_call("DELETE", f"/api/keys/{quote(key_id, safe='')}")
 
     # --- the inbox ----------------------------------------------------------------------
 
@@ -99,3 +114,7 @@ class Operating:
                     raise
             failures += 1
             await self._client.pause(backoff_s(failures))
+
+
+def _tag_path(uid: str, tag: str) -> str:
+    return f"/api/users/{quote(uid, safe='')}/tags/{quote(tag, safe='')}"

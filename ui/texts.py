@@ -15,6 +15,7 @@ from typing import Final
 from ui.texts_chat import ChatTexts
 from ui.texts_curate import CurateTexts
 from ui.texts_faq import FaqTexts
+from ui.texts_keys import KeyTexts
 from ui.texts_operate import OperateTexts
 from ui.texts_setup import SetupTexts
 
@@ -30,6 +31,7 @@ class Texts:
     faq: FaqTexts
     curate: CurateTexts
     operate: OperateTexts
+    keys: KeyTexts
     setup: SetupTexts
 
     # keys: what the footer says, and the tooltip

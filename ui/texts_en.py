@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ui import texts_chat, texts_curate, texts_faq, texts_operate, texts_setup
+from ui import texts_chat, texts_curate, texts_faq, texts_keys, texts_operate, texts_setup
 from ui.texts import Texts
 
 ENGLISH: Final = Texts(
@@ -11,6 +11,7 @@ ENGLISH: Final = Texts(
     faq=texts_faq.ENGLISH,
     curate=texts_curate.ENGLISH,
     operate=texts_operate.ENGLISH,
+    keys=texts_keys.ENGLISH,
     setup=texts_setup.ENGLISH,
     key_help="Help",
     tip_help="Show all keys and what they do",

@@ -72,6 +72,10 @@ class OperateTexts:
     people_tier: str
     people_tags: str
     people_no_tags: str
+    tag_by: str
+    tag_rule: str
+    tag_job: str
+    tag_registration: str
     people_unknown: str
     people_attributes: str
     people_no_attributes: str
@@ -84,6 +88,7 @@ class OperateTexts:
     people_concurrency: str
     people_tags_label: str
     people_tags_saved: str
+    people_bad_tag: str
 
     logs_filter: str
     logs_time: str
@@ -171,6 +176,10 @@ ENGLISH: Final = OperateTexts(
     people_tier="{uid}: tier {tier}, priority {priority}, weight {weight}",
     people_tags="Tags: {tags}",
     people_no_tags="No tags.",
+    tag_by="{tag} (by {source})",
+    tag_rule="a rule",
+    tag_job="past questions",
+    tag_registration="registration",
     people_unknown="Nothing is stored about {uid} yet.",
     people_attributes="Profile",
     people_no_attributes="The profile is empty.",
@@ -183,6 +192,7 @@ ENGLISH: Final = OperateTexts(
     people_concurrency="At most {count} at a time",
     people_tags_label="Tags, separated by commas",
     people_tags_saved="Tags saved. They count from the next session on.",
+    people_bad_tag="A tag has at most {limit} characters, and no slash.",
     logs_filter="Only lines with these words",
     logs_time="Time",
     logs_level="Level",
@@ -267,6 +277,10 @@ CHINESE: Final = OperateTexts(
     people_tier="{uid}：等级 {tier}，优先级 {priority}，权重 {weight}",
     people_tags="标签：{tags}",
     people_no_tags="没有标签。",
+    tag_by="{tag}（来自{source}）",
+    tag_rule="规则",
+    tag_job="以往提问",
+    tag_registration="注册信息",
     people_unknown="还没有 {uid} 的任何资料。",
     people_attributes="资料",
     people_no_attributes="资料为空。",
@@ -279,6 +293,7 @@ CHINESE: Final = OperateTexts(
     people_concurrency="同时最多 {count} 个",
     people_tags_label="标签，用逗号分隔",
     people_tags_saved="标签已保存，从下一个会话起生效。",
+    people_bad_tag="标签最多 {limit} 个字符，且不能含斜杠。",
     logs_filter="只看包含这些文字的日志",
     logs_time="时间",
     logs_level="级别",

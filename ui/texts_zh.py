@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ui import texts_chat, texts_curate, texts_faq, texts_operate, texts_setup
+from ui import texts_chat, texts_curate, texts_faq, texts_keys, texts_operate, texts_setup
 from ui.texts import Texts
 
 CHINESE: Final = Texts(
@@ -11,6 +11,7 @@ CHINESE: Final = Texts(
     faq=texts_faq.CHINESE,
     curate=texts_curate.CHINESE,
     operate=texts_operate.CHINESE,
+    keys=texts_keys.CHINESE,
     setup=texts_setup.CHINESE,
     key_help="帮助",
     tip_help="显示所有按键及其作用",

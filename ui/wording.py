@@ -326,6 +326,14 @@ def limit_words(texts: Texts, limit: Limit) -> str:
     )
 
 
+def tag_words(texts: Texts, tag: str, source: str) -> str:
+    """A tag, and who put it on where that was not the operator."""
+    words = texts.operate
+    by = {"rule": words.tag_rule, "job": words.tag_job, "registration": words.tag_registration}
+    name = safe_line(tag, 64)
+    return words.tag_by.format(tag=name, source=by[source]) if source in by else name
+
+
 def model_state(texts: Texts, model: ModelStatus) -> str:
     words = texts.operate
     if model.state == "loading":

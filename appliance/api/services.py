@@ -37,6 +37,7 @@ from appliance.people.search import Search
 from appliance.placement.choice import Placements
 from appliance.schema.status import Status
 from appliance.settings import Settings
+from appliance.settings.listing import SettingsFile
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Services:
     quotas: Quotas
     placements: Placements
     setup: SetUp
+    settings_file: SettingsFile
     logs: LogRing
     status: Callable[[], Awaitable[Status]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]

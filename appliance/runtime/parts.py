@@ -80,6 +80,7 @@ from appliance.runtime.children import Family
 from appliance.runtime.reapers import Reapers
 from appliance.runtime.report import Report
 from appliance.settings import Settings
+from appliance.settings.listing import SettingsFile
 from appliance.supervisor.tree import Tree
 from appliance.vectors.client import Vectors
 from appliance.worker.snapshots import erase
@@ -347,6 +348,7 @@ async def assemble(ground: Ground) -> Parts:
             language=settings.ui.language,
             restart=ground.on_replaced,
         ),
+        settings_file=SettingsFile(ground.situation.data, settings),
         logs=ground.logs,
         status=report.status,
         readiness=report.readiness,

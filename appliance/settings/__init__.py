@@ -75,6 +75,11 @@ def load(data_directory: Path) -> Settings:
         raise Invalid(
             f"{path} is not valid TOML: {error}", hint="mend or delete the file"
         ) from None
+    return checked(path, table)
+
+
+def checked(path: Path, table: dict[str, Any]) -> Settings:
+    """The settings in a parsed file. Raises Invalid naming file, key and the nearest known key."""
     _check_keys(path, table, Settings, "")
     try:
         return msgspec.convert(table, Settings)

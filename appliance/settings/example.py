@@ -11,15 +11,15 @@ def field_lines(section: type, default: msgspec.Struct, prefix: str) -> list[str
     lines: list[str] = []
     for field, kind in get_type_hints(section, include_extras=True).items():
         value = getattr(default, field)
-        lines += [f"# {text}" for text in _wrapped(_description(kind))]
+        lines += [f"# {text}" for text in _wrapped(description(kind))]
         if isinstance(value, msgspec.Struct):
             lines += field_lines(type(value), value, f"{prefix}{field}.")
         elif value is not None:
-            lines.append(f"#{prefix}{field} = {_toml(value)}")
+            lines.append(f"#{prefix}{field} = {toml(value)}")
     return lines
 
 
-def _description(kind: Any) -> str:
+def description(kind: Any) -> str:
     metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
     return next((m.description for m in metas if isinstance(m, Meta) and m.description), "")
 
@@ -38,6 +38,12 @@ def first_line(section: type) -> str:
     return (section.__doc__ or "").strip().splitlines()[0]
 
 
-def _toml(value: Any) -> str:
-    """TOML text of a default: JSON writes strings, numbers, booleans and lists the same way."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+def toml(value: Any) -> str:
+    """A value as TOML on one line; JSON writes texts, numbers and booleans nearly the same way."""
+    if isinstance(value, msgspec.Struct):
+        pairs = ((name, one) for name, one in msgspec.structs.asdict(value).items())
+        said = (f"{name} = {toml(one)}" for name, one in pairs if one is not None)
+        return f"{{{', '.join(said)}}}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(toml(one) for one in value)}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

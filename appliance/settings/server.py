@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.schema.sampling import SamplingDefaults
-from appliance.settings.fields import Positive
+from appliance.settings.fields import SECRET, Positive
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,12 +95,18 @@ class External(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Existing servers that replace the embedded ones."""
 
     redis_url: Annotated[
-        str, Meta(description='"" starts the embedded Valkey; else redis:// rediss:// or unix://.')
+        str,
+        Meta(
+            description='"" starts the embedded Valkey; else redis:// rediss:// or unix://.',
+            extra=SECRET,
+        ),
     ] = ""
     milvus_uri: Annotated[
         str, Meta(description='"" starts the embedded Milvus Lite; else http(s)://host:port.')
     ] = ""
-    milvus_token: Annotated[str, Meta(description="Token of the external Milvus.")] = ""
+    milvus_token: Annotated[
+        str, Meta(description="Token of the external Milvus.", extra=SECRET)
+    ] = ""
 
 
 class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -41,6 +41,8 @@ def test_a_person_needs_to_own_what_the_path_names(
     [
         (LIN, "POST", "/api/keys"),
         (CRM, "GET", "/api/keys"),
+        (CRM, "GET", "/api/settings"),
+        (CRM, "PATCH", "/api/settings"),
         (LIN, "GET", "/api/users"),
         (LIN, "PUT", "/api/users/lin"),
         (LIN, "PUT", "/api/users/lin/tags/vip"),

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from stub_curation import StubCuration
@@ -22,7 +23,7 @@ from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport
 from appliance.schema.fields import Page
 from appliance.schema.inbox import InboxMessage, InboxPage, Unread
 from appliance.schema.logs import LogLine, LogPage
-from appliance.schema.people import User, UserPatch
+from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User
 from appliance.schema.problems import ErrorBody, ErrorDetail
 from appliance.schema.requests import TERMINAL_STATES, Accepted, MessagePost, RequestStatus
 from appliance.schema.setup import (
@@ -69,6 +70,7 @@ class StubApi(LoopbackServer):
         self.models: dict[str, ModelStatus] = {}
         self.users: dict[str, User] = {}
         self.quotas: dict[str, Quota] = {}
+        self.keys: dict[str, ApiKey] = {}
         self.log: tuple[LogLine, ...] = ()
         self.inbox: dict[str, InboxMessage] | None = None
         self.inbox_stream = Stream("")
@@ -158,6 +160,9 @@ class StubApi(LoopbackServer):
         )
         last = "" if self.forgets_last_id else asked.headers.get("last-event-id", "")
         sent = next((n for n, event in enumerate(stream.events, 1) if event[0] == last), 0)
+        if of_inbox:
+            unread = msgspec.json.encode(Unread(unread=self._unread()))
+            writer.write(f"id: {last or '0-0'}\nevent: unread\ndata: ".encode() + unread + b"\n\n")
         while True:
             stream.grew.clear()
             if self.has_keep_alive_comments:
@@ -220,6 +225,8 @@ class StubApi(LoopbackServer):
                 return Reply(200, self._logs(asked))
             case (_, "api", "users", uid, *rest):
                 return self._user(asked, uid, rest)
+            case (_, "api", "keys", *rest):
+                return self._key(asked, rest)
             case (_, "api", "faq", *rest):
                 return self._faq(asked, rest)
             case _:
@@ -357,9 +364,11 @@ class StubApi(LoopbackServer):
         match (asked.method, *rest):
             case ("GET",):
                 return Reply(200, user)
-            case ("PATCH",):
-                patch = msgspec.json.decode(asked.body, type=UserPatch)
-                self.users[uid] = msgspec.structs.replace(user, tags=patch.tags)
+            case ("PUT" | "DELETE" as method, "tags", tag):
+                name = unquote(tag)
+                others = tuple(one for one in user.tags if one != name)
+                tags = (*others, name) if method == "PUT" else others
+                self.users[uid] = msgspec.structs.replace(user, tags=tags)
                 return Reply(200, self.users[uid])
             case ("GET", "quota"):
                 plain = Quota(
@@ -378,6 +387,25 @@ class StubApi(LoopbackServer):
                 return Reply(200, Unread(unread=self._unread()))
             case _:
                 return _missing("route")
+
+    def _key(self, asked: Asked, rest: list[str]) -> Reply:
+        match (asked.method, *rest):
+            case ("GET",):
+                return Reply(200, Page(items=tuple(self.keys.values())))
+            case ("POST",):
+                post = msgspec.json.decode(asked.body, type=ApiKeyPost)
+                uid, number = post.uid or "", next(self._ids)
+                one = ApiKey(
+                    id=f"k-{number}", role=post.role, name=post.name, uid=uid, created_at_ms=NOW_MS
+                )
+                self.keys[one.id] = one
+                secret = f"sk-sluice-{number}" + "x" * 43
+                return Reply(201, NewApiKey(key=secret, **msgspec.structs.asdict(one)))
+            case ("DELETE", key_id) if key_id in self.keys:
+                del self.keys[key_id]
+                return Reply(204)
+            case _:
+                return _missing("key")
 
     def _unread(self) -> int:
         return sum(not message.read for message in (self.inbox or {}).values())

@@ -7,7 +7,7 @@ from ui_driver import running
 from appliance.schema.answers import Timings, Usage
 from appliance.schema.conversations import Turn
 from appliance.schema.events import Done
-from appliance.schema.inbox import InboxMessage, MessagesRead, Related, RelatedQuestion, Unread
+from appliance.schema.inbox import InboxMessage, MessagesRead, Related, RelatedQuestion
 
 pytestmark = pytest.mark.ui
 
@@ -31,7 +31,6 @@ def message(
 @pytest.fixture
 def inbox(api: StubApi) -> StubApi:
     api.inbox = {"m-2": message("m-2", "Second [b]text[/b]"), "m-1": message("m-1", "First")}
-    api.tell_inbox("unread", Unread(unread=2))
     return api
 
 
@@ -101,7 +100,7 @@ async def test_a_server_without_an_inbox_is_asked_once(api: StubApi) -> None:
         await sluice.press("f9")
         await sluice.sees("No messages.", "r Refresh")
         await sluice.until(lambda: "⏎ Open" not in sluice.text and "a All read" not in sluice.text)
-        assert len(api.calls("GET", "/api/users/local/inbox")) == 1
+        assert len(api.calls("GET", "/api/users/local/inbox/events")) == 1
 
 
 async def test_the_inbox_comes_back_with_the_server(inbox: StubApi) -> None:
@@ -111,3 +110,15 @@ async def test_the_inbox_comes_back_with_the_server(inbox: StubApi) -> None:
         inbox.up()
         inbox.tell_inbox("message", message("m-4", "After the pause"))
         await sluice.sees("After the pause", "F9 Inbox 3")
+
+
+async def test_what_was_missed_while_away_counts_once_and_is_told(inbox: StubApi) -> None:
+    async with running(inbox) as sluice:
+        await sluice.sees("F9 Inbox 2")
+        inbox.down()
+        for number in (3, 4):
+            inbox.tell_inbox("message", message(f"m-{number}", f"Missed {number}"))
+        inbox.up()
+        await sluice.sees("F9 Inbox 4", "Missed 3", "Missed 4")
+        inbox.tell_inbox("message", message("m-5", "Live"))
+        await sluice.sees("F9 Inbox 5", "Live")

@@ -17,7 +17,15 @@ MODULES = sorted(ROOT.rglob("*.py"))
 PURE = (
     *("turns", "entries", "wording", "safe_text", "answers", "attachments", "citations", "drafts"),
     *("exporting", "searching", "texts", "texts_en", "texts_zh", "texts_chat"),
-    *("texts_faq", "texts_curate", "texts_operate", "texts_setup", "faq_files", "faq_exports"),
+    *(
+        "texts_faq",
+        "texts_curate",
+        "texts_operate",
+        "texts_setup",
+        "texts_keys",
+        "faq_files",
+        "faq_exports",
+    ),
     "setup_wording",
 )
 HEADLESS = (

@@ -8,7 +8,7 @@ from textual.widgets import Sparkline
 from ui_driver import running
 
 from appliance.schema.logs import LogLevel, LogLine
-from appliance.schema.people import User
+from appliance.schema.people import TagDetail, User
 from appliance.schema.status import Limit, ModelStatus, QueueStatus, QueueUser, Quota
 from ui.screens import polled
 from ui.screens.dialogs import Confirm
@@ -145,10 +145,34 @@ async def test_tags_are_changed(operated: StubApi) -> None:
         await sluice.press("f6")
         await sluice.sees("Tags: berlin")
         await sluice.press("t", "ctrl+u")
-        await sluice.type("north,  south , north")
+        await sluice.type("north,  销售 , north")
         await sluice.press("enter")
-        await sluice.sees("Tags: north, south")
-        assert operated.users["ana"].tags == ("north", "south")
+        await sluice.sees("Tags: 销售, north", "Tags saved")
+        assert operated.users["ana"].tags == ("销售", "north")
+
+
+async def test_tags_that_were_not_touched_stay_whose_they_are(operated: StubApi) -> None:
+    details = (
+        TagDetail(name="berlin", source="rule"),
+        TagDetail(name="销售", source="job", at_ms=NOW_MS),
+    )
+    operated.users["ana"] = msgspec.structs.replace(operated.users["ana"], details=details)
+    async with running(operated, width=120) as sluice:
+        await sluice.press("f6")
+        await sluice.sees("Tags: berlin (by a rule), 销售 (by past questions)")
+        await sluice.press("t")
+        await sluice.sees("Tags, separated by commas")
+        await sluice.press("end")
+        await sluice.type(", a/b")
+        await sluice.press("enter")
+        await sluice.sees("A tag has at most 64 characters, and no slash.")
+        await sluice.press("t", "end")
+        await sluice.type(", a b")
+        await sluice.press("enter")
+        await sluice.sees("a b")
+        await sluice.until(lambda: "a b" in operated.users["ana"].tags)
+        written = [one for one in operated.asked if one.method in ("PUT", "PATCH", "DELETE")]
+        assert [(one.method, one.path) for one in written] == [("PUT", "/api/users/ana/tags/a%20b")]
 
 
 async def test_of_whom_nothing_is_stored_that_is_said(operated: StubApi) -> None:

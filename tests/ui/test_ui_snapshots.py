@@ -13,6 +13,7 @@ from test_ui_faq_checks import fill_with_checks
 from test_ui_faq_deleted import fill_with_deleted
 from test_ui_faq_import import BAD
 from test_ui_faq_misses import fill_with_misses
+from test_ui_keys import fill_with_keys
 from test_ui_operate import fill_for_operators
 from test_ui_places import busy_status
 from test_ui_setup import to_step
@@ -211,6 +212,30 @@ def test_operating(
     async def walk(sluice: Driven) -> None:
         await operate(sluice, key, *parts)
 
+    picture(walk, language=language, size=size)
+
+
+async def keys_desk(sluice: Driven) -> None:
+    fill_with_keys(sluice.api)
+    await sluice.press("f6", "k")
+    await sluice.sees("Ana's phone", "工单系统")
+
+
+async def new_key(sluice: Driven) -> None:
+    await keys_desk(sluice)
+    await sluice.press("a")
+    await sluice.sees(sluice.texts.keys.new_title)
+    await sluice.type("Bo")
+    await sluice.press("tab", "tab")
+    await sluice.type("bo")
+    await sluice.press("enter")
+    await sluice.sees(sluice.texts.keys.made_title.format(name="Bo"))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
+@pytest.mark.parametrize("walk", [keys_desk, new_key], ids=lambda walk: walk.__name__)
+def test_letting_in(picture: Picture, language: str, size: tuple[int, int], walk: Walk) -> None:
     picture(walk, language=language, size=size)
 
 

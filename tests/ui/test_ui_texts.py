@@ -28,6 +28,8 @@ from ui.screens.faq_test import FaqTestScreen
 from ui.screens.find import FindScreen
 from ui.screens.help import HelpScreen
 from ui.screens.inbox import InboxScreen
+from ui.screens.key_form import KeyForm, KeyShown
+from ui.screens.keys_desk import KeysDesk
 from ui.screens.logs import LogsScreen
 from ui.screens.miss_answer import MissAnswerForm
 from ui.screens.miss_editor import MissEditor
@@ -60,6 +62,9 @@ BOUND: list[type[DOMNode]] = [
     StatusScreen,
     ModelsScreen,
     PeopleScreen,
+    KeysDesk,
+    KeyForm,
+    KeyShown,
     LogsScreen,
     Palette,
     InboxScreen,

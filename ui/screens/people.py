@@ -15,17 +15,20 @@ from appliance.schema.fields import DEFAULT_UID, UID_PATTERN
 from appliance.schema.people import MAX_TAGS, User
 from appliance.schema.status import Quota
 from ui.client import Client
+from ui.clock import Clock
 from ui.keys import key
 from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine
+from ui.screens.keys_desk import KeysDesk
 from ui.screens.polled import PolledScreen
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain
 from ui.widgets.tables import RecordTable, cell, number
-from ui.wording import error_words, limit_words
+from ui.wording import error_words, limit_words, tag_words
 
 SHOWN_MAX: Final = 200
+TAG_CHARS: Final = 64
 
 
 class PeopleScreen(PolledScreen):
@@ -35,15 +38,19 @@ class PeopleScreen(PolledScreen):
     AUTO_FOCUS = "#people"
     BINDINGS: ClassVar[list[BindingType]] = [
         key("t", "edit_tags", "edit_tags"),
+        key("k", "show_keys", "show_keys"),
         key("slash,ctrl+f", "look_up", "look_up"),
         key("escape", "leave_search", "leave_search", show=False),
         key("r", "refresh_status", "refresh"),
     ]
 
-    def __init__(self, texts: Texts, address: str, *, client: Client, operating: Operating) -> None:
+    def __init__(
+        self, texts: Texts, address: str, *, client: Client, operating: Operating, clock: Clock
+    ) -> None:
         super().__init__(texts, address)
         self._client = client
         self._operating = operating
+        self._clock = clock
         self._looked_up: dict[str, None] = {DEFAULT_UID: None}
         self._user: User | None = None
         words = texts.operate
@@ -105,7 +112,8 @@ class PeopleScreen(PolledScreen):
                 weight=f"{quota.weight:g}",
             )
         ]
-        tags = ", ".join(safe_line(tag, 64) for tag in user.tags)
+        sources = {one.name: one.source for one in user.details}
+        tags = ", ".join(tag_words(self.texts, tag, sources.get(tag, "")) for tag in user.tags)
         lines += ["", words.people_tags.format(tags=tags) if tags else words.people_no_tags]
         lines += ["", words.people_attributes if user.attributes else words.people_no_attributes]
         lines += [
@@ -144,6 +152,10 @@ class PeopleScreen(PolledScreen):
         await self.read()
         self._table.point_at(uid)
 
+    def action_show_keys(self) -> None:
+        desk = KeysDesk(self.texts, operating=self._operating, clock=self._clock)
+        self.app.push_screen(desk)
+
     def action_edit_tags(self) -> None:
         user = self._user
         if user is None:
@@ -151,7 +163,7 @@ class PeopleScreen(PolledScreen):
 
         def tag(line: str | None) -> None:
             if line is not None:
-                self.attempt(partial(self._tag, user.id, line), group="edit")
+                self.attempt(partial(self._tag, user, line), group="edit")
 
         words = self.texts.operate
         dialog = AskLine(
@@ -159,15 +171,26 @@ class PeopleScreen(PolledScreen):
             title=safe_line(user.id, 63),
             label=words.people_tags_label,
             text=", ".join(user.tags),
-            max_chars=64 * MAX_TAGS,
+            max_chars=TAG_CHARS * MAX_TAGS,
         )
         self.app.push_screen(dialog, tag)
 
-    async def _tag(self, uid: str, line: str) -> None:
+    async def _tag(self, user: User, line: str) -> None:
+        """Only what the person changed is sent: the others stay whose they are."""
         parts = (part.strip() for part in line.replace("，", ",").split(","))
         tags = tuple(dict.fromkeys(part for part in parts if part))
-        self._user = await self._operating.tag_user(uid, tags)
-        self.notify(self.texts.operate.people_tags_saved, markup=False)
+        added = [tag for tag in tags if tag not in user.tags]
+        if any(len(tag) > TAG_CHARS or "/" in tag for tag in added):
+            words = self.texts.operate.people_bad_tag.format(limit=TAG_CHARS)
+            self.notify(words, severity="warning", markup=False)
+            return
+        for tag in added:
+            await self._operating.tag(user.id, tag)
+        for tag in user.tags:
+            if tag not in tags:
+                await self._operating.untag(user.id, tag)
+        if set(tags) != set(user.tags):
+            self.notify(self.texts.operate.people_tags_saved, markup=False)
         await self._read_person()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
