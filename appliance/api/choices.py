@@ -30,14 +30,17 @@ class ChoiceEvent:
 
 
 class Choices:
-    """The answers to some requests, as one stream of events. `close` it, whatever happened."""
+    """The answers to some requests, as one stream of events, with None whenever none came for
+    `keep_alive_s`. `close` it, whatever happened.
+    """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, *, keep_alive_s: float) -> None:
         self._flow = flow
+        self._keep_alive_s = keep_alive_s
         self._open: dict[int, Request] = {}
         self._followers: list[AsyncGenerator[StreamEvent, None]] = []
         self._begun: list[ChoiceEvent] = []
-        self._merged: AsyncGenerator[ChoiceEvent, None] | None = None
+        self._merged: AsyncGenerator[ChoiceEvent | None, None] | None = None
 
     async def begin(self, requests: Sequence[Request]) -> None:
         """Accepts the requests and waits until each shows how it fares, so that a refusal
@@ -47,17 +50,17 @@ class Choices:
             await self._flow.accept(request)
             self._open[index] = request
             self._followers.append(await self._flow.follow(request.id))
-        self._merged = _merged(self._followers)
+        self._merged = _merged(self._followers, self._keep_alive_s)
         silent = set(self._open)
         while silent:
             one = await self._next()
             if one is None:
-                raise Unavailable("the reply ended before it began", hint="try again")
+                continue
             self._begun.append(one)
             if not isinstance(one.event, Received):
                 silent.discard(one.index)
 
-    async def events(self) -> AsyncGenerator[ChoiceEvent, None]:
+    async def events(self) -> AsyncGenerator[ChoiceEvent | None, None]:
         """All events in the order they happen, to the end of the last choice.
 
         Raises SluiceError for the first choice that ends otherwise than with an answer.
@@ -65,24 +68,24 @@ class Choices:
         for one in self._begun:
             yield one
         while self._open:
-            following = await self._next()
-            if following is None:
-                raise Unavailable("the reply ended too early", hint="ask again")
-            yield following
+            yield await self._next()
 
     async def close(self) -> None:
-        """Cancels what has not ended."""
+        """Cancels what has not ended, before anything that could itself be cancelled."""
+        for request in self._open.values():
+            self._flow.abandon(request.id)
+        self._open = {}
         if self._merged is not None:
             await self._merged.aclose()
         for follower in self._followers:
             await follower.aclose()
-        for request in self._open.values():
-            self._flow.abandon(request.id)
-        self._open = {}
 
     async def _next(self) -> ChoiceEvent | None:
         assert self._merged is not None, "begin comes first"
-        one = await anext(self._merged, None)
+        try:
+            one = await anext(self._merged)
+        except StopAsyncIteration:
+            raise Unavailable("the reply ended too early", hint="ask again") from None
         if one is not None and isinstance(one.event, Done | Failed | Refused | Cancelled):
             del self._open[one.index]
             _raise_if_failed(one.event)
@@ -100,9 +103,11 @@ def total_usage(usages: Sequence[Usage]) -> Usage:
 
 
 async def _merged(
-    followers: Sequence[AsyncGenerator[StreamEvent, None]],
-) -> AsyncGenerator[ChoiceEvent, None]:
-    """The events of all followers as they come; each follower is read to its terminal event."""
+    followers: Sequence[AsyncGenerator[StreamEvent, None]], keep_alive_s: float
+) -> AsyncGenerator[ChoiceEvent | None, None]:
+    """The events of all followers as they come, None for silence; each follower is read to its
+    terminal event.
+    """
     waiting: dict[asyncio.Future[StreamEvent | None], int] = {}
 
     def await_next(index: int) -> None:
@@ -112,7 +117,11 @@ async def _merged(
         await_next(index)
     try:
         while waiting:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                waiting, timeout=keep_alive_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                yield None
             for future in done:
                 index = waiting.pop(future)
                 event = future.result()

@@ -9,7 +9,6 @@ aliases of the settings mean the chat model, any other name is answered with 404
 import base64
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,8 +18,10 @@ from litestar.response import Stream
 
 from appliance import keys
 from appliance.access.flow import deadline_at_ms
+from appliance.api.bodies import StrictRequest
 from appliance.api.callers import Caller
-from appliance.api.choices import Choices, total_usage
+from appliance.api.choices import Choices
+from appliance.api.openai_answers import chunks, whole
 from appliance.api.openai_bodies import (
     ChatBody,
     EmbeddingsBody,
@@ -28,13 +29,12 @@ from appliance.api.openai_bodies import (
     check_supported,
     wanted_schema,
 )
-from appliance.api.problems import error_body
-from appliance.api.requests import KEEP_ALIVE, NO_BUFFERING
+from appliance.api.readers import unless_gone
+from appliance.api.requests import NO_BUFFERING
 from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
 from appliance.clock import now_ms
-from appliance.errors import Invalid, Overloaded, SluiceError
-from appliance.schema.events import Delta, Done, Likely, Loading, TokenLogprob, Waiting
+from appliance.errors import Invalid, Overloaded
 from appliance.schema.fields import DEFAULT_UID, UID_PATTERN, Record
 from appliance.schema.requests import ChatMessage, Request
 
@@ -69,29 +69,33 @@ async def list_models(services: Services) -> Models:
 
 @post("/chat/completions", status_code=200)
 async def chat_completions(
-    services: Services, caller: Caller, data: ChatBody
+    services: Services, caller: Caller, data: ChatBody, request: StrictRequest
 ) -> Response[Any] | Stream:
     """Answers the messages; with `stream` as server-sent `chat.completion.chunk` objects."""
     check_supported(data)
     model = await services.loader.resolve(data.model)
     uid = caller.uid if caller.role == "person" else _uid(data.user)
     requests = _requests(services, data, model, uid)
-    choices = Choices(services.flow)
+    choices = Choices(services.flow, keep_alive_s=services.settings.server.keep_alive_s)
     try:
-        await choices.begin(requests)
+        await unless_gone(request.receive, choices.begin(requests))
         if data.stream:
-            chunks = _chunks(requests, choices, data, model or services.loader.default)
+            said = chunks(
+                requests,
+                choices,
+                model=model or services.loader.default,
+                with_usage=bool(data.stream_options and data.stream_options.include_usage),
+            )
             headers = NO_BUFFERING | await services.quotas.headers(requests[0].uid)
-            return Stream(chunks, media_type="text/event-stream", headers=headers)
-        whole = await _whole(requests, choices)
+            return Stream(said, media_type="text/event-stream", headers=headers)
+        body = await unless_gone(request.receive, whole(requests, choices))
     except BaseException as error:
         await choices.close()
         if isinstance(error, Overloaded):
             error.headers.update(await services.quotas.headers(requests[0].uid))
         raise
     await choices.close()
-    whole.headers.update(await services.quotas.headers(requests[0].uid))
-    return whole
+    return Response(body, headers=await services.quotas.headers(requests[0].uid))
 
 
 @post("/embeddings", status_code=200)
@@ -177,98 +181,6 @@ def _uid(user: str | None) -> str:
     if re.fullmatch(UID_PATTERN, user):
         return user
     return f"u{hashlib.sha256(user.encode()).hexdigest()[:32]}"
-
-
-async def _whole(requests: Sequence[Request], choices: Choices) -> Response[Any]:
-    wants_logprobs = requests[0].sampling.logprobs is not None
-    deltas: list[list[Delta]] = [[] for _ in requests]
-    ends: dict[int, Done] = {}
-    async for one in choices.events():
-        if isinstance(one.event, Delta):
-            deltas[one.index].append(one.event)
-        elif isinstance(one.event, Done):
-            ends[one.index] = one.event
-    rows = []
-    for index, said in enumerate(deltas):
-        content = "".join(delta.text for delta in said)
-        tokens = [one for delta in said for one in delta.logprobs]
-        row = {
-            "index": index,
-            "message": {"role": "assistant", "content": content, "refusal": None},
-            "finish_reason": ends[index].finish_reason,
-            "logprobs": _logprobs(tokens) if wants_logprobs else None,
-        }
-        rows.append(row)
-    usage = total_usage([ends[index].usage for index in range(len(requests))])
-    body = _object(requests[0], ends[0].model, "chat.completion", rows)
-    return Response(body | {"usage": msgspec.to_builtins(usage)})
-
-
-async def _chunks(
-    requests: Sequence[Request], choices: Choices, data: ChatBody, model: str
-) -> AsyncGenerator[bytes, None]:
-    """OpenAI's stream. A caller who goes away cancels all choices."""
-    ends: dict[int, Done] = {}
-
-    def chunk(index: int, delta: dict[str, str], **more: Any) -> bytes:
-        row = {"index": index, "delta": delta, "finish_reason": None, "logprobs": None} | more
-        return _line(_object(requests[0], model, "chat.completion.chunk", [row]))
-
-    try:
-        for index in range(len(requests)):
-            yield chunk(index, {"role": "assistant", "content": ""})
-        async for one in choices.events():
-            if isinstance(one.event, Delta):
-                logprobs = _logprobs(one.event.logprobs) if one.event.logprobs else None
-                yield chunk(one.index, {"content": one.event.text}, logprobs=logprobs)
-            elif isinstance(one.event, Done):
-                ends[one.index] = one.event
-                yield chunk(one.index, {}, finish_reason=one.event.finish_reason)
-            elif isinstance(one.event, Loading | Waiting):
-                yield KEEP_ALIVE
-        if data.stream_options and data.stream_options.include_usage:
-            usage = total_usage([ends[index].usage for index in range(len(requests))])
-            tail = _object(requests[0], ends[0].model, "chat.completion.chunk", [])
-            yield _line(tail | {"usage": msgspec.to_builtins(usage)})
-        yield b"data: [DONE]\n\n"
-    except SluiceError as error:
-        yield _line(error_body(error))
-    finally:
-        await choices.close()
-
-
-def _logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
-    return {
-        "content": [
-            _logprob(one) | {"top_logprobs": [_logprob(other) for other in one.top]}
-            for one in tokens
-        ],
-        "refusal": None,
-    }
-
-
-def _logprob(one: TokenLogprob | Likely) -> dict[str, Any]:
-    """`bytes` is exact where a token ends inside a character and `token` cannot be."""
-    return {
-        "token": one.token.decode(errors="replace"),
-        "logprob": one.logprob,
-        "bytes": list(one.token),
-    }
-
-
-def _object(request: Request, model: str, kind: str, choices: list[Any]) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{request.id}",
-        "object": kind,
-        "created": request.created_at_ms // 1000,
-        "model": model,
-        "system_fingerprint": None,
-        "choices": choices,
-    }
-
-
-def _line(value: object) -> bytes:
-    return b"data: %s\n\n" % msgspec.json.encode(value)
 
 
 router = Router(

@@ -3,12 +3,13 @@
 import itertools
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from conftest import Running
+from conftest import Running, Start, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -90,6 +91,32 @@ def test_choices_fall_together_when_their_reader_goes_away(appliance: Running) -
     deadline = time.monotonic() + 30
     while appliance.status()["queue"]["running"]:  # left alone they would take minutes
         assert time.monotonic() < deadline, "a choice goes on without a reader"
+
+
+def test_a_whole_answer_that_nobody_waits_for_any_more_is_cancelled(appliance: Running) -> None:
+    body = {
+        "messages": ask("#tokens=7000 #slow=20 long"),
+        "max_tokens": 7000,
+        "faq": False,
+        "n": 2,
+    }
+    with appliance.client() as client, pytest.raises(httpx.ReadTimeout):
+        client.post("/v1/chat/completions", json=body, timeout=1.0)
+    eventually(lambda: not appliance.status()["queue"]["running"], "a free slot")
+
+
+def test_a_stream_says_something_while_nothing_is_generated(launch: Start, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[server]\nkeep_alive_s = 0.1\n")
+    running = launch(tmp_path, "--engine", "fake")
+    body = {"messages": ask("#tokens=2 #slow=1500 wait"), "stream": True, "faq": False}
+    with (
+        running.client() as client,
+        client.stream("POST", "/v1/chat/completions", json=body) as stream,
+    ):
+        lines = [line for line in stream.iter_lines() if line]
+    first = next(n for n, line in enumerate(lines) if '"content":""' not in line and "{" in line)
+    assert ": keep-alive" in lines[:first]
+    assert lines[-1] == "data: [DONE]"
 
 
 def test_one_choice_that_fails_fails_them_all_with_one_error(
