@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.access.flow import Flow
 from appliance.bus.replies import StreamEvent
-from appliance.errors import Invalid, Overloaded, SluiceError, Unavailable, WaitedOut
+from appliance.errors import Invalid, Overloaded, SluiceError, TooLarge, Unavailable, WaitedOut
 from appliance.limiter.verdict import HTTP_STATUS
 from appliance.schema.answers import Usage
 from appliance.schema.events import EVENTS, Cancelled, Done, Event, Failed, Received, Refused
@@ -143,7 +143,13 @@ REFUSAL_STATUS: dict[str, int] = {
     "load_failed": 503,
 }
 """Every reason a request may be refused for, with its HTTP status."""
-_KINDS: dict[int, type[SluiceError]] = {408: WaitedOut, 429: Overloaded, 503: Unavailable}
+_KINDS: dict[int, type[SluiceError]] = {
+    408: WaitedOut,
+    413: TooLarge,
+    429: Overloaded,
+    503: Unavailable,
+}
+REFUSAL_HINTS = {"too_large": "ask for fewer max_tokens, or with a shorter question"}
 
 
 def _decoded(event: StreamEvent) -> Any:  # Any: the table gives each name its type
@@ -154,7 +160,10 @@ def _raise_if_failed(event: Event) -> None:
     match event:
         case Refused(reason=reason, message=message, retry_after_s=retry_after_s):
             raise _KINDS[REFUSAL_STATUS.get(reason, 429)](
-                message, hint="try again later", reason=reason, retry_after_s=retry_after_s
+                message,
+                hint=REFUSAL_HINTS.get(reason, "try again later"),
+                reason=reason,
+                retry_after_s=retry_after_s,
             )
         case Failed(code=code, reason=reason, message=message, hint=hint):
             failure = {"invalid": Invalid, "unavailable": Unavailable}.get(code, SluiceError)

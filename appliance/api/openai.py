@@ -34,7 +34,7 @@ from appliance.api.requests import NO_BUFFERING
 from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
 from appliance.clock import now_ms
-from appliance.errors import Invalid, Overloaded
+from appliance.errors import Invalid, Overloaded, TooLarge
 from appliance.schema.fields import DEFAULT_UID, UID_PATTERN, Record
 from appliance.schema.requests import ChatMessage, Request
 
@@ -91,7 +91,7 @@ async def chat_completions(
         body = await unless_gone(request.receive, whole(requests, choices))
     except BaseException as error:
         await choices.close()
-        if isinstance(error, Overloaded):
+        if isinstance(error, Overloaded | TooLarge):
             error.headers.update(await services.quotas.headers(requests[0].uid))
         raise
     await choices.close()
