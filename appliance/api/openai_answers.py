@@ -1,4 +1,8 @@
-"""A chat completion's answers in OpenAI's shape: as one body, or as a stream of chunks."""
+"""A chat completion's answers in OpenAI's shape: as one body, or as a stream of chunks.
+
+Beside `usage`, and with each choice's end in a stream, `cut_turns` says how many of the oldest
+pairs of messages had no room in the model's context any more.
+"""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -38,7 +42,7 @@ async def whole(requests: Sequence[Request], choices: Choices) -> dict[str, Any]
         rows.append(row)
     usage = total_usage([ends[index].usage for index in range(len(requests))])
     body = _object(requests[0], ends[0].model, "chat.completion", rows)
-    return body | {"usage": msgspec.to_builtins(usage)}
+    return body | {"usage": msgspec.to_builtins(usage), "cut_turns": ends[0].cut_turns}
 
 
 async def chunks(
@@ -53,7 +57,8 @@ async def chunks(
 
     def chunk(index: int, delta: dict[str, str], **more: Any) -> bytes:
         row = {"index": index, "delta": delta, "finish_reason": None, "logprobs": None} | more
-        return _line(_object(requests[0], model, "chat.completion.chunk", [row]))
+        beside = {"cut_turns": ends[index].cut_turns} if index in ends else {}
+        return _line(_object(requests[0], model, "chat.completion.chunk", [row]) | beside)
 
     try:
         for index in range(len(requests)):
@@ -69,8 +74,9 @@ async def chunks(
                 yield chunk(one.index, {}, finish_reason=one.event.finish_reason)
         if with_usage:
             usage = total_usage([ends[index].usage for index in range(len(requests))])
-            tail = _object(requests[0], ends[0].model, "chat.completion.chunk", [])
-            yield _line(tail | {"usage": msgspec.to_builtins(usage)})
+            tail = _object(requests[0], model, "chat.completion.chunk", [])
+            beside = {"usage": msgspec.to_builtins(usage), "cut_turns": ends[0].cut_turns}
+            yield _line(tail | beside)
         yield b"data: [DONE]\n\n"
     except SluiceError as error:
         yield _line(error_body(error))
