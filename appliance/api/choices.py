@@ -47,8 +47,8 @@ class Choices:
         has its HTTP status. Raises what `events` raises, and what `Flow.accept` does.
         """
         for index, request in enumerate(requests):
+            self._open[index] = request  # it may be stored though we are cancelled meanwhile
             await self._flow.accept(request)
-            self._open[index] = request
             self._followers.append(await self._flow.follow(request.id))
         self._merged = _merged(self._followers, self._keep_alive_s)
         silent = set(self._open)
