@@ -41,7 +41,6 @@ JSON_TYPES = frozenset({"application/json"})
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 IMPORT_TYPES = frozenset(
     {
-        "application/json",
         "text/csv",
         "application/jsonl",
         "application/x-ndjson",
