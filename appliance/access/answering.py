@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from appliance import keys
+from appliance.access.forecast import BYTES_PER_TOKEN
 from appliance.access.prompt import is_chinese
 from appliance.bus import scripts
 from appliance.bus.client import Bus
@@ -95,7 +96,7 @@ class Answering:
                 return False
             found = await self._passed_on(request, found, embedded)
         text = self.text(request.text, found)
-        if not text:
+        if not text or not self._fits(request, text):
             return False
         told = now_ms() - request.created_at_ms
         done = Done(
@@ -119,6 +120,15 @@ class Answering:
         if ended:
             await notify(self._bus, Notice(kind="ended", request_id=request.id))
         return ended
+
+    def _fits(self, request: Request, text: str) -> bool:
+        """Whether the text keeps to what the caller asked for: none of the stops, no more tokens,
+        by the estimate that admission goes by. The default length is the model's alone."""
+        chosen, defaults = request.sampling, self._settings.requests.defaults
+        if any(stop in text for stop in chosen.stop):
+            return False
+        given = chosen.max_tokens != defaults.max_tokens
+        return not given or len(text.encode()) <= BYTES_PER_TOKEN * chosen.max_tokens
 
     async def _passed_on(self, request: Request, found: Retrieved, embedded: Embedded) -> Retrieved:
         """With the decision that a person was asked, where that is so."""

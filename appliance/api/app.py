@@ -84,4 +84,5 @@ def build(services: Services) -> Gate:
         admin_key=services.admin_key,
         api_keys=services.api_keys,
         owners=services.owners,
+        paths=[route.path_format for route in application.routes],
     )

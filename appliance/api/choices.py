@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.access.flow import Flow
 from appliance.bus.replies import StreamEvent
-from appliance.errors import Invalid, Overloaded, SluiceError, Unavailable, WaitedOut
+from appliance.errors import Invalid, Overloaded, SluiceError, TooLarge, Unavailable, WaitedOut
 from appliance.limiter.verdict import HTTP_STATUS
 from appliance.schema.answers import Usage
 from appliance.schema.events import EVENTS, Cancelled, Done, Event, Failed, Received, Refused
@@ -30,34 +30,37 @@ class ChoiceEvent:
 
 
 class Choices:
-    """The answers to some requests, as one stream of events. `close` it, whatever happened."""
+    """The answers to some requests, as one stream of events, with None whenever none came for
+    `keep_alive_s`. `close` it, whatever happened.
+    """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, *, keep_alive_s: float) -> None:
         self._flow = flow
+        self._keep_alive_s = keep_alive_s
         self._open: dict[int, Request] = {}
         self._followers: list[AsyncGenerator[StreamEvent, None]] = []
         self._begun: list[ChoiceEvent] = []
-        self._merged: AsyncGenerator[ChoiceEvent, None] | None = None
+        self._merged: AsyncGenerator[ChoiceEvent | None, None] | None = None
 
     async def begin(self, requests: Sequence[Request]) -> None:
         """Accepts the requests and waits until each shows how it fares, so that a refusal
         has its HTTP status. Raises what `events` raises, and what `Flow.accept` does.
         """
         for index, request in enumerate(requests):
+            self._open[index] = request  # it may be stored though we are cancelled meanwhile
             await self._flow.accept(request)
-            self._open[index] = request
             self._followers.append(await self._flow.follow(request.id))
-        self._merged = _merged(self._followers)
+        self._merged = _merged(self._followers, self._keep_alive_s)
         silent = set(self._open)
         while silent:
             one = await self._next()
             if one is None:
-                raise Unavailable("the reply ended before it began", hint="try again")
+                continue
             self._begun.append(one)
             if not isinstance(one.event, Received):
                 silent.discard(one.index)
 
-    async def events(self) -> AsyncGenerator[ChoiceEvent, None]:
+    async def events(self) -> AsyncGenerator[ChoiceEvent | None, None]:
         """All events in the order they happen, to the end of the last choice.
 
         Raises SluiceError for the first choice that ends otherwise than with an answer.
@@ -65,24 +68,24 @@ class Choices:
         for one in self._begun:
             yield one
         while self._open:
-            following = await self._next()
-            if following is None:
-                raise Unavailable("the reply ended too early", hint="ask again")
-            yield following
+            yield await self._next()
 
     async def close(self) -> None:
-        """Cancels what has not ended."""
+        """Cancels what has not ended, before anything that could itself be cancelled."""
+        for request in self._open.values():
+            self._flow.abandon(request.id)
+        self._open = {}
         if self._merged is not None:
             await self._merged.aclose()
         for follower in self._followers:
             await follower.aclose()
-        for request in self._open.values():
-            self._flow.abandon(request.id)
-        self._open = {}
 
     async def _next(self) -> ChoiceEvent | None:
         assert self._merged is not None, "begin comes first"
-        one = await anext(self._merged, None)
+        try:
+            one = await anext(self._merged)
+        except StopAsyncIteration:
+            raise Unavailable("the reply ended too early", hint="ask again") from None
         if one is not None and isinstance(one.event, Done | Failed | Refused | Cancelled):
             del self._open[one.index]
             _raise_if_failed(one.event)
@@ -100,9 +103,11 @@ def total_usage(usages: Sequence[Usage]) -> Usage:
 
 
 async def _merged(
-    followers: Sequence[AsyncGenerator[StreamEvent, None]],
-) -> AsyncGenerator[ChoiceEvent, None]:
-    """The events of all followers as they come; each follower is read to its terminal event."""
+    followers: Sequence[AsyncGenerator[StreamEvent, None]], keep_alive_s: float
+) -> AsyncGenerator[ChoiceEvent | None, None]:
+    """The events of all followers as they come, None for silence; each follower is read to its
+    terminal event.
+    """
     waiting: dict[asyncio.Future[StreamEvent | None], int] = {}
 
     def await_next(index: int) -> None:
@@ -112,7 +117,11 @@ async def _merged(
         await_next(index)
     try:
         while waiting:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                waiting, timeout=keep_alive_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                yield None
             for future in done:
                 index = waiting.pop(future)
                 event = future.result()
@@ -134,7 +143,13 @@ REFUSAL_STATUS: dict[str, int] = {
     "load_failed": 503,
 }
 """Every reason a request may be refused for, with its HTTP status."""
-_KINDS: dict[int, type[SluiceError]] = {408: WaitedOut, 429: Overloaded, 503: Unavailable}
+_KINDS: dict[int, type[SluiceError]] = {
+    408: WaitedOut,
+    413: TooLarge,
+    429: Overloaded,
+    503: Unavailable,
+}
+REFUSAL_HINTS = {"too_large": "ask for fewer max_tokens, or with a shorter question"}
 
 
 def _decoded(event: StreamEvent) -> Any:  # Any: the table gives each name its type
@@ -145,7 +160,10 @@ def _raise_if_failed(event: Event) -> None:
     match event:
         case Refused(reason=reason, message=message, retry_after_s=retry_after_s):
             raise _KINDS[REFUSAL_STATUS.get(reason, 429)](
-                message, hint="try again later", reason=reason, retry_after_s=retry_after_s
+                message,
+                hint=REFUSAL_HINTS.get(reason, "try again later"),
+                reason=reason,
+                retry_after_s=retry_after_s,
             )
         case Failed(code=code, reason=reason, message=message, hint=hint):
             failure = {"invalid": Invalid, "unavailable": Unavailable}.get(code, SluiceError)

@@ -9,6 +9,7 @@ the answer and not a broken pipe.
 """
 
 import hmac
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from appliance.access.owners import Owners
 from appliance.api.callers import ADMIN, STATE_FIELD, Caller
 from appliance.api.permissions import needed
-from appliance.api.problems import error_body
+from appliance.api.problems import error_body, no_route
 from appliance.bus import outage
 from appliance.bus.client import RedisFault
 from appliance.errors import (
@@ -41,7 +42,6 @@ JSON_TYPES = frozenset({"application/json"})
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 IMPORT_TYPES = frozenset(
     {
-        "application/json",
         "text/csv",
         "application/jsonl",
         "application/x-ndjson",
@@ -56,9 +56,18 @@ class Gate:
     """Wraps the whole application, unknown paths included."""
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, admin_key: str, api_keys: ApiKeys, owners: Owners
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        admin_key: str,
+        api_keys: ApiKeys,
+        owners: Owners,
+        paths: Iterable[str],
     ) -> None:
+        """`paths` are those of all routes, with `{names}` for what varies."""
         self._app = app
+        self._routes = re.compile("|".join(map(_path_pattern, paths)))
         self._settings = settings
         self._key = admin_key.encode()
         self._api_keys = api_keys
@@ -128,8 +137,14 @@ class Gate:
         )
 
     async def _check_permission(self, caller: Caller, method: str, path: str) -> None:
-        """Raises Forbidden for what the role may not do, NotFound for what is somebody else's."""
-        need = needed(caller, method, path)
+        """Raises Forbidden for what the role may not do, NotFound for what is somebody else's, and
+        where nothing is."""
+        try:
+            need = needed(caller, method, path)
+        except Forbidden:
+            if self._routes.fullmatch(path):
+                raise
+            raise no_route(path) from None
         if not need.owner:
             return
         if need.owner == "uid":
@@ -161,6 +176,11 @@ class Gate:
                     hint=f"send it as {' or '.join(sorted(allowed))}",
                 )
         return limit
+
+
+def _path_pattern(path: str) -> str:
+    parts = re.split(r"\{[^}]*\}", path.rstrip("/"))
+    return "[^/]+".join(map(re.escape, parts)) + "/?"
 
 
 def _host_name(host: bytes) -> str:

@@ -40,7 +40,7 @@ def _rule(methods: str, path: str, roles: str, owner: Owner = "") -> _Rule:
 _RULES = (
     _rule("GET", "/readyz", "person service"),
     _rule("GET", "/schema/openapi.json", "person service"),
-    _rule("GET", "/v1/models", "person service"),
+    _rule("GET", "/v1/models(/[^/]{1,200})?", "person service"),
     _rule("POST", "/v1/(chat/completions|embeddings)", "person service"),
     _rule("GET", "/api/models", "person service"),
     _rule("GET", "/api/status", "service"),

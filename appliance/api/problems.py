@@ -15,7 +15,7 @@ from litestar.exceptions import HTTPException
 
 from appliance.bus import outage
 from appliance.bus.client import RedisFault
-from appliance.errors import SluiceError
+from appliance.errors import NotFound, SluiceError
 from appliance.knowledge.entries import VersionConflict
 from appliance.knowledge.files.rows import ImportRefused
 from appliance.knowledge.imports import ImportConflict
@@ -49,6 +49,17 @@ def error_body(error: SluiceError) -> ErrorBody:
     return ErrorBody(error=detail)
 
 
+def no_route(path: str) -> NotFound:
+    """What is said where no route is. OpenAI's other calls are refused by their names."""
+    if path.startswith("/v1/"):
+        return NotFound(
+            f"{path[:200]} is not supported",
+            hint="there are /v1/chat/completions, /v1/embeddings and /v1/models",
+            reason="unsupported",
+        )
+    return NotFound("Not Found", hint=HINTS[404])
+
+
 def on_sluice_error(_: Request[Any, Any, Any], error: SluiceError) -> Response[ErrorBody]:
     headers = dict(error.headers)
     if error.retry_after_s is not None:
@@ -56,9 +67,11 @@ def on_sluice_error(_: Request[Any, Any, Any], error: SluiceError) -> Response[E
     return Response(error_body(error), status_code=error.http_status, headers=headers)
 
 
-def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
     """What Litestar itself refuses: unknown path, wrong method, a body that does not fit."""
     status = error.status_code
+    if status == 404:
+        return on_sluice_error(request, no_route(request.scope["path"]))
     if status >= 500:
         log.error("the HTTP layer failed: %s", error.detail)
     detail = ErrorDetail(

@@ -7,6 +7,7 @@ process's one blocking reader passes on. A job lost with its worker is sent once
 import asyncio
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -43,11 +44,21 @@ class EmbedJob(Record, frozen=True, kw_only=True):
 
 
 class EmbedAnswer(Record, frozen=True, kw_only=True):
-    """`vectors` is float32, little-endian, row after row; `error` is empty when all went well."""
+    """`vectors` is float32, little-endian, row after row; `tokens` were read for them. `error` is
+    empty when all went well."""
 
     job_id: str
     vectors: bytes = b""
+    tokens: int = 0
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """One row per text, and how many tokens the model read for all of them."""
+
+    rows: Sequence[Sequence[float]]
+    tokens: int
 
 
 def pack(vectors: npt.NDArray[np.float32]) -> bytes:
@@ -81,10 +92,16 @@ class Embedder:
 
         Raises Unavailable when no worker answers, Invalid when the worker refuses the texts.
         """
+        return (await self.counted(texts, kind=kind, background=background)).rows
+
+    async def counted(
+        self, texts: Sequence[str], *, kind: EmbeddingKind, background: bool = False
+    ) -> Vectors:
+        """What `embed` gives, with its tokens."""
         if not self.size:
             raise Unavailable("no worker with an embedding model is running", hint="try again soon")
         if not texts:
-            return []
+            return Vectors([], 0)
         for _ in range(ATTEMPTS):
             answer = await self._ask(tuple(texts), kind, background=background)
             if answer is None:
@@ -92,7 +109,7 @@ class Embedder:
             if answer.error:
                 raise Invalid(f"the texts cannot be embedded: {answer.error}")
             rows = np.frombuffer(answer.vectors, dtype="<f4").reshape(len(texts), -1)
-            return [[float(x) for x in row] for row in rows]
+            return Vectors([[float(x) for x in row] for row in rows], answer.tokens)
         raise Unavailable("the embedding model does not answer", hint="see `sluice doctor`")
 
     async def _ask(

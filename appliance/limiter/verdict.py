@@ -27,7 +27,8 @@ Reason: TypeAlias = Literal[
     "rule",
 ]
 
-# Only what nobody could answer now is "unavailable"; the rest is for the caller to slow down.
+# Only what nobody could answer now is "unavailable", and what is never let in must not be asked
+# again; the rest is for the caller to slow down.
 HTTP_STATUS: dict[Reason, int] = {
     "queue_full": 429,
     "user_queue_full": 429,
@@ -38,7 +39,7 @@ HTTP_STATUS: dict[Reason, int] = {
     "requests_per_minute": 429,
     "tokens_per_minute": 429,
     "tokens_per_day": 429,
-    "too_large": 429,
+    "too_large": 413,
     "rule": 429,
 }
 

@@ -19,16 +19,40 @@ LogitBias = Annotated[
 class SamplingDefaults(Record, frozen=True, kw_only=True):
     """How tokens are chosen. `temperature` 0 is greedy; `seed` None draws one."""
 
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.1
-    top_k: Annotated[int, Meta(ge=0, le=1000)] = 40
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
-    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.05
-    repeat_penalty: Annotated[float, Meta(gt=0, le=2)] = 1.0
-    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
-    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
-    seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=131_072)] = 512
-    stop: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
+    temperature: Annotated[
+        float,
+        Meta(ge=0, le=2, description="How freely tokens are drawn; 0 takes the likeliest always."),
+    ] = 0.1
+    top_k: Annotated[
+        int, Meta(ge=0, le=1000, description="So many of the likeliest tokens are left; 0 is all.")
+    ] = 40
+    top_p: Annotated[
+        float, Meta(gt=0, le=1, description="Of those, the likeliest that have this much together.")
+    ] = 0.95
+    min_p: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Of those, all that have this part of the likeliest one's."),
+    ] = 0.05
+    repeat_penalty: Annotated[
+        float, Meta(gt=0, le=2, description="Above 1, tokens that came before come less; 1 is off.")
+    ] = 1.0
+    presence_penalty: Annotated[
+        float, Meta(ge=-2, le=2, description="Taken from the logit of a token that came before.")
+    ] = 0.0
+    frequency_penalty: Annotated[
+        float, Meta(ge=-2, le=2, description="The same for each time that it came before.")
+    ] = 0.0
+    seed: Annotated[
+        Annotated[int, Meta(ge=0, le=2**32 - 2)] | None,
+        Meta(description="The same seed draws the same answer; without one each is drawn anew."),
+    ] = None
+    max_tokens: Annotated[int, Meta(ge=1, le=131_072, description="Longest answer, in tokens.")] = (
+        512
+    )
+    stop: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...],
+        Meta(description="Words before which an answer ends."),
+    ] = ()
 
 
 class Adapter(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):

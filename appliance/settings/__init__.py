@@ -8,7 +8,7 @@ errors that name the file, the key and the nearest known key. Nothing else reads
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import platformdirs
@@ -111,5 +111,9 @@ def _check_keys(path: Path, table: dict[str, Any], section: type, prefix: str) -
                 f"{path}: unknown key {prefix}{key}",
                 hint=f"did you mean {prefix}{near[0]}?" if near else "remove it",
             )
-        if isinstance(value, dict) and isinstance(known[key], type):
-            _check_keys(path, value, known[key], f"{prefix}{key}.")
+        kind, tables = known[key], [value]
+        if isinstance(value, list) and get_origin(kind) is tuple:
+            kind, tables = get_args(kind)[0], value
+        for inner in tables:
+            if isinstance(inner, dict) and isinstance(kind, type):
+                _check_keys(path, inner, kind, f"{prefix}{key}.")

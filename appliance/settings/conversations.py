@@ -10,7 +10,9 @@ class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Conversations."""
 
     turns_kept: Annotated[int, Meta(ge=1, description="Turns kept per session.")] = 500
-    sessions_kept: Annotated[int, Meta(ge=1, description="Sessions kept per user.")] = 1000
+    sessions_kept: Annotated[
+        int, Meta(ge=1, description="Most sessions of a user; no more can be begun.")
+    ] = 1000
     history_chars: Annotated[
         int,
         Meta(

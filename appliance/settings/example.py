@@ -14,7 +14,9 @@ def field_lines(section: type, default: msgspec.Struct, prefix: str) -> list[str
         lines += [f"# {text}" for text in _wrapped(description(kind))]
         if isinstance(value, msgspec.Struct):
             lines += field_lines(type(value), value, f"{prefix}{field}.")
-        elif value is not None:
+        elif value is None:
+            lines.append(f"# {prefix}{field} is not set")
+        else:
             lines.append(f"#{prefix}{field} = {toml(value)}")
     return lines
 

@@ -39,7 +39,11 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         16_000_000
     )
     connections: Annotated[
-        int, Meta(ge=8, description="Most HTTP connections at once; more are answered 503.")
+        int,
+        Meta(
+            ge=8,
+            description="Most requests answered at once, open event streams included; others: 503.",
+        ),
     ] = 2_000
     keep_alive_s: Annotated[
         Positive, Meta(description="Seconds between comments that keep an idle event stream open.")
@@ -134,7 +138,10 @@ class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Logs: JSON lines in `logs/` of the data directory, plain lines on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least that is logged: debug, info, warning or error."),
+    ] = "info"
     file_bytes: Annotated[int, Meta(ge=10_000, description="Size at which a log rotates.")] = (
         10_000_000
     )

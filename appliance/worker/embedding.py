@@ -28,6 +28,7 @@ class _Progress:
     job: EmbedJob
     taken: int = 0
     given_up: int = 0
+    tokens: int = 0
     rows: list[Vectors] = field(default_factory=list)
 
 
@@ -64,8 +65,9 @@ class EmbeddingQueue:
         try:
             texts = self._take(batch, budget_tokens)
             rows = self._backend.embed(texts, unless if self._may_give_up(batch) else None)
-            for one, row in zip(batch, rows, strict=True):
+            for one, row, tokens in zip(batch, rows, texts, strict=True):
                 one.rows.append(row)
+                one.tokens += len(tokens)
                 one.given_up = 0
         except GivenUp:
             _give_up(batch)
@@ -78,7 +80,7 @@ class EmbeddingQueue:
             ]
         complete = [one for one in batch if len(one.rows) == len(one.job.texts)]
         return [
-            Embedded(job_id=one.job.job_id, vectors=np.stack(one.rows))
+            Embedded(job_id=one.job.job_id, vectors=np.stack(one.rows), tokens=one.tokens)
             for one in self._drop(complete)
         ]
 

@@ -65,7 +65,9 @@ class Embedding:
         if job is None:
             return
         if isinstance(output, jobs.Embedded):
-            answer = EmbedAnswer(job_id=output.job_id, vectors=pack(output.vectors))
+            answer = EmbedAnswer(
+                job_id=output.job_id, vectors=pack(output.vectors), tokens=output.tokens
+            )
         else:
             answer = EmbedAnswer(job_id=output.job_id, error=output.message)
         await self._bus.xadd(

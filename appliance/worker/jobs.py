@@ -125,10 +125,12 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """`vectors` has one L2-normalised float32 row per text of the job."""
+    """`vectors` has one L2-normalised float32 row per text of the job; `tokens` is their
+    sum over the texts."""
 
     job_id: str
     vectors: Vectors
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

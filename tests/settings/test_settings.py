@@ -1,5 +1,7 @@
 """The settings file: its example is the manual, and what is wrong in it is said in words."""
 
+import itertools
+import re
 import tomllib
 from pathlib import Path
 
@@ -48,6 +50,7 @@ def test_a_key_is_read_and_the_command_line_wins(tmp_path: Path) -> None:
         ("[server]\nport = 'many'\n", "port"),
         ("[server]\nport = 99999\n", "port"),
         ("[requests.defaults]\ntemprature = 1\n", "requests.defaults.temprature"),
+        ("[[limiter.tiers]]\nname = 'a'\nweigth = 2\n", "limiter.tiers.weigth"),
         ("[server\n", "TOML"),
         ("[worker]\nheartbeat_s = 5\n", "lease_s must be at least 3 times heartbeat_s"),
         ("[worker]\nlost_after_s = 5\n", "lost_after_s must be at least lease_s"),
@@ -63,8 +66,23 @@ def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, sai
     assert refused.value.hint
 
 
-def test_the_nearest_known_key_is_suggested(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_text("[server]\nprot = 1\n")
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("[server]\nprot = 1\n", "server.port"),
+        ("[[limiter.tiers]]\nname = 'a'\nweigth = 2\n", "limiter.tiers.weight"),
+    ],
+)
+def test_the_nearest_known_key_is_suggested(tmp_path: Path, text: str, near: str) -> None:
+    (tmp_path / FILE_NAME).write_text(text)
     with pytest.raises(Invalid) as refused:
         load(tmp_path)
-    assert "server.port" in refused.value.hint
+    assert near in refused.value.hint
+
+
+def test_every_key_is_explained() -> None:
+    lines = example().splitlines()
+    keys = [(before, line) for before, line in itertools.pairwise(lines) if re.match(r"#\S", line)]
+    assert len(keys) > 100
+    assert [line for before, line in keys if not before.startswith("# ")] == []
+    assert "# defaults.seed is not set" in lines

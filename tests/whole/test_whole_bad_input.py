@@ -177,6 +177,14 @@ def test_a_body_of_another_type_is_refused(client: httpx.Client, kind: str) -> N
     check(answer)
 
 
+def test_an_import_as_json_is_told_what_a_file_may_be(client: httpx.Client) -> None:
+    answer = client.post("/api/faq/import", json=[{"question": "q?", "answer": "a."}])
+    assert answer.status_code == 415
+    hint = check(answer)["hint"]
+    assert "text/csv" in hint
+    assert "application/json " not in hint
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [

@@ -21,6 +21,9 @@ name = "bucket"
 requests_per_minute = 2
 waiting = 1
 generation = "bucket"
+[[limiter.tiers]]
+name = "tiny"
+tokens_per_minute = 50
 """
 
 
@@ -75,6 +78,18 @@ def test_what_is_left_is_told_and_the_next_is_refused_with_its_reason(
         assert by_name["tokens_per_day"]["reserved"] == 0
         free = client.get("/api/users/somebody/quota").json()
         assert (free["tier"], free["limits"]) == ("standard", [])
+
+
+def test_what_is_never_let_in_is_not_to_be_asked_again(appliance: Running) -> None:
+    uid = user(appliance, "tiny")
+    body = {"messages": [{"role": "user", "content": "hello"}], "user": uid, "faq": False}
+    with appliance.client() as client:
+        refused = client.post("/v1/chat/completions", json=body)
+    assert refused.status_code == 413
+    error = refused.json()["error"]
+    assert error["reason"] == "too_large"
+    assert "max_tokens" in error["hint"]
+    assert "Retry-After" not in refused.headers
 
 
 def test_a_window_refuses_at_once_and_a_bucket_lets_wait(appliance: Running) -> None:

@@ -3,12 +3,18 @@
 import itertools
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import openai
 import pytest
-from conftest import Running
+from conftest import Running, Start, eventually
+
+from appliance.api.openai_asking import asked
+from appliance.api.openai_bodies import ChatBody, Message
+from appliance.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -90,6 +96,32 @@ def test_choices_fall_together_when_their_reader_goes_away(appliance: Running) -
     deadline = time.monotonic() + 30
     while appliance.status()["queue"]["running"]:  # left alone they would take minutes
         assert time.monotonic() < deadline, "a choice goes on without a reader"
+
+
+def test_a_whole_answer_that_nobody_waits_for_any_more_is_cancelled(appliance: Running) -> None:
+    body = {
+        "messages": ask("#tokens=7000 #slow=20 long"),
+        "max_tokens": 7000,
+        "faq": False,
+        "n": 2,
+    }
+    with appliance.client() as client, pytest.raises(httpx.ReadTimeout):
+        client.post("/v1/chat/completions", json=body, timeout=1.0)
+    eventually(lambda: not appliance.status()["queue"]["running"], "a free slot")
+
+
+def test_a_stream_says_something_while_nothing_is_generated(launch: Start, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[server]\nkeep_alive_s = 0.1\n")
+    running = launch(tmp_path, "--engine", "fake")
+    body = {"messages": ask("#tokens=2 #slow=1500 wait"), "stream": True, "faq": False}
+    with (
+        running.client() as client,
+        client.stream("POST", "/v1/chat/completions", json=body) as stream,
+    ):
+        lines = [line for line in stream.iter_lines() if line]
+    first = next(n for n, line in enumerate(lines) if '"content":""' not in line and "{" in line)
+    assert ": keep-alive" in lines[:first]
+    assert lines[-1] == "data: [DONE]"
 
 
 def test_one_choice_that_fails_fails_them_all_with_one_error(
@@ -185,6 +217,23 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("n", {"n": 0}),
     ("n", {"n": 9}),
     ("audio", {"modalities": ["audio"]}),
+    ("typical_p", {"typical_p": 0.5}),
+    ("xtc_probability", {"xtc_probability": 0.5}),
+    ("dry_multiplier", {"dry_multiplier": 0.8}),
+    ("mirostat", {"mirostat": 2}),
+    ("lora", {"lora": [{"id": 0, "scale": 1}]}),
+    ("role tool", {"messages": [{"role": "tool", "content": "4", "tool_call_id": "1"}]}),
+    ("tool_calls", {"messages": [{"role": "assistant", "content": None, "tool_calls": [{}]}]}),
+    (
+        "image_url",
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+    ),
+    (
+        "input_audio",
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
+    ),
+    ("no content", {"messages": [{"role": "user", "content": None}]}),
+    ("cannot be continued", {"messages": [{"role": "assistant", "content": "And"}]}),
     ("functions", {"functions": [{"name": "f"}]}),
 ]
 
@@ -221,6 +270,155 @@ def test_wrong_fields_of_a_message_are_refused_before_it_is_a_turn(
         answer = client.post(f"{path}/messages", json={"text": "hi"} | fields)
         assert answer.status_code == 400, answer.text
         assert client.get(f"{path}/turns").json()["items"] == []
+
+
+SAMPLERS_OFF = {"typical_p": 1.0, "xtc_probability": 0, "dry_multiplier": 0.0, "mirostat": 0}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        SAMPLERS_OFF,
+        {"seed": -1},
+        {"seed": 2**63 - 1, "n": 2},
+        {"top_p": 0, "temperature": 1.5},
+        {"stream": True, "stream_options": {"include_usage": None}},
+        {"tools": [], "tool_choice": "none", "audio": None},
+        {"messages": [*ask("hi"), {"role": "assistant", "content": None}, *ask("more")]},
+    ],
+)
+def test_what_openai_takes_is_taken(appliance: Running, fields: dict[str, Any]) -> None:
+    with appliance.client() as client:
+        answer = client.post("/v1/chat/completions", json={"messages": ask("hi")} | fields)
+    assert answer.status_code == 200, answer.text
+
+
+def test_seeds_beyond_ours_count_modulo_and_top_p_zero_is_greedy() -> None:
+    def sampled(**fields: Any) -> dict[str, Any]:
+        body = ChatBody(messages=(Message(role="user", content="hi"),), **fields)
+        (request,) = asked(Settings(), body, "", "local")
+        return msgspec.structs.asdict(request.sampling)
+
+    assert sampled(seed=2**32 + 6)["seed"] == 7
+    assert sampled(seed=-1)["seed"] is None
+    assert sampled(seed=-2)["seed"] == 2**32 - 3
+    assert sampled(top_p=0, temperature=1)["temperature"] == 0
+
+
+SYSTEM = {"role": "system", "content": "be brief"}
+
+
+@pytest.mark.parametrize(
+    ("given", "roles"),
+    [
+        ([SYSTEM, *ask("hi")], "system user"),
+        ([*ask("hi"), SYSTEM, SYSTEM | {"role": "developer"}], "system system user"),
+        ([SYSTEM], "user"),
+        ([SYSTEM, SYSTEM], "system user"),
+    ],
+)
+def test_the_question_comes_last_whatever_the_system_says_after_it(
+    given: list[Any], roles: str
+) -> None:
+    body = msgspec.convert({"messages": given}, ChatBody)
+    (request,) = asked(Settings(), body, "", "local")
+    assert " ".join(message.role for message in request.messages) == roles
+    assert request.text == request.messages[-1].content
+
+
+def test_a_stream_has_one_model_name_and_ends_with_what_was_cut(
+    appliance: Running, openai_client: openai.OpenAI
+) -> None:
+    entry = {"question": "When is the attic open?", "answer": "On Sundays at ten."}
+    with appliance.client() as client:
+        entry_id = client.post("/api/faq", json=entry).json()["id"]
+        for text in (entry["question"], "#tokens=3 hello"):
+            body = {"messages": ask(text), "stream": True}
+            body |= {"stream_options": {"include_usage": True}}
+            said = client.post("/v1/chat/completions", json=body).text
+            lines = [line[6:] for line in said.splitlines() if line.startswith("data: {")]
+            chunks = [json.loads(line) for line in lines]
+            assert len({chunk["model"] for chunk in chunks}) == 1
+            assert [chunk["cut_turns"] for chunk in chunks[-2:]] == [0, 0]
+            assert all("cut_turns" not in chunk for chunk in chunks[:-2])
+        client.delete(f"/api/faq/{entry_id}")
+    talk: list[Any] = []
+    for _ in range(40):
+        talk += [*ask("word " * 100), {"role": "assistant", "content": "yes " * 100}]
+    cut = openai_client.chat.completions.create(model="", messages=[*talk, *ask("and?")])
+    assert cut.model_extra is not None
+    assert cut.model_extra["cut_turns"] > 0
+
+
+def test_a_direct_answer_keeps_to_the_stops_and_the_length_asked_for(appliance: Running) -> None:
+    entry = {"question": "Where is the kiln?", "answer": "In the cellar, behind the bicycles."}
+    with appliance.client() as client:
+        entry_id = client.post("/api/faq", json=entry).json()["id"]
+
+        def tokens(**fields: Any) -> int:
+            body = {"messages": ask(entry["question"])} | fields
+            answer = client.post("/v1/chat/completions", json=body).json()
+            return int(answer["usage"]["completion_tokens"])
+
+        assert tokens() == tokens(stop="attic", max_tokens=100) == 0
+        assert tokens(stop="bicycles") > 0
+        assert 0 < tokens(max_tokens=5) <= 5
+        client.delete(f"/api/faq/{entry_id}")
+
+
+def test_one_model_is_found_by_name_and_alias(openai_client: openai.OpenAI) -> None:
+    models = openai_client.models.list().data
+    for one in models:
+        assert openai_client.models.retrieve(one.id) == one
+    assert openai_client.models.retrieve("gpt-4o") == models[0]
+    with pytest.raises(openai.NotFoundError, match="no model"):
+        openai_client.models.retrieve("unheard-of")
+
+
+def test_embeddings_name_their_model_and_count_what_it_read(openai_client: openai.OpenAI) -> None:
+    create = openai_client.embeddings.create
+    for model in ("", "fake-ngrams", "gpt-4o", "text-embedding-ada-002"):
+        made = create(model=model, input="hello")
+        assert made.model == "fake-ngrams"
+        assert made.usage.prompt_tokens == made.usage.total_tokens > 0
+    more = create(model="", input=["hello", "hello", "hello"])
+    assert more.usage.prompt_tokens == 3 * made.usage.prompt_tokens
+    size = len(create(model="", input="hello").data[0].embedding)
+    assert len(create(model="", input="hello", dimensions=size).data[0].embedding) == size
+    with pytest.raises(openai.BadRequestError, match="dimensions"):
+        create(model="", input="hello", dimensions=size // 2)
+    with pytest.raises(openai.NotFoundError, match="unheard-of"):
+        create(model="unheard-of", input="hello")
+    for tokens in ([15339, 1917], [[15339], [1917]]):
+        with pytest.raises(openai.BadRequestError, match="must be text") as refused:
+            create(model="", input=tokens)
+        assert "check_embedding_ctx_length=False" in str(refused.value.body)
+    with pytest.raises(openai.BadRequestError, match="256"):
+        create(model="", input=["hello"] * 257)
+
+
+@pytest.mark.parametrize("path", ["completions", "responses", "images/generations", "rerank"])
+def test_other_calls_of_openai_are_refused_by_name(appliance: Running, path: str) -> None:
+    with appliance.client() as client:
+        answer = client.post(f"/v1/{path}", json={})
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error["message"] == f"/v1/{path} is not supported"
+    assert error["reason"] == "unsupported"
+
+
+def test_a_person_is_told_of_routes_that_there_are_none_and_of_others_whose_they_are(
+    appliance: Running,
+) -> None:
+    with appliance.client() as client:
+        made = client.post("/api/keys", json={"name": "ada", "role": "person", "uid": "ada"})
+        assert made.status_code == 201, made.text
+        client.headers["Authorization"] = f"Bearer {made.json()['key']}"
+        for path in ("/api/nothing", "/v1/responses", "/api/users/ada/nothing/here"):
+            assert client.post(path, json={}).status_code == 404, path
+        for path in ("/api/logs", "/api/logs/", "/api/users/ada/prompt", "/api/dead-letters"):
+            assert client.get(path).status_code == 403, path
+        assert client.get("/v1/models/gpt-4").status_code == 200
 
 
 def test_a_bias_is_taken(appliance: Running) -> None:
