@@ -107,7 +107,8 @@ def _distributions(sources: set[str]) -> list[Part]:
 
 def _part(distribution: importlib.metadata.Distribution, name: str) -> Part:
     about = distribution.metadata
-    licence = about.get("License-Expression") or (about.get("License") or "").split("\n")[0][:60]
+    (said,) = (about.get_all("License-Expression") or about.get_all("License") or [""])[:1]
+    licence = said.split("\n")[0][:60]
     if not licence:
         classifiers = [c for c in about.get_all("Classifier", []) if c.startswith("License")]
         licence = "; ".join(one.rpartition(" :: ")[2] for one in classifiers)
@@ -125,7 +126,9 @@ def _part(distribution: importlib.metadata.Distribution, name: str) -> Part:
 
 def _system(sources: set[str]) -> list[Part]:
     """Libraries of the building system, through its package manager."""
-    inside = [Path(one).resolve() for one in {*sys.path, sys.base_prefix, sys.prefix, ROOT} if one]
+    inside = [
+        Path(one).resolve() for one in {*sys.path, sys.base_prefix, sys.prefix, str(ROOT)} if one
+    ]
     foreign = []
     for source in sorted(sources):
         path = Path(source)

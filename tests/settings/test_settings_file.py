@@ -205,7 +205,7 @@ def test_every_setting_of_the_example_is_listed_with_its_words() -> None:
     assert kinds == {"ui.language": "text", "server.port": "number", "limiter.tiers": "list"}
     assert named["server.insecure"].kind == "switch"
     assert named["server.port"].description.startswith("Port to listen on")
-    assert named["requests.defaults.top_k"].description.startswith("How tokens are chosen")
+    assert named["requests.defaults.top_k"].description.startswith("So many of the likeliest")
 
 
 def test_a_key_that_does_not_exist_is_named_with_the_nearest(tmp_path: Path) -> None:

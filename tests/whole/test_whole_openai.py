@@ -293,16 +293,16 @@ def test_what_openai_takes_is_taken(appliance: Running, fields: dict[str, Any]) 
     assert answer.status_code == 200, answer.text
 
 
-def test_seeds_beyond_ours_count_modulo_and_top_p_zero_is_greedy() -> None:
-    def sampled(**fields: Any) -> dict[str, Any]:
+async def test_seeds_beyond_ours_count_modulo_and_top_p_zero_is_greedy() -> None:
+    async def sampled(**fields: Any) -> dict[str, Any]:
         body = ChatBody(messages=(Message(role="user", content="hi"),), **fields)
-        (request,) = asked(Settings(), body, "", "local")
+        (request,) = await asked(Settings(), body, "", "local")
         return msgspec.structs.asdict(request.sampling)
 
-    assert sampled(seed=2**32 + 6)["seed"] == 7
-    assert sampled(seed=-1)["seed"] is None
-    assert sampled(seed=-2)["seed"] == 2**32 - 3
-    assert sampled(top_p=0, temperature=1)["temperature"] == 0
+    assert (await sampled(seed=2**32 + 6))["seed"] == 7
+    assert (await sampled(seed=-1))["seed"] is None
+    assert (await sampled(seed=-2))["seed"] == 2**32 - 3
+    assert (await sampled(top_p=0, temperature=1))["temperature"] == 0
 
 
 SYSTEM = {"role": "system", "content": "be brief"}
@@ -317,11 +317,11 @@ SYSTEM = {"role": "system", "content": "be brief"}
         ([SYSTEM, SYSTEM], "system user"),
     ],
 )
-def test_the_question_comes_last_whatever_the_system_says_after_it(
+async def test_the_question_comes_last_whatever_the_system_says_after_it(
     given: list[Any], roles: str
 ) -> None:
     body = msgspec.convert({"messages": given}, ChatBody)
-    (request,) = asked(Settings(), body, "", "local")
+    (request,) = await asked(Settings(), body, "", "local")
     assert " ".join(message.role for message in request.messages) == roles
     assert request.text == request.messages[-1].content
 
