@@ -131,7 +131,9 @@ class Ledgers:
         return [Quota(name, budget.limit, budget.left(now_s)) for name, budget in budgets]
 
     def knows(self, uid: str) -> bool:
-        return uid in self._ledgers
+        """Whether it is counted here what a user has used; without limits nothing is."""
+        ledger = self._ledgers.get(uid)
+        return ledger is not None and bool(ledger.budgets or ledger.earlier)
 
     def is_limited(self, tier: str) -> bool:
         """Whether users of this tier have any budget to keep."""

@@ -37,9 +37,9 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             max_length=64,
             description="Limits by kind of user, each a table [[limiter.tiers]] with `name` and "
             "any of weight, requests_per_minute, tokens_per_minute, tokens_per_day, concurrency, "
-            "waiting (0: no limit), priority (person, service, background), generation. A user "
-            'with the tag "tier:gold" has the tier gold, all others have "standard", without '
-            "limits unless it stands here.",
+            "waiting (0: queue_bound_per_user), priority (person, service, background), "
+            'generation. A user with the tag "tier:gold" has the tier gold, all others have '
+            '"standard", without limits unless it stands here.',
         ),
     ] = ()
     generation_sessions: Annotated[

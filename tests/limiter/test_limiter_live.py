@@ -195,6 +195,24 @@ async def test_a_budget_that_was_used_up_stays_so_for_the_next_limiter(
         assert await rig.reason(late) == "requests_per_minute"
 
 
+async def test_what_was_used_in_a_tier_counts_for_who_comes_back_to_it(
+    rig: Rig, valkey_url: str
+) -> None:
+    tier = Tier(name="t", tokens_per_day=150)
+    async with serving(valkey_url, settings(tier)):
+        await rig.workers(4)
+        used = await rig.ask(tier="t")
+        assert await rig.let_in([used]) == [used]
+        await rig.end(used, 100)
+        await rig.settled()
+    async with serving(valkey_url, settings(tier)):
+        free = await rig.ask()
+        assert await rig.let_in([free]) == [free]
+        refused = await rig.ask(tier="t")
+        assert await rig.decided([refused]) == {"refused": [refused]}
+        assert await rig.reason(refused) == "tokens_per_day"
+
+
 async def test_a_verdict_of_an_older_epoch_is_not_written(rig: Rig) -> None:
     request_id = await rig.ask()
     first = await leadership.lead(rig.bus, "one", 60_000)

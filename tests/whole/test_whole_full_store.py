@@ -48,10 +48,15 @@ def test_an_appliance_whose_store_is_full_waits_for_room(
         running = launch(tmp_path, "--engine", "fake")
         session = running.session()
         before = running.answer(QUESTION, session)
+        written = running.follow(running.ask("Write #tokens=100 #slow=20"))
+        while next(written).event != "delta":
+            continue
         operator.config_set("maxmemory", 1)
         try:
             refuses_and_reads(running, session)
             with running.client() as client:
+                client.delete(f"/api/sessions/{session}")  # which makes room
+                assert client.get(f"/api/sessions/{session}").status_code == 404
                 eventually(
                     lambda: "valkey" in client.get("/readyz").json().get("checks", {}),
                     "no worker can report",
@@ -59,6 +64,7 @@ def test_an_appliance_whose_store_is_full_waits_for_room(
         finally:
             operator.config_set("maxmemory", 0)
         eventually(lambda: running.status()["ready"], "it goes on")
+        assert list(written)[-1].event == "done"
         assert running.answer(QUESTION) == before
         assert not is_told(running)
         assert all(child["restarts"] == 0 for child in running.status()["children"])
