@@ -201,8 +201,8 @@ class Engine:
                 spans = self._stepper.plan()
                 if spans:
                     self._stepper.run(spans)
-                self._embed_some(answering=bool(spans) or self._requests.are_coming)
-                self._tell()
+                embedded = self._embed_some(answering=bool(spans) or self._requests.are_coming)
+                self._tell(has_computed=bool(spans) or embedded)
             self._keeper.finish()
             self._requests.drop_all()
         except Exception as error:
@@ -276,14 +276,14 @@ class Engine:
             return True
         return bool(self._embeddings) and self._clock() >= self._background_at_s
 
-    def _embed_some(self, *, answering: bool) -> None:
+    def _embed_some(self, *, answering: bool) -> bool:
         """Embed a little while answers run or are about to, whole batches otherwise.
 
         In the background it is one text then, which has a share of the time, and none for a moment
-        after something that was urgent.
+        after something that was urgent. False when nothing was due.
         """
         if not self._embeds_now:
-            return
+            return False
         bounds, urgent, began_s = self._bounds, self._embeddings.is_urgent, self._clock()
         budget_tokens = self.facts.embedding_batch_tokens
         if answering:
@@ -299,10 +299,15 @@ class Engine:
         for output in outputs:
             self._requests.outputs.append(output)
             self._embed_places.release()
+        return True
 
-    def _tell(self) -> None:
-        """Report the step and emit what it brought."""
-        self._gauge.stepped(self._clock())
+    def _tell(self, *, has_computed: bool) -> None:
+        """Report the step and emit what it brought. A look at what is coming is no step: it would
+        hide from the watchdog that nothing comes."""
+        if has_computed:
+            self._gauge.stepped(self._clock())
+        else:
+            self._gauge.woke(self._clock())
         self._report()
         outputs = self._requests.outputs
         if outputs:
@@ -313,6 +318,7 @@ class Engine:
         self.status = self._gauge.status(
             busy=self._scheduler.running,
             waiting=self._scheduler.waiting + self._requests.preparing,
+            searching=self._requests.searching,
             embedding=len(self._embeddings),
             used_cells=self._scheduler.tree.used_cells,
             idle_sequences=len(self._scheduler.tree.idle),

@@ -26,14 +26,16 @@ FRESH_STEPS = 100  # of other sizes, after which what was learnt of one is learn
 class EngineStatus:
     """A snapshot, replaced as a whole when work arrives and after each step.
 
-    `busy` counts occupied slots, `waiting` requests without one, `embedding` open embedding
-    jobs. `last_step_at_s` is on the engine's monotonic clock: an engine that `has_work` and does
-    not move it is stuck. `python_share` is the part of the engine thread's busy time outside the
+    `busy` counts occupied slots, `waiting` requests without one, `searching` those looked for on
+    disk, `embedding` open embedding jobs; `steps` only those that computed something.
+    `last_step_at_s` is on the engine's monotonic clock: an engine that `has_work` and makes no
+    `steps` is stuck. `python_share` is the part of the engine thread's busy time outside the
     native library. Of `drafted` tokens so far `confirmed` were right.
     """
 
     busy: int = 0
     waiting: int = 0
+    searching: int = 0
     embedding: int = 0
     steps: int = 0
     tokens_per_s: float = 0.0
@@ -47,7 +49,7 @@ class EngineStatus:
 
     @property
     def has_work(self) -> bool:
-        return bool(self.busy or self.waiting or self.embedding)
+        return bool(self.busy or self.waiting or self.searching or self.embedding)
 
 
 @dataclass(slots=True)
@@ -209,6 +211,7 @@ class Gauge:
         *,
         busy: int = 0,
         waiting: int = 0,
+        searching: int = 0,
         embedding: int = 0,
         used_cells: int = 0,
         idle_sequences: int = 0,
@@ -218,6 +221,7 @@ class Gauge:
         return EngineStatus(
             busy=busy,
             waiting=waiting,
+            searching=searching,
             embedding=embedding,
             steps=self._steps,
             tokens_per_s=self._tokens_per_s,

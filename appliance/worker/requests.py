@@ -78,6 +78,11 @@ class OpenRequests:
         return len(self._arrived)
 
     @property
+    def searching(self) -> int:
+        """Requests whose beginnings are looked for on disk."""
+        return len(self._searching)
+
+    @property
     def first_deadline_s(self) -> float:
         """The earliest of those that are coming; there must be one."""
         coming = [arrival.generation for arrival in self._arrived.values()]

@@ -1,13 +1,18 @@
 """A stuck engine is found out, working or idle; a slow or a stopped one is not blamed."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from worker_bench import DEADLINE_S, SMALL, ask
 
 from appliance.schema.sampling import Sampling
+from appliance.worker import engine
+from appliance.worker.archive import Archive, Search
+from appliance.worker.backend import Backend
 from appliance.worker.boot import BackendSettings, build_backend
 from appliance.worker.engine import Engine
+from appliance.worker.fake import FakeBackend
 from appliance.worker.gauge import EngineStatus
 from appliance.worker.jobs import Output
 from appliance.worker.watchdog import Pulse, Watchdog
@@ -50,12 +55,16 @@ def test_an_idle_engine_is_asked_and_must_answer() -> None:
 class Watched:
     """A fake engine under a watchdog with short times."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend | None = None, archive: Archive | None = None) -> None:
         self.given_up: list[str] = []
         self.over = threading.Event()
         self.outputs: list[Output] = []
-        backend = build_backend(BackendSettings(engine="fake", shape=SMALL))
-        self.engine = Engine(backend, emit=self._emit, on_fatal=lambda error: None)
+        self.engine = Engine(
+            backend or build_backend(BackendSettings(engine="fake", shape=SMALL)),
+            emit=self._emit,
+            on_fatal=lambda error: None,
+            archive=archive,
+        )
         self.watchdog = Watchdog(
             self.engine, wedged_after_s=0.5, probe_idle_s=0.05, give_up=self._give_up
         )
@@ -97,3 +106,51 @@ def test_an_engine_that_hears_nothing_is_given_up_too() -> None:
     one.watchdog.start()  # the engine's thread does not run
     assert one.over.wait(DEADLINE_S)
     assert one.given_up == ["the engine has work and makes no step"]
+
+
+class Speechless(FakeBackend):
+    """Makes no tokens of a text until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(SMALL)
+        self.released = threading.Event()
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        assert self.released.wait(DEADLINE_S)
+        return super().tokenize(text, special=special)
+
+
+class Silent(Archive):
+    """Answers no search."""
+
+    def search(self, search: Search) -> None:
+        pass
+
+
+def test_a_prompt_that_never_comes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PREPARING_AT_MOST_S", 0.01)  # the engine's looks are no steps
+    backend = Speechless()
+    one = Watched(backend)
+    one.engine.submit(ask("a", "one", Sampling(temperature=0)))
+    one.engine.start()
+    one.watchdog.start()
+    assert one.over.wait(DEADLINE_S)
+    assert one.given_up == ["the engine has work and makes no step"]
+    backend.released.set()
+    one.engine.stop()
+    assert one.engine.join(DEADLINE_S)
+
+
+def test_a_search_that_never_ends_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(engine, "PREPARING_AT_MOST_S", 0.01)
+    archive = Silent(tmp_path, bound_bytes=1_000_000, stamp="fake")
+    one = Watched(archive=archive)
+    one.engine.submit(ask("a", "tell me about the library. " * 8, scope="ann"))
+    one.engine.start()
+    one.watchdog.start()
+    assert one.over.wait(DEADLINE_S)
+    assert one.given_up == ["the engine has work and makes no step"]
+    one.engine.stop()
+    assert one.engine.join(DEADLINE_S)
