@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -91,6 +91,11 @@ class Calibrator:
         self._metric = PLAIN
         self._written_before = 0
         self._made = asyncio.Event()
+        self._learned: Callable[[str], None] = lambda cause: None
+
+    def on_learned(self, listen: Callable[[str], None]) -> None:
+        """Who is told, with the cause, that scores mean something else from now on."""
+        self._learned = listen
 
     @property
     def current(self) -> Calibration:
@@ -133,6 +138,7 @@ class Calibrator:
             kept = _Kept(found, metric.drawn.shape[1], metric.drawn.tobytes())
             await self._bus.set(keys.CALIBRATION, msgspec.msgpack.encode(kept))
             self._made.set()
+            self._learned("a new calibration")
             if phrasings:
                 log.info("calibrated on %d of %d phrasings", found.samples, phrasings)
         return found

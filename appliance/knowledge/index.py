@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from appliance.bus.client import AWAY
@@ -97,6 +97,7 @@ class Index:
         self._fault = "the FAQ index is starting"
         self._woken = asyncio.Event()
         self._progress = asyncio.Event()
+        self._switched: list[Callable[[str], None]] = []
         entries.on_change(self._on_change)
 
     async def run(self) -> None:
@@ -119,6 +120,10 @@ class Index:
         """Has `run` look now, at all rows when `compare`: say so when a server has come back."""
         self._compare = self._compare or compare
         self._woken.set()
+
+    def on_switched(self, listen: Callable[[str], None]) -> None:
+        """Who is told, with the cause, that other vectors of the same entries serve from now on."""
+        self._switched.append(listen)
 
     def expect(self, within_s: float) -> None:
         """From now on it may be expected to open in this time, see `started`."""
@@ -304,6 +309,10 @@ class Index:
         self._progress.set()
         self._progress = asyncio.Event()
 
+    def _tell_switched(self, cause: str) -> None:
+        for listen in self._switched:
+            listen(cause)
+
     # -- following the truth
 
     async def _catch_up(self, *, flush: bool) -> None:
@@ -337,10 +346,13 @@ class Index:
         wrong = await self._out_of_step(opened)
         await self._entries.mark(wrong)
         self._refilling = bool(wrong)
+        other_model = self._stamp not in ("", stamp)
         self._stamp, self._in_use = stamp, opened
         self._compare = self._away = False
         self._fault, self._unflushed = "", len(forged)
         self._tell()
+        if other_model:
+            self._tell_switched("another embedding model")
         await self._drop_others()
 
     async def _drop_others(self) -> None:
@@ -386,6 +398,7 @@ class Index:
         await self._vectors.flush(target.name)
         self._in_use, self._rebuild, self._rebuilding = target, False, ""
         log.info("switched to the index %s", target.name)
+        self._tell_switched("a new index")
         await self._drop_others()
 
     async def _drain(self) -> None:
@@ -423,6 +436,7 @@ class Index:
             self._refused[snapshots[0].entry_id] = error.message
             log.warning("index: entry %s set aside: %s", snapshots[0].entry_id, error.message)
             return
+        self._in_work -= len(snapshots)  # before who waits for the marks can look
         await self._entries.unmark(snapshots)
         if self._unflushed >= FLUSH_ROWS:
             await self._flush()

@@ -1,7 +1,8 @@
 """Saved questions with the entry that should answer them, asked again after every change.
 
 One task asks all of them by the path that answers people, once the index has caught up with an
-edit or an import, after a start (thresholds may have changed) and for a new embedding model. A
+edit or an import, after a start (thresholds may have changed), for a new index or embedding model
+and for a new calibration. What was found without the vectors is no outcome: then all wait. A
 question flips when its outcome is another than the time before; the runs that flipped something
 are kept with their flips, up to a bound.
 """
@@ -15,7 +16,7 @@ import msgspec
 from appliance import keys
 from appliance.bus.client import AWAY, Bus
 from appliance.clock import now_ms
-from appliance.errors import Invalid, NotFound, SluiceError
+from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
 from appliance.knowledge.entries import Changed, Entries, first_version
 from appliance.knowledge.index import Index
 from appliance.knowledge.retrieval import Embedded, Retrieval, Supposed
@@ -54,9 +55,11 @@ class Regressions:
         self._woken.set()
         self._ran = asyncio.Event()
         entries.on_change(self._on_change)
+        index.on_switched(self.again)
 
     async def add(self, post: RegressionPost) -> Regression:
-        """Saves a question. Raises NotFound for an unknown entry, Invalid past the bound."""
+        """Saves a question, with its outcome unless part of retrieval is away: then it is asked
+        later. Raises NotFound for an unknown entry, Invalid past the bound."""
         if post.entry_id:
             await self._entries.read(post.entry_id)
         question = tidied_line(post.question)
@@ -70,8 +73,10 @@ class Regressions:
                 f"at most {self._bound} regression questions are kept",
                 hint="delete some, or raise curation.regressions_bound in the settings",
             )
-        outcome = await self._ask(saved)
-        saved = msgspec.structs.replace(saved, outcome=outcome)
+        try:
+            saved = msgspec.structs.replace(saved, outcome=await self._ask(saved))
+        except Unavailable:
+            self.again("a new question")
         body = msgspec.json.encode(saved)
         await self._bus.hset(keys.REGRESSIONS, mapping={saved.id: body})
         return saved
@@ -104,7 +109,7 @@ class Regressions:
             causes, self._causes = self._causes, []
             try:
                 if not await self._index.opened(SETTLE_TIMEOUT_S):
-                    raise NotFound(self._index.degraded)
+                    raise Unavailable(self._index.degraded)
                 await self._index.settled(await self._entries.unindexed(), SETTLE_TIMEOUT_S)
                 await self._run_all(", ".join(dict.fromkeys(causes)) or "change")
                 self._ran.set()
@@ -164,8 +169,8 @@ class Regressions:
     async def _run_all(self, cause: str) -> None:
         flips: list[Flip] = []
         passed = failed = 0
-        for saved in await self.listed():
-            outcome = await self._ask(saved)
+        asked = [(saved, await self._ask(saved)) for saved in await self.listed()]
+        for saved, outcome in asked:
             passed, failed = passed + outcome.passed, failed + (not outcome.passed)
             before = saved.outcome
             if before is not None and _differs(before, outcome):
@@ -196,7 +201,7 @@ class Regressions:
         await pipeline.execute()
 
     async def _ask(self, saved: Regression, supposed: Supposed | None = None) -> Outcome:
-        """Asks by the path that answers people. Raises NotFound when that is degraded."""
+        """Asks by the path that answers people. Raises Unavailable when that is degraded."""
         embedded = self._embedded.get(saved.question)
         if embedded is None or embedded.stamp != self._retrieval.stamp:
             embedded = await self._retrieval.embedded(saved.question)
@@ -204,8 +209,8 @@ class Regressions:
                 self._embedded.clear()
             self._embedded[saved.question] = embedded
         found = await self._retrieval.closest(saved.question, embedded, supposed=supposed)
-        if found.degraded and not found.matches:
-            raise NotFound(found.degraded, hint="wait until the FAQ is indexed")
+        if found.degraded:
+            raise Unavailable(found.degraded, hint="wait until the FAQ is indexed")
         best = found.matches[0] if found.matches else None
         entry_id = best.id if best else ""
         return Outcome(

@@ -13,6 +13,7 @@ from appliance import keys
 from appliance.bus.client import Bus, Fields
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound
+from appliance.people.quiet import check_quiet
 from appliance.people.tags import Note, Source, check_attributes, details
 from appliance.schema.people import MAX_ATTRIBUTES, MAX_TAGS, User, UserPatch, UserPut
 from appliance.settings.people import People
@@ -179,6 +180,7 @@ class Users:
         replace: bool,
     ) -> None:
         check_attributes(attributes, self._rules.attributes)
+        check_quiet(attributes)
         pairs: list[str | bytes] = []
         for tag in dict.fromkeys(tags or ()):
             pairs += [tag, _note(source, "")]

@@ -238,6 +238,7 @@ async def assemble(ground: Ground) -> Parts:
     regressions = Regressions(
         bus, entries, index, retrieval, bound=settings.curation.regressions_bound
     )
+    calibrator.on_learned(regressions.again)
     cancelling = Cancelling(
         bus,
         loader,

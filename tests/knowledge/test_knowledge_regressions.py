@@ -9,6 +9,7 @@ from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, entry_put
 
 from appliance.bus.client import Bus
 from appliance.errors import Invalid, NotFound
+from appliance.knowledge.calibrator import Calibrator
 from appliance.knowledge.regressions import Regressions
 from appliance.schema.curation import RegressionPost
 from appliance.settings.faq import Faq
@@ -17,8 +18,13 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def knowledge(bus: Bus) -> Rig:
-    return rig(bus, MemoryVectors(), HashingEmbedder(), faq=Faq(floor=0.6))
+def embedder() -> HashingEmbedder:
+    return HashingEmbedder()
+
+
+@pytest.fixture
+def knowledge(bus: Bus, embedder: HashingEmbedder) -> Rig:
+    return rig(bus, MemoryVectors(), embedder, faq=Faq(floor=0.6))
 
 
 def regressions_of(bus: Bus, knowledge: Rig, bound: int = 10) -> Regressions:
@@ -97,6 +103,53 @@ async def test_questions_are_asked_again_after_a_start(bus: Bus, knowledge: Rig)
     (run,) = await again.runs()
     assert run.cause.startswith("start")
     assert [flip.now.entry_id for flip in run.flips] == [""]
+
+
+@pytest.mark.parametrize("change", ["a new calibration", "a new index", "another embedding model"])
+async def test_questions_are_asked_again_when_scores_mean_something_else(
+    bus: Bus, knowledge: Rig, embedder: HashingEmbedder, change: str
+) -> None:
+    regressions = regressions_of(bus, knowledge)
+    calibrator = Calibrator(bus, knowledge.entries, knowledge.index, embedder)
+    calibrator.on_learned(regressions.again)
+    async with running(knowledge, regressions):
+        await knowledge.entries.create(entry_put("Where is the key?"))
+        await knowledge.settled()
+        await regressions.add(RegressionPost(question="Where is the key"))
+        assert await regressions.settled(WAIT_S)
+        if change == "a new calibration":
+            await calibrator.calibrate()
+        elif change == "a new index":
+            knowledge.index.rebuild()
+        else:
+            embedder.stamp = "hash-b"
+            knowledge.index.wake()
+        async with asyncio.timeout(WAIT_S):
+            while (await regressions.runs())[0].cause != change:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+async def test_what_words_alone_find_is_no_outcome(bus: Bus) -> None:
+    vectors = MemoryVectors()
+    knowledge = rig(bus, vectors, HashingEmbedder())
+    regressions = regressions_of(bus, knowledge)
+    async with running(knowledge, regressions):
+        key = await knowledge.entries.create(entry_put("Where is the key?"))
+        await knowledge.settled()
+        post = RegressionPost(question="Where is the key kept", entry_id=key.id)
+        known = await regressions.add(post)
+        vectors.away = True
+        found = await knowledge.retrieval.closest(post.question)
+        assert found.matches
+        assert found.degraded
+        saved = await regressions.add(post)
+        assert saved.outcome is None
+        assert {r.id: r.outcome for r in await regressions.listed()}[known.id] == known.outcome
+        vectors.away = False
+        knowledge.index.wake(compare=True)
+        async with asyncio.timeout(WAIT_S):
+            while not all(r.outcome for r in await regressions.listed()):  # noqa: ASYNC110
+                await asyncio.sleep(0)
 
 
 async def test_the_set_is_bounded_and_says_what_is_wrong(bus: Bus, knowledge: Rig) -> None:

@@ -57,6 +57,14 @@ async def test_attributes_are_bounded_over_several_changes(bus: Bus) -> None:
     assert len(swapped.attributes) == MAX_ATTRIBUTES
 
 
+async def test_quiet_hours_that_cannot_be_read_change_nothing(bus: Bus) -> None:
+    users = Users(bus)
+    await users.replace("u", UserPut(attributes={"name": "Lin"}))
+    with pytest.raises(Invalid, match="quiet_hours"):
+        await users.change("u", UserPatch(attributes={"name": "Mei", "quiet_hours": "at night"}))
+    assert (await users.read("u")).attributes == {"name": "Lin"}
+
+
 async def test_sessions_are_listed_by_last_activity_in_pages(bus: Bus) -> None:
     sessions = Sessions(bus, sessions_kept=10)
     made = [await sessions.create("u", f"s{n}") for n in range(5)]

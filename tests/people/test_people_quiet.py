@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import Invalid
-from appliance.people.quiet import QuietHours, Wanted, after_quiet_hours, plan, quiet_hours
+from appliance.people.quiet import (
+    QuietHours,
+    Wanted,
+    after_quiet_hours,
+    check_quiet,
+    plan,
+    quiet_hours,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -48,6 +55,32 @@ def test_the_end_is_what_the_clocks_show_when_they_change() -> None:
     found = after_quiet_hours(at("2026-03-28 23:00", "Europe/Berlin"), berlin)
     assert found == at("2026-03-29 07:00", "Europe/Berlin")
     assert found - at("2026-03-28 23:00", "Europe/Berlin") == 7 * 3_600_000, "an hour is skipped"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "22：00-07：00",
+        "22:00～07:00",
+        "22:00—07:00",
+        "22:00——7:00",
+        "22:00 – 07:00",
+        "２２:00至07:00",
+    ],
+)
+def test_hours_are_read_from_any_keyboard(text: str) -> None:
+    assert quiet_hours(text, SHANGHAI) == NIGHT
+    check_quiet({"quiet_hours": text, "timezone": SHANGHAI})
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"quiet_hours": "22-7"}, {"quiet_hours": "夜里"}, {"timezone": "Nowhere/Else"}]
+)
+def test_what_cannot_be_read_is_refused_where_it_is_set(attributes: dict[str, str]) -> None:
+    with pytest.raises(Invalid, match=next(iter(attributes))):
+        check_quiet(attributes)
+    check_quiet(dict.fromkeys(attributes, ""))
+    check_quiet(dict.fromkeys(attributes))
 
 
 @pytest.mark.parametrize("text", ["", "22-7", "25:00-07:00", "22:00", "08:00-08:00", "夜里"])
