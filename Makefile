@@ -1,5 +1,5 @@
 # make run    set up what is missing, then start Sluice
-# make test   set up what is missing, then run every test
+# make test   set up what is missing, then run the tests, but test-gpu and test-dist
 # make check  format, lint, types, import contracts and unit tests
 # make torture   kill -9 in the middle of answers, RUNS=50 times of each kind, and look what readers saw
 # make interleave   edits beside questions, RUNS=1000 times, with kills: nothing stale is ever shown
