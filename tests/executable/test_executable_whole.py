@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import glibc
+import gpu
 import platformdirs
 import psutil
 import pytest
@@ -152,6 +153,15 @@ def test_every_command_works_unpacked(slim: Carried) -> None:
     assert [one["kind"] for one in devices] == ["cpu"]
     doctor = slim.run("doctor")
     assert "llama-cpp-python" in doctor.stdout, doctor.stderr
+
+
+def test_the_gpu_backends_of_the_build_travel_along(tree: Path) -> None:
+    told = json.loads(SLIM.with_suffix(".json").read_text())["gpu_backends"]
+    folder = tree / "_internal/llama_cpp/lib"
+    there = {one.stem.removeprefix("libggml-") for one in folder.glob("libggml-*.so")}
+    assert set(told) == there & set(gpu.BACKENDS)
+    if gpu.ready_for_dist():
+        assert "vulkan" in told, "the build could have had it"
 
 
 def test_pip_travels_along_for_weights_of_the_package_index(slim: Carried) -> None:
