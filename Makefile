@@ -95,10 +95,12 @@ cuda: $(VENV)/.ready
 test-gpu: vulkan models
 	$(BIN)/pytest -m gpu
 
-# slim fetches or imports its models at first start; full brings the starter models along.
+# slim fetches or imports its models at first start; full brings the starter models along. Vulkan is
+# in both where it can be built: once per machine, in about five minutes.
 FLAVOUR ?= slim
 dist: $(VENV)/.ready
 	@test $(FLAVOUR) = slim || $(BIN)/sluice models --cache pull >/dev/null
+	@$(BIN)/python packaging/gpu.py dist
 	@$(BIN)/python packaging/dist.py --flavour $(FLAVOUR)
 
 test-dist: models

@@ -25,6 +25,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
 import glibc  # noqa: E402 # siblings of this script, which is run by its path
+import gpu  # noqa: E402
 import licences  # noqa: E402
 import onefile  # noqa: E402
 
@@ -48,6 +49,7 @@ def main() -> None:
     flavour = arguments.flavour
     weights = starters() if flavour == "full" else []
     tree = FOLDER if arguments.again else collect()
+    backends = gpu_backends(tree)
     launcher = BUILD / "launcher"
     is_static = onefile.compile_launcher(launcher, os.environ.get("CC", "cc"))
     others = [*licences.launcher_parts(is_static=is_static), *weight_parts()]
@@ -64,6 +66,7 @@ def main() -> None:
     figures = about | {
         "bytes": target.stat().st_size,
         "unpacked_bytes": sum(one.stat().st_size for one in files),
+        "gpu_backends": backends,
         "needs_highest_glibc": floor.get(oldest, []),
         "parts": [one.name for one in parts],
     }
@@ -71,7 +74,7 @@ def main() -> None:
     print(
         f"{target.relative_to(ROOT)}: {figures['bytes'] / MIB:.0f} MiB, unpacked "
         f"{figures['unpacked_bytes'] / MIB:.0f} MiB, {len(parts)} parts; "
-        f"needs glibc {oldest or 'none'}"
+        f"needs glibc {oldest or 'none'}; GPU backends: {', '.join(backends) or 'none'}"
     )
 
 
@@ -96,6 +99,15 @@ def collect() -> Path:
     for folder in FOLDER.rglob("__pycache__"):
         shutil.rmtree(folder)
     return FOLDER
+
+
+def gpu_backends(tree: Path) -> list[str]:
+    """Those in the folder; ends the build when one that lies beside the binding is not."""
+    found = [one for one in gpu.BACKENDS if any(tree.rglob(f"libggml-{one}.so"))]
+    lost = sorted(set(gpu.installed()) - set(found))
+    if lost:
+        sys.exit(f"the backend for {' and '.join(lost)} was not collected: see sluice.spec")
+    return found
 
 
 def starters() -> list[Path]:

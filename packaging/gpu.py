@@ -1,12 +1,14 @@
 """Builds one GPU backend of llama.cpp as a library of its own and puts it beside the others.
 
 `gpu.py vulkan` and `gpu.py cuda` are `make vulkan` and `make cuda`; `gpu.py present` follows each
-installation of the binding, and builds only where an NVIDIA GPU and its compiler are. Backends
-are loaded at run time, so this library is all that a GPU needs: the wheel stays the one that
-every machine has. It is built from the same pinned source with the same options, and cached like
-the wheel. What a distribution ships too old (Debian 12's Vulkan headers) is taken from its next
-release through apt, whose signatures vouch for it, and unpacked into a scratch folder; nothing of
-that release is installed.
+installation of the binding, and builds only where an NVIDIA GPU and its compiler are; `gpu.py dist`
+precedes the executable, and builds for Vulkan where its tools are, or says that they are not.
+
+Backends are loaded at run time, so this library is all that a GPU needs: the wheel stays the one
+that every machine has. It is built from the same pinned source with the same options, and cached
+like the wheel. What a distribution ships too old (Debian 12's Vulkan headers) is taken from its
+next release through apt, whose signatures vouch for it, and unpacked into a scratch folder; nothing
+of that release is installed.
 """
 
 import argparse
@@ -56,6 +58,29 @@ def install_present() -> None:
             install(backend)
 
 
+def install_for_dist() -> None:
+    """Vulkan beside the binding if it can be built here without installing anything."""
+    missing = _missing_for_dist()
+    if missing:
+        print(
+            f"the executable gets no Vulkan backend, for want of {', '.join(missing)}; "
+            "`make vulkan` installs that or says how, then run this again",
+            flush=True,
+        )
+    else:
+        install("vulkan")
+
+
+def ready_for_dist() -> bool:
+    """True where the executable gets the Vulkan backend."""
+    return not _missing_for_dist()
+
+
+def installed() -> list[str]:
+    """The GPU backends beside the binding, which the executable must have too."""
+    return [backend for backend in BACKENDS if (_folder() / _file(backend)).exists()]
+
+
 def install(backend: str) -> Path:
     """The library beside the binding, built first unless it is cached."""
     made = _cached(backend)
@@ -94,7 +119,7 @@ def _generator() -> list[str]:
 
 def _vulkan(scratch: Path) -> dict[str, str]:
     """Checks the tools, installing them where that is allowed, and finds headers."""
-    missing = [package for package, proof in VULKAN_TOOLS.items() if not proof.exists()]
+    missing = [one for one in _missing_tools() if one in VULKAN_TOOLS]
     if missing:
         command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -104,12 +129,26 @@ def _vulkan(scratch: Path) -> dict[str, str]:
             )
         _output(["apt-get", "update"])
         _output(["env", "DEBIAN_FRONTEND=noninteractive", *command])
-    loader = next(iter(sorted(Path("/usr/lib").glob("*/libvulkan.so.1"))), None)
+    loader = _loader()
     if loader is None:
         sys.exit("the Vulkan loader is missing: sudo apt-get install libvulkan1")
     if VULKAN_HEADERS.exists() and NEEDED_IN_HEADERS in VULKAN_HEADERS.read_text():
         return {"Vulkan_LIBRARY": str(loader)}
     return {"Vulkan_LIBRARY": str(loader), "Vulkan_INCLUDE_DIR": str(_newer_headers(scratch))}
+
+
+def _missing_for_dist() -> list[str]:
+    return [] if _cached("vulkan").exists() else _missing_tools()
+
+
+def _missing_tools() -> list[str]:
+    """Debian's names of what is needed to build for Vulkan and is not here."""
+    missing = [package for package, proof in VULKAN_TOOLS.items() if not proof.exists()]
+    return missing if _loader() else [*missing, "libvulkan1"]
+
+
+def _loader() -> Path | None:
+    return next(iter(sorted(Path("/usr/lib").glob("*/libvulkan.so.1"))), None)
 
 
 def _newer_headers(scratch: Path) -> Path:
@@ -219,10 +258,12 @@ def _output(command: list[str], folder: Path | None = None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=[*BACKENDS, "present"])
+    parser.add_argument("what", choices=[*BACKENDS, "present", "dist"])
     what = parser.parse_args().what
     if what == "present":
         install_present()
+    elif what == "dist":
+        install_for_dist()
     else:
         print(f"ready: {install(what)}")
 

@@ -35,6 +35,7 @@ from appliance.supervisor.lock import awaited, sight
 STOP_TIMEOUT_S = 30.0
 ANSWERS_WITHIN_S = 30.0  # another one that has just taken the data directory
 LOG_NAME = "tui.log"
+LOG_BYTES = 1_000_000  # more than that is moved aside at the next start
 
 
 def open_ui(options: Options) -> int:
@@ -83,6 +84,8 @@ def _need_terminal() -> None:
 
 def _start_and_open(options: Options, data: Path) -> int:
     log = data / LOG_NAME
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(data / "tui.1.log")
     with log.open("ab") as sink:
         process = subprocess.Popen(
             _serve_command(options),
@@ -95,7 +98,7 @@ def _start_and_open(options: Options, data: Path) -> int:
         )
     started = _Started(process, log)
     try:
-        with _shown("starting Sluice…"):
+        with _shown("starting Sluice… 正在启动 Sluice…"):
             import ui.app  # noqa: F401 # half a second, in which the appliance starts
 
             url = started.serving()
@@ -178,7 +181,7 @@ class _Failed(SluiceError):
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
-        with _shown("stopping Sluice…"):
+        with _shown("stopping Sluice… 正在停止 Sluice…"):
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(STOP_TIMEOUT_S)

@@ -33,6 +33,7 @@ from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
 from appliance.schema.status import Status
 from appliance.settings import FILE_NAME, Settings, models_directory
+from appliance.settings.inference import Worker
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import sight
 from appliance.supervisor.valkey import find_binary
@@ -78,13 +79,14 @@ def _findings(options: Options) -> Iterator[Finding]:
     yield _system()
     yield _cores()
     yield _memory()
-    yield from _devices()
     try:
         data = prepare_data_directory(options.data_directory)
         settings = options.applied(settings_of(data))
     except SluiceError as error:
+        yield from _devices(Worker())
         yield _wrong("data directory", error)
         return
+    yield from _devices(settings.worker)
     yield Finding("data directory", "ok", str(data))
     yield _guarded("settings", lambda: Finding("settings", "ok", str(data / FILE_NAME)))
     yield _disk(data)
@@ -124,8 +126,8 @@ def _memory() -> Finding:
     return Finding("memory", "ok", found)
 
 
-def _devices() -> Iterator[Finding]:
-    """What the inference library computes with, and GPUs that it does not see."""
+def _devices(worker: Worker) -> Iterator[Finding]:
+    """What the inference library computes with, and GPUs that it does not see or may not use."""
     try:
         found = devices()
     except SluiceError as error:
@@ -135,6 +137,15 @@ def _devices() -> Iterator[Finding]:
         memory = f"{device.free_bytes / GIB:.1f} of {device.total_bytes / GIB:.1f} GiB free"
         said = f"{device.description}, {device.kind}, {device.backend} backend, {memory}"
         yield Finding(device.name, "ok", said)
+    gpus = [device.name for device in found if device.kind != "cpu"]
+    if worker.engine != "fake" and worker.device not in ("", *gpus):
+        said = f"worker.device is {worker.device}, which is not there"
+        mend = f"name one of these: {', '.join(gpus)}" if gpus else 'set it to ""'
+        yield Finding("GPU", "wrong", said, mend)
+    if gpus and worker.gpu_layers == 0:
+        said = "not used: worker.gpu_layers is 0"
+        yield Finding("GPU", "note", said, "set it to -1 for all layers that fit")
+        return
     backends = {device.backend.lower() for device in found if device.kind != "cpu"}
     nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) + sorted(Path("/dev/dri").glob("render*"))
     silent = sorted(_gpu_backends() - backends)

@@ -72,7 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     tui.add_argument("--url", help="its address; by default the one of the data directory")
     tui.add_argument("--key-file", type=Path, help="file with the key; by default admin.key")
     _add_data(tui)
-    tui.add_argument("--language", choices=["en", "zh"], help="by default the locale's")
+    tui.add_argument(
+        "--language", choices=["en", "zh"], help="by default ui.language, else the locale's"
+    )
     tui.set_defaults(run=_tui)
 
     models = commands.add_parser("models", help="list, pull, verify or import weights")
@@ -113,7 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="one worker for an external Valkey")
     worker.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
     worker.add_argument("--name", default="worker-x", help="first part of the worker's id")
-    _add_serving(worker)
+    _add_data(worker)
+    _add_models(worker)
     worker.set_defaults(run=_worker)
 
     limiter = commands.add_parser(
@@ -135,15 +138,20 @@ def _add_data(parser: argparse.ArgumentParser, *, default: str | None = SUPPRESS
 
 def _add_serving(parser: argparse.ArgumentParser, *, default: str | None = SUPPRESS) -> None:
     _add_data(parser, default=default)
+    _add_models(parser, default=default)
+    parser.add_argument("--host", metavar="H", help="address to listen on", default=default)
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="port; 0 picks a free one", default=default
+    )
+
+
+def _add_models(parser: argparse.ArgumentParser, *, default: str | None = SUPPRESS) -> None:
+    """What a worker needs; it listens nowhere."""
     for name, metavar, meaning in (
-        ("--host", "H", "address to listen on"),
         ("--model", "PATH", "chat model: a name or a GGUF file"),
         ("--embedding-model", "PATH", "embedding model"),
     ):
         parser.add_argument(name, metavar=metavar, help=meaning, default=default)
-    parser.add_argument(
-        "--port", type=_port, metavar="N", help="port; 0 picks a free one", default=default
-    )
     parser.add_argument(
         "--engine", choices=["llama", "fake"], help="fake: no model, for tests", default=default
     )

@@ -47,7 +47,10 @@ def _pull(store: Store, roles: Sequence[str], carrier: Path | None, mirror: str)
     from models.pull import Ways, pull
 
     deadline_s, left = time.monotonic() + OTHER_FETCHES_S, list(roles)
-    with progress_on(Console(stderr=True)) as report:
+    console = Console(stderr=True)
+    if left:
+        console.print("fetching the models… 正在获取模型…")
+    with progress_on(console) as report:
         while left:
             try:
                 pull(store, left[0], report=report, ways=Ways(carrier, mirror=mirror))

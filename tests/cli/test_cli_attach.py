@@ -97,10 +97,14 @@ def test_it_is_announced_as_soon_as_connections_are_taken(data: Path) -> None:
 
 def test_a_ui_that_loses_the_race_attaches_to_the_winner(data: Path) -> None:
     lock = DataLock.take(data)
+    (data / "tui.log").write_bytes(b"x" * 2_000_000)
     try:
         with screen(data, "--engine", "fake", "--port", "0") as shown:
             await_words(data / "tui.log", "in use by", shown.process)
             lock.announce(Running(pid=os.getpid(), url="http://127.0.0.1:9", started_at_ms=1))
             shown.read_until(DRAWN)
+        assert (data / "tui.1.log").stat().st_size == 2_000_000, "the log of earlier starts"
+        assert (data / "tui.log").stat().st_size < 100_000
+        assert "正在启动".encode() in shown.output
     finally:
         lock.release()

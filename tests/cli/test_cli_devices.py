@@ -4,6 +4,7 @@ import pytest
 
 from appliance.cli import doctor
 from appliance.errors import Unavailable
+from appliance.settings.inference import Worker
 from appliance.worker.offload import Device
 
 pytestmark = pytest.mark.unit
@@ -19,10 +20,17 @@ GPU = Device(
 )
 
 
-def said(monkeypatch: pytest.MonkeyPatch, *found: Device, installed: set[str]) -> list[str]:
+def said(
+    monkeypatch: pytest.MonkeyPatch,
+    *found: Device,
+    installed: set[str],
+    worker: Worker | None = None,
+) -> list[str]:
     monkeypatch.setattr(doctor, "devices", lambda: found)
     monkeypatch.setattr(doctor, "_gpu_backends", lambda: installed)
-    return [f"{one.subject} {one.verdict} {one.found}" for one in doctor._devices()]
+    return [
+        f"{one.subject} {one.verdict} {one.found}" for one in doctor._devices(worker or Worker())
+    ]
 
 
 def test_each_device_is_named_with_kind_backend_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,4 +50,21 @@ def test_a_library_that_does_not_start_is_wrong(monkeypatch: pytest.MonkeyPatch)
         raise Unavailable("no", hint="mend it")
 
     monkeypatch.setattr(doctor, "devices", broken)
-    assert [(one.verdict, one.mend) for one in doctor._devices()] == [("wrong", "mend it")]
+    findings = list(doctor._devices(Worker()))
+    assert [(one.verdict, one.mend) for one in findings] == [("wrong", "mend it")]
+
+
+def test_a_gpu_that_the_settings_leave_idle_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = Worker(gpu_layers=0)
+    lines = said(monkeypatch, GPU, CPU, installed={"vulkan"}, worker=idle)
+    assert lines[2:] == ["GPU note not used: worker.gpu_layers is 0"]
+
+
+def test_a_device_of_the_settings_that_is_not_there_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = Worker(device="Vulkan1")
+    lines = said(monkeypatch, GPU, CPU, installed={"vulkan"}, worker=named)
+    assert lines[2:] == ["GPU wrong worker.device is Vulkan1, which is not there"]
+    there = Worker(device="Vulkan0")
+    assert len(said(monkeypatch, GPU, CPU, installed={"vulkan"}, worker=there)) == 2

@@ -60,3 +60,11 @@ def test_data_of_a_later_version_are_told_as_such(
     said = capsys.readouterr().err
     assert "written by Sluice 9.9.9" in said
     assert "shiny" not in said
+
+
+def test_a_worker_listens_nowhere_and_takes_no_address(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["worker", "--redis", "unix:///x", "--data", "d", "--engine", "fake"]
+    assert build_parser().parse_args(line).engine == "fake"
+    with pytest.raises(SystemExit):
+        main([*line, "--port", "0"])
+    assert "--port" in capsys.readouterr().err

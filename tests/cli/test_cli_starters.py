@@ -25,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_they_come_from_the_mirror_of_the_settings(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
 
@@ -35,6 +35,7 @@ def test_they_come_from_the_mirror_of_the_settings(
     monkeypatch.setattr(pull, "pull", fake)
     fetch_starters(settings)
     assert asked == [("chat", "http://mirror.example"), ("embedding", "http://mirror.example")]
+    assert "正在获取模型" in capsys.readouterr().err
 
 
 def test_a_window_that_fetches_them_already_is_waited_for(

@@ -12,10 +12,12 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import glibc
+import gpu
 import platformdirs
 import psutil
 import pytest
@@ -25,6 +27,22 @@ from conftest import ROOT
 SLIM, FULL = ROOT / "dist/sluice", ROOT / "dist/sluice-full"
 WEIGHTS = platformdirs.user_cache_path("sluice") / "models"
 NOBODY = 65534
+LOOPBACK = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as one:  # SIOCSIFFLAGS: up and running
+    fcntl.ioctl(one, 0x8914, struct.pack("16sH22x", b"lo", 0x41))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+ASKED = """
+import json, sys
+from pathlib import Path
+from carried import Carried
+entry, question = json.load(sys.stdin)
+made = Carried(Path(sys.argv[1]), Path(sys.argv[2]), url=sys.argv[3])
+with made.client() as client:
+    assert client.post("/api/faq", json=entry).status_code == 201
+print(made.answer(question))
+"""
 PT_INTERP = 3  # in an ELF file: the loader that a program asks for
 QUESTION = "What is the door code of the piano room?"
 ENTRY = {"question": QUESTION, "answer": "The door code of the piano room is 7341."}
@@ -109,13 +127,20 @@ def test_a_question_a_faq_edit_a_kill_and_the_answer_is_still_there(
     assert processes[-1].wait(STOP_TIMEOUT_S) == 0
 
 
-def test_the_ui_is_drawn_and_answers(slim: Carried) -> None:
+def test_the_ui_is_drawn_and_answers(
+    slim: Carried, processes: list["subprocess.Popen[str]"]
+) -> None:
+    processes.append(slim.serve("--engine", "fake"))
+    with slim.client() as client:  # the first start's questions would take the keys
+        assert client.put("/api/setup", json={"done": True}).status_code == 200
+    processes[-1].terminate()
+    assert processes[-1].wait(STOP_TIMEOUT_S) == 0
     screen = Screen(slim, "--engine", "fake", "--port", "0")
     try:
         screen.read_until("Sluice")
         screen.read_until("\x1b[?1049h")  # the UI has taken the screen over
         screen.press("hello there\r")
-        screen.read_until("hello")
+        screen.read_until("You said: hello there")  # nobody typed the first two words
     finally:
         screen.close()
 
@@ -128,6 +153,15 @@ def test_every_command_works_unpacked(slim: Carried) -> None:
     assert [one["kind"] for one in devices] == ["cpu"]
     doctor = slim.run("doctor")
     assert "llama-cpp-python" in doctor.stdout, doctor.stderr
+
+
+def test_the_gpu_backends_of_the_build_travel_along(tree: Path) -> None:
+    told = json.loads(SLIM.with_suffix(".json").read_text())["gpu_backends"]
+    folder = tree / "_internal/llama_cpp/lib"
+    there = {one.stem.removeprefix("libggml-") for one in folder.glob("libggml-*.so")}
+    assert set(told) == there & set(gpu.BACKENDS)
+    if gpu.ready_for_dist():
+        assert "vulkan" in told, "the build could have had it"
 
 
 def test_pip_travels_along_for_weights_of_the_package_index(slim: Carried) -> None:
@@ -173,23 +207,33 @@ def test_the_full_flavour_answers_from_the_first_start_without_any_network(
     tmp_path: Path, cache: Path, processes: list["subprocess.Popen[str]"]
 ) -> None:
     made = carried(FULL, tmp_path, cache)
-    # A network of its own, in which there is only loopback.
-    alone = ("/usr/bin/unshare", "--net", "--map-root-user")
-    unshared = subprocess.run([*alone, "true"], capture_output=True).returncode == 0
-    dead = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-    assert made.run("models", "pull", **dead).returncode == 0
-    if unshared:
-        assert subprocess.run(
-            [*alone, str(made.file), "doctor"], env=made.environment(), capture_output=True
-        ).returncode in (0, 69)
+    made.before = alone()
     processes.append(made.serve("--demo-faq"))
     store = made.data / "models"
     weights = list(store.glob("*.gguf"))
     assert len(weights) == 2, "both starter models came along"
     assert all(one.with_name(f"{one.name}.json").is_file() for one in weights), "and were verified"
-    with made.client() as client:
-        assert client.post("/api/faq", json=ENTRY).status_code == 201
-    assert "7341" in made.answer(QUESTION)
+    asked = subprocess.run(
+        [*beside(processes[-1].pid), sys.executable, "-c", ASKED, made.file, made.home, made.url],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        input=json.dumps([ENTRY, QUESTION]),
+        capture_output=True,
+        text=True,
+    )
+    assert "7341" in asked.stdout, asked.stderr
+
+
+def alone() -> tuple[str, ...]:
+    """What starts a program in a network of its own, in which there is only loopback."""
+    before = ("/usr/bin/unshare", "--net", "--map-root-user", sys.executable, "-c", LOOPBACK)
+    if subprocess.run([*before, "/bin/true"], capture_output=True).returncode:
+        pytest.skip("no network can be made for one program here")
+    return before
+
+
+def beside(pid: int) -> tuple[str, ...]:
+    """What starts a program in the network of another one."""
+    return ("/usr/bin/nsenter", "--preserve-credentials", "--user", "--net", f"--target={pid}")
 
 
 def is_static(program: Path) -> bool:
