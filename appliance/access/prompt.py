@@ -136,15 +136,18 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
 
 
 def keep_recent(turns: Sequence[Turn], history_chars: int) -> Sequence[Turn]:
-    """The answered turns that still fit, cut by halves from the oldest."""
+    """The answered turns that still fit, cut by halves from the oldest; the newest stays though it
+    is more than half."""
     answered = [turn for turn in turns if turn.answer]
     start, size = 0, 0
     for position, turn in enumerate(answered):
         size += _size(turn)
         if size > history_chars:
-            while start <= position and size > history_chars // 2:
+            while start < position and size > history_chars // 2:
                 size -= _size(answered[start])
                 start += 1
+            if size > history_chars:
+                start, size = position + 1, 0
     return answered[start:]
 
 

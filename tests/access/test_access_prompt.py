@@ -110,6 +110,13 @@ def test_history_is_cut_rarely_and_always_fits(sizes: list[int], bound: int) -> 
             assert list(kept) == grown
 
 
+def test_the_newest_turn_stays_where_it_fits() -> None:
+    turns = [turn(number, 2_250) for number in range(4)]  # two are more than the bound
+    assert list(keep_recent(turns[:1], 8_000)) == turns[:1]
+    assert list(keep_recent(turns, 8_000)) == turns[-1:]
+    assert list(keep_recent(turns, 4_499)) == []
+
+
 def test_a_callers_own_system_message_replaces_ours() -> None:
     given_messages = [
         ChatMessage(role="system", content="pirate"),
