@@ -14,6 +14,7 @@ because the worker tokenises contents apart from the template.
 import datetime
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import msgspec
 
@@ -23,12 +24,14 @@ from appliance.schema.conversations import Turn
 from appliance.schema.people import User
 from appliance.schema.requests import ChatMessage
 
+HISTORY_TURNS = 200  # looked at for one prompt, the question's own included
+
 
 @dataclass(frozen=True)
 class Prompt:
     """`sent` is the text of the last message, to be kept with the turn.
 
-    `cut_turns` answered turns were left out.
+    `cut_turns` turns were left out.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -77,8 +80,9 @@ def session_prompt(
     *,
     today: datetime.date,
     history_chars: int,
+    older_turns: int = 0,
 ) -> Prompt:
-    """The prompt of a message in a session."""
+    """The prompt of a message in a session that has had `older_turns` before these."""
     sent = last_message(question, matches, today=today)
     messages = [system]
     kept = keep_recent(turns, history_chars)
@@ -87,7 +91,7 @@ def session_prompt(
         messages.append(ChatMessage(role="assistant", content=turn.answer))
     messages.append(ChatMessage(role="user", content=sent))
     answered = sum(bool(turn.answer) for turn in turns)
-    return Prompt(tuple(messages), sent, cut_turns=answered - len(kept))
+    return Prompt(tuple(messages), sent, cut_turns=older_turns + answered - len(kept))
 
 
 def stateless_prompt(
@@ -138,7 +142,7 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
 def keep_recent(turns: Sequence[Turn], history_chars: int) -> Sequence[Turn]:
     """The answered turns that still fit, cut by halves from the oldest; the newest stays though it
     is more than half."""
-    answered = [turn for turn in turns if turn.answer]
+    answered = [turn for turn in _in_reach(turns) if turn.answer]
     start, size = 0, 0
     for position, turn in enumerate(answered):
         size += _size(turn)
@@ -149,6 +153,20 @@ def keep_recent(turns: Sequence[Turn], history_chars: int) -> Sequence[Turn]:
             if size > history_chars:
                 start, size = position + 1, 0
     return answered[start:]
+
+
+def _in_reach(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """The latest turns, from one on that stays the first for a while.
+
+    Were it always the oldest of so many, each new turn would change what prompts begin with. It is
+    the one with the least hash in the older half, which is the same until it leaves that half or
+    one with less comes into it (winnowing, Schleimer et al. 2003): about every 50 turns.
+    """
+    latest = turns[-(HISTORY_TURNS - 1) :]
+    if len(latest) < HISTORY_TURNS - 1:
+        return latest
+    hashes = [blake2b(turn.id.encode()).digest() for turn in latest[: len(latest) // 2]]
+    return latest[hashes.index(min(hashes)) :]
 
 
 def _size(turn: Turn) -> int:
