@@ -16,8 +16,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-import msgspec
-
 from appliance.limiter.rules import TIER_TAG
 from appliance.schema.answers import Match
 from appliance.schema.conversations import Turn
@@ -103,16 +101,9 @@ def stateless_prompt(
 ) -> Prompt:
     """The prompt of an OpenAI call: the caller's messages, and ours where the caller has none.
 
-    A caller's own system message replaces ours. It is the application's, the same for its users,
-    so they share its place in the cache; what is told about one person belongs into a user message.
-    FAQ hits go into the last user message.
+    A caller's own system message replaces ours. FAQ hits go into the last user message.
     """
-    messages = [
-        msgspec.structs.replace(message, public_chars=len(message.content))
-        if message.role == "system"
-        else message
-        for message in given
-    ]
+    messages = list(given)
     if not any(message.role == "system" for message in messages):
         messages.insert(0, system)
     last = messages[-1]

@@ -24,7 +24,7 @@ from appliance.api.choices import Choices, total_usage
 from appliance.api.openai_bodies import (
     ChatBody,
     EmbeddingsBody,
-    TextPart,
+    chat_message,
     check_supported,
     wanted_schema,
 )
@@ -36,7 +36,7 @@ from appliance.clock import now_ms
 from appliance.errors import Invalid, Overloaded, SluiceError
 from appliance.schema.events import Delta, Done, Likely, Loading, TokenLogprob, Waiting
 from appliance.schema.fields import DEFAULT_UID, UID_PATTERN, Record
-from appliance.schema.requests import ChatMessage, Request
+from appliance.schema.requests import Request
 
 SEEDS = 2**32 - 1
 
@@ -75,7 +75,7 @@ async def chat_completions(
     check_supported(data)
     model = await services.loader.resolve(data.model)
     uid = caller.uid if caller.role == "person" else _uid(data.user)
-    requests = await _requests(services, data, model, uid)
+    requests = await _requests(services, data, model, uid, shared=caller.role != "person")
     choices = Choices(services.flow)
     try:
         await choices.begin(requests)
@@ -115,15 +115,11 @@ async def create_embeddings(services: Services, data: EmbeddingsBody) -> Respons
     )
 
 
-async def _requests(services: Services, data: ChatBody, model: str, uid: str) -> list[Request]:
+async def _requests(
+    services: Services, data: ChatBody, model: str, uid: str, *, shared: bool
+) -> list[Request]:
     """One request per choice. With a seed, choice number i is drawn with seed + i."""
-    messages = tuple(
-        ChatMessage(
-            role="system" if message.role == "developer" else message.role,
-            content=_text(message.content),
-        )
-        for message in data.messages
-    )
+    messages = tuple(chat_message(message, shared=shared) for message in data.messages)
     last = messages[-1]
     if last.role != "user":
         raise Invalid("the last message must be the user's", hint="append a user message")
@@ -162,12 +158,6 @@ def _plain(data: ChatBody) -> ChatBody:
     stop = (data.stop,) if isinstance(data.stop, str) else data.stop
     tokens = data.max_completion_tokens or data.max_tokens
     return msgspec.structs.replace(data, stop=stop, max_tokens=tokens)
-
-
-def _text(content: str | tuple[TextPart, ...]) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(part.text for part in content)
 
 
 def _uid(user: str | None) -> str:

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from appliance.errors import Invalid
 from appliance.schema.fields import MAX_TEXT_CHARS
-from appliance.schema.requests import MAX_PROMPT_MESSAGES, Priority
+from appliance.schema.requests import MAX_PROMPT_MESSAGES, ChatMessage, Priority
 from appliance.schema.sampling import MAX_TOP_LOGPROBS, GrammarText, LogitBias
 
 MAX_CHOICES = 8
@@ -115,3 +115,22 @@ def wanted_schema(form: ResponseFormat | None) -> dict[str, Any] | None:
     if form.json_schema is None:
         raise Invalid("response_format has no json_schema", hint="add it, or use json_object")
     return form.json_schema.schema
+
+
+def chat_message(given: Message, *, shared: bool) -> ChatMessage:
+    """An application's system message is the same for its users, so with `shared` they share its
+    place in the cache; what is told about one person belongs into a user message. A person's own
+    is nobody else's: how fast it is answered would tell that it was said before.
+    """
+    content = _text(given.content)
+    if given.role == "system" or given.role == "developer":
+        return ChatMessage(
+            role="system", content=content, public_chars=len(content) if shared else 0
+        )
+    return ChatMessage(role=given.role, content=content)
+
+
+def _text(content: str | tuple[TextPart, ...]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text for part in content)

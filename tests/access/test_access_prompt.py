@@ -142,7 +142,7 @@ def test_turns_that_are_not_looked_at_count_as_cut() -> None:
 
 def test_a_callers_own_system_message_replaces_ours() -> None:
     given_messages = [
-        ChatMessage(role="system", content="pirate"),
+        ChatMessage(role="system", content="pirate", public_chars=6),
         ChatMessage(role="user", content="hi"),
     ]
     built = stateless_prompt(KIND, given_messages, [], today=TODAY)
