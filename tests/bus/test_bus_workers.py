@@ -52,5 +52,5 @@ async def test_only_the_store_s_clock_tells_whether_a_worker_is_alive(
     await seen(bus, "w.2")
     assert set(await live_worker_ids(bus, 60.0)) == {"w.1", "w.2"}
     reported_ms = await bus.zscore(keys.WORKERS, "w.1") or 0.0
-    await bus.zadd(keys.WORKERS, {"w.1": reported_ms - 61_000})
+    await bus.zadd(keys.WORKERS, {"w.1": int(reported_ms) - 61_000})
     assert await live_worker_ids(bus, 60.0) == ("w.2",)
