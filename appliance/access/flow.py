@@ -452,13 +452,16 @@ class Flow:
             await self._take_up(raw.decode())
 
     async def _take_up(self, request_id: str) -> None:
-        """Starts the walk of a request again, unless its work lies ready for a worker."""
+        """Starts the walk of a request again, unless its work lies ready for a worker or one has
+        it: it will need its model if that one is gone."""
         fields = await self._bus.hgetall(keys.request(request_id))
-        if fields.get(b"state") not in (b"waiting", b"loading", b"queued") or self._tasks is None:
+        state = fields.get(b"state", b"").decode()
+        if state not in ("waiting", "loading", "queued", "running") or self._tasks is None:
             return
         request = msgspec.json.decode(fields[b"body"], type=Request)
         handed = fields.get(b"handed", b"").decode()
-        if await work.entry(self._bus, keys.pool(request.model), handed):
+        pool = keys.pool(request.model)
+        if state == "running" or await work.entry(self._bus, pool, handed):
             if not request.model:
                 return  # it goes on with the very prompt it began with
             walk = self._walk(request, handed_over=True)
