@@ -24,7 +24,7 @@ def main() -> int:
         from appliance.limiter import rule_child
 
         return rule_child.main()
-    if command == "worker" and "--redis" not in sys.argv:
+    if command == "worker" and _is_supervised(sys.argv[2:]):
         from appliance.worker.main import main_supervised
 
         return main_supervised()
@@ -37,6 +37,12 @@ def main() -> int:
     from appliance.cli import main as command_line
 
     return command_line.main(sys.argv[1:])
+
+
+def _is_supervised(arguments: list[str]) -> bool:
+    """Whether a worker's configuration comes on standard input: the supervisor gives it a name and
+    nothing else (`fleet.workers`). All other ways of writing it are people's."""
+    return len(arguments) == 2 and arguments[0] == "--name" and not sys.stdin.isatty()
 
 
 if __name__ == "__main__":

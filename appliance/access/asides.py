@@ -43,7 +43,7 @@ class Asides:
             uid=aside_uid(uid),
             text=text,
             messages=(
-                ChatMessage(role="system", content=system),
+                ChatMessage(role="system", content=system, public_chars=len(system)),
                 ChatMessage(role="user", content=text),
             ),
             sampling=Sampling(temperature=0, max_tokens=max_tokens, grammar=grammar),

@@ -37,7 +37,7 @@ from appliance.access.generations import Gates, generation_of
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
-from appliance.access.prompt import Prompt, session_prompt, stateless_prompt
+from appliance.access.prompt import HISTORY_TURNS, Prompt, session_prompt, stateless_prompt
 from appliance.bus import scripts, work
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, arrive, notify
@@ -62,7 +62,6 @@ log = logging.getLogger(__name__)
 
 AWAY_RETRY_S = 0.5
 RECOVER_ENTRIES = 20_000
-HISTORY_TURNS = 200
 REFUSED_RETRY_S = 10.0
 
 
@@ -73,6 +72,14 @@ class People:
     users: Users
     sessions: Sessions
     turns: Turns
+
+
+@dataclass(frozen=True)
+class _History:
+    """The latest turns of a session, and how many it has before them."""
+
+    turns: list[Turn]
+    older: int
 
 
 class Flow:
@@ -297,26 +304,29 @@ class Flow:
                     return True
         return False
 
-    async def _history(self, request: Request) -> list[Turn]:
+    async def _history(self, request: Request) -> _History:
         """The other turns of its session, none outside of sessions."""
         if not request.session_id:
-            return []
+            return _History([], 0)
         latest = await self._people.turns.latest(request.session_id, HISTORY_TURNS)
-        return [turn for turn in latest if turn.id != request.id]
+        kept = await self._bus.zcard(keys.turns(request.session_id))
+        turns = [turn for turn in latest if turn.id != request.id]
+        return _History(turns, max(kept - HISTORY_TURNS, 0))
 
     def _prompt(
-        self, request: Request, system: ChatMessage, history: list[Turn], matches: tuple[Match, ...]
+        self, request: Request, system: ChatMessage, history: _History, matches: tuple[Match, ...]
     ) -> Prompt:
         today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
         if not request.session_id:
             return stateless_prompt(system, request.messages, matches, today=today)
         return session_prompt(
             system,
-            history,
+            history.turns,
             request.text,
             matches,
             today=today,
             history_chars=self._settings.sessions.history_chars,
+            older_turns=history.older,
         )
 
     async def _tell(
@@ -449,13 +459,16 @@ class Flow:
             await self._take_up(raw.decode())
 
     async def _take_up(self, request_id: str) -> None:
-        """Starts the walk of a request again, unless its work lies ready for a worker."""
+        """Starts the walk of a request again, unless its work lies ready for a worker or one has
+        it: it will need its model if that one is gone."""
         fields = await self._bus.hgetall(keys.request(request_id))
-        if fields.get(b"state") not in (b"waiting", b"loading", b"queued") or self._tasks is None:
+        state = fields.get(b"state", b"").decode()
+        if state not in ("waiting", "loading", "queued", "running") or self._tasks is None:
             return
         request = msgspec.json.decode(fields[b"body"], type=Request)
         handed = fields.get(b"handed", b"").decode()
-        if await work.entry(self._bus, keys.pool(request.model), handed):
+        pool = keys.pool(request.model)
+        if state == "running" or await work.entry(self._bus, pool, handed):
             if not request.model:
                 return  # it goes on with the very prompt it began with
             walk = self._walk(request, handed_over=True)

@@ -14,8 +14,7 @@ because the worker tokenises contents apart from the template.
 import datetime
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-
-import msgspec
+from hashlib import blake2b
 
 from appliance.limiter.rules import TIER_TAG
 from appliance.schema.answers import Match
@@ -23,12 +22,14 @@ from appliance.schema.conversations import Turn
 from appliance.schema.people import User
 from appliance.schema.requests import ChatMessage
 
+HISTORY_TURNS = 200  # looked at for one prompt, the question's own included
+
 
 @dataclass(frozen=True)
 class Prompt:
     """`sent` is the text of the last message, to be kept with the turn.
 
-    `cut_turns` answered turns were left out.
+    `cut_turns` turns were left out.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -77,8 +78,9 @@ def session_prompt(
     *,
     today: datetime.date,
     history_chars: int,
+    older_turns: int = 0,
 ) -> Prompt:
-    """The prompt of a message in a session."""
+    """The prompt of a message in a session that has had `older_turns` before these."""
     sent = last_message(question, matches, today=today)
     messages = [system]
     kept = keep_recent(turns, history_chars)
@@ -87,7 +89,7 @@ def session_prompt(
         messages.append(ChatMessage(role="assistant", content=turn.answer))
     messages.append(ChatMessage(role="user", content=sent))
     answered = sum(bool(turn.answer) for turn in turns)
-    return Prompt(tuple(messages), sent, cut_turns=answered - len(kept))
+    return Prompt(tuple(messages), sent, cut_turns=older_turns + answered - len(kept))
 
 
 def stateless_prompt(
@@ -99,16 +101,9 @@ def stateless_prompt(
 ) -> Prompt:
     """The prompt of an OpenAI call: the caller's messages, and ours where the caller has none.
 
-    A caller's own system message replaces ours. It is the application's, the same for its users,
-    so they share its place in the cache; what is told about one person belongs into a user message.
-    FAQ hits go into the last user message.
+    A caller's own system message replaces ours. FAQ hits go into the last user message.
     """
-    messages = [
-        msgspec.structs.replace(message, public_chars=len(message.content))
-        if message.role == "system"
-        else message
-        for message in given
-    ]
+    messages = list(given)
     if not any(message.role == "system" for message in messages):
         messages.insert(0, system)
     last = messages[-1]
@@ -136,16 +131,33 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
 
 
 def keep_recent(turns: Sequence[Turn], history_chars: int) -> Sequence[Turn]:
-    """The answered turns that still fit, cut by halves from the oldest."""
-    answered = [turn for turn in turns if turn.answer]
+    """The answered turns that still fit, cut by halves from the oldest; the newest stays though it
+    is more than half."""
+    answered = [turn for turn in _in_reach(turns) if turn.answer]
     start, size = 0, 0
     for position, turn in enumerate(answered):
         size += _size(turn)
         if size > history_chars:
-            while start <= position and size > history_chars // 2:
+            while start < position and size > history_chars // 2:
                 size -= _size(answered[start])
                 start += 1
+            if size > history_chars:
+                start, size = position + 1, 0
     return answered[start:]
+
+
+def _in_reach(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """The latest turns, from one on that stays the first for a while.
+
+    Were it always the oldest of so many, each new turn would change what prompts begin with. It is
+    the one with the least hash in the older half, which is the same until it leaves that half or
+    one with less comes into it (winnowing, Schleimer et al. 2003): about every 50 turns.
+    """
+    latest = turns[-(HISTORY_TURNS - 1) :]
+    if len(latest) < HISTORY_TURNS - 1:
+        return latest
+    hashes = [blake2b(turn.id.encode()).digest() for turn in latest[: len(latest) // 2]]
+    return latest[hashes.index(min(hashes)) :]
 
 
 def _size(turn: Turn) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from appliance import keys
 from appliance.access.profile import Profiles
-from appliance.access.prompt import session_prompt
+from appliance.access.prompt import HISTORY_TURNS, session_prompt
 from appliance.bus import warming
 from appliance.bus.client import Bus
 from appliance.bus.workers import live_workers
@@ -25,7 +25,6 @@ from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
 
-HISTORY_TURNS = 200
 CONTROL_ENTRIES = 1_000
 STAND_IN = "?"  # for the question nobody has asked yet; the prompt is computed up to it
 

@@ -74,7 +74,7 @@ async def draft_answer(services: Services, miss_id: IdPath) -> Accepted:
         uid=DRAFTS_UID,
         text=miss.question,
         messages=(
-            ChatMessage(role="system", content=DRAFT_ORDER),
+            ChatMessage(role="system", content=DRAFT_ORDER, public_chars=len(DRAFT_ORDER)),
             ChatMessage(role="user", content=miss.question),
         ),
         sampling=sampling(defaults, defaults),

@@ -85,7 +85,7 @@ async def chat_completions(
     check_supported(data)
     model = await services.loader.resolve(data.model)
     uid = caller.uid if caller.role == "person" else person(data.user)
-    requests = await asked(services.settings, data, model, uid)
+    requests = await asked(services.settings, data, model, uid, shared=caller.role != "person")
     choices = Choices(services.flow, keep_alive_s=services.settings.server.keep_alive_s)
     try:
         await unless_gone(request.receive, choices.begin(requests))

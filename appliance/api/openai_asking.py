@@ -31,12 +31,14 @@ ROLES: dict[str, Role] = {
 """What is asked for in other roles was refused before."""
 
 
-async def asked(settings: Settings, data: ChatBody, model: str, uid: str) -> list[Request]:
+async def asked(
+    settings: Settings, data: ChatBody, model: str, uid: str, *, shared: bool
+) -> list[Request]:
     """One request per choice. With a seed, choice number i is drawn with seed + i.
 
     Raises Invalid when nobody asks, and when a grammar or a schema is broken.
     """
-    messages = _messages(data.messages)
+    messages = _messages(data.messages, shared=shared)
     chosen = sampling(
         settings.requests.defaults,
         _plain(data),
@@ -59,12 +61,10 @@ async def asked(settings: Settings, data: ChatBody, model: str, uid: str) -> lis
     return [first, *(_choice(first, index) for index in range(1, data.n or 1))]
 
 
-def _messages(given: Sequence[Message]) -> tuple[ChatMessage, ...]:
+def _messages(given: Sequence[Message], *, shared: bool) -> tuple[ChatMessage, ...]:
     """The messages with the question last: what the system says after it stands before it, and
     where the system alone speaks, that is the question. Raises Invalid when nobody asks."""
-    messages = [
-        ChatMessage(role=ROLES[message.role], content=_text(message.content)) for message in given
-    ]
+    messages = [chat_message(message, shared=shared) for message in given]
     after = list(itertools.takewhile(lambda one: one.role == "system", reversed(messages)))[::-1]
     before = messages[: len(messages) - len(after)]
     if not before:
@@ -75,6 +75,16 @@ def _messages(given: Sequence[Message]) -> tuple[ChatMessage, ...]:
             hint="append a user message",
         )
     return (*before[:-1], *after, before[-1])
+
+
+def chat_message(given: Message, *, shared: bool) -> ChatMessage:
+    """An application's system message is the same for its users, so with `shared` they share its
+    place in the cache; what is told about one person belongs into a user message. A person's own
+    is nobody else's: how fast it is answered would tell that it was said before.
+    """
+    role, content = ROLES[given.role], _text(given.content)
+    is_public = shared and role == "system"
+    return ChatMessage(role=role, content=content, public_chars=len(content) if is_public else 0)
 
 
 def _choice(first: Request, index: int) -> Request:

@@ -125,11 +125,12 @@ class Reaper:
 
     async def _reap_named(self, loss: _Loss) -> None:
         try:
+            at_ms = loss.at_ms + await self._store_ahead_ms()
             for worker_id in await self._consumers():
                 if worker_id.partition(".")[0] != loss.worker_name:
                     continue
                 # What reported since is the process started in its place.
-                if await self._seen_ms(worker_id) <= loss.at_ms:
+                if await self._seen_ms(worker_id) <= at_ms:
                     await self._reap(worker_id, Holder(gone=True, died=loss.died), loss.words)
         except AWAY:
             self._lost.put_nowait(loss)
@@ -148,8 +149,18 @@ class Reaper:
                 await self._reap(worker_id, Holder(gone=False, died=True), "it stopped reporting")
 
     async def _seen_ms(self, worker_id: str) -> float:
-        """When it last reported, in Unix milliseconds; 0 for one that is no longer listed."""
+        """When it last reported, by the store's clock; 0 for one that is no longer listed."""
         return await self._bus.zscore(keys.WORKERS, worker_id) or 0.0
+
+    async def _store_ahead_ms(self) -> int:
+        """By how much the store's clock is ahead of ours, rather too much than too little: a
+        process started in a lost one's place needs longer than this to report."""
+        before_ms = now_ms()
+        return await self._store_ms() - before_ms
+
+    async def _store_ms(self) -> int:
+        seconds, microseconds = await self._bus.time()
+        return 1000 * seconds + microseconds // 1000
 
     async def _consumers(self) -> list[str]:
         """Who may hold work: whoever read the shared stream, and who has a stream of its own."""
@@ -216,9 +227,8 @@ class Reaper:
 
     async def _reap_expired(self) -> None:
         """What is listed past its time: given back, put right, or taken off the list."""
-        now = await self._bus.time()
-        now_ms = 1000 * now[0] + now[1] // 1000
-        found = await self._bus.zrangebyscore(self._leases, "-inf", now_ms, start=0, num=BATCH)
+        until_ms = await self._store_ms()
+        found = await self._bus.zrangebyscore(self._leases, "-inf", until_ms, start=0, num=BATCH)
         consumers = set(await self._consumers())
         alive = await live_worker_ids(
             self._bus, self._settings.worker.lost_after_s, most=WORKERS_MOST

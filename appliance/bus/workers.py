@@ -1,24 +1,45 @@
-"""Who works: the workers whose last report is fresh enough to count as alive."""
+"""Who works: the workers whose last report is fresh enough to count as alive.
 
-import time
+Reports are dated by the store's clock, for workers on other machines have their own.
+"""
+
 from typing import Any
 
 import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus, Fields
+from appliance.bus.script import Script
 from appliance.schema.status import WorkerStatus
 
 WORKERS_MOST = 1_000
 LISTS = ("warm", "devices", "alarms")
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+# KEYS workers; ARGV worker
+_SEEN = Script(_NOW + "return redis.call('ZADD', KEYS[1], now, ARGV[1])")
+# KEYS workers; ARGV within_ms most
+_ALIVE = Script(
+    _NOW
+    + """
+return redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[1], '+inf', 'LIMIT', 0, ARGV[2])
+"""
+)
+
+
+async def seen(bus: Bus, worker_id: str) -> None:
+    """It reports now."""
+    await _SEEN.run(bus, (keys.WORKERS,), worker_id)
 
 
 async def live_worker_ids(
     bus: Bus, lost_after_s: float, *, most: int = WORKERS_MOST
 ) -> tuple[str, ...]:
     """Ids of the workers that reported within `lost_after_s`, at most `most` of them."""
-    since_ms = int(1000 * (time.time() - lost_after_s))
-    found = await bus.zrangebyscore(keys.WORKERS, since_ms, "+inf", start=0, num=most)
+    found = await _ALIVE.run(bus, (keys.WORKERS,), int(1000 * lost_after_s), most)
     return tuple(raw.decode() for raw in found)
 
 

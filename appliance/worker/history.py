@@ -3,7 +3,8 @@
 The system message and the last question always stay, and turns stay whole. They go from the
 oldest in one large cut, so that the next prompts begin with the same tokens for a while: history
 is let grow to a bound and cut to half of it, again and again from the first turn on, which makes
-the cut depend on the turns alone and not on the question they are cut for.
+the cut depend on the turns alone and not on the question they are cut for. The newest turn stays
+though it is more than half, for what was just said is what questions are about.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,9 @@ def turns_to_cut(sizes: Sequence[int], bound: int) -> int:
     for position, added in enumerate(sizes):
         size += added
         if size > bound:
-            while start <= position and size > bound // 2:
+            while start < position and size > bound // 2:
                 size -= sizes[start]
                 start += 1
+            if size > bound:
+                start, size = position + 1, 0
     return start

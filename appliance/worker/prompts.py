@@ -81,11 +81,16 @@ class PromptMaker:
         while True:
             bound //= 2
             cut = turns_to_cut(sizes, bound)
+            if cut == len(sizes):
+                break
             prompt = self._prompt(generation, conversation.without(cut))
             if len(prompt.tokens) <= wanted:
                 return _Fitting(prompt, cut)
-            if cut == len(sizes):
-                break
+        if sizes and sizes[-1] < wanted:  # more than half of all, and it may fit for all that
+            prompt = self._prompt(generation, conversation.without(cut - 1))
+            if len(prompt.tokens) <= wanted:
+                return _Fitting(prompt, cut - 1)
+        prompt = self._prompt(generation, conversation.without(cut))
         if len(prompt.tokens) >= room:
             raise self._too_large()
         return _Fitting(prompt, cut)

@@ -10,8 +10,7 @@ from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
 from appliance.bus.placing import Told
 from appliance.bus.script import run_all
-from appliance.bus.workers import status_fields
-from appliance.clock import now_ms
+from appliance.bus.workers import seen, status_fields
 from appliance.schema.status import WorkerStatus
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
@@ -76,9 +75,9 @@ class Reporting:
         pipeline = self._bus.pipeline(transaction=False)
         pipeline.hset(name, mapping=fields)
         pipeline.expire(name, max(1, round(self._config.lost_after_s)))
-        pipeline.zadd(keys.WORKERS, {self._worker_id: now_ms()})
         pipeline.hget(keys.THREADS, self._config.name)
         share: bytes | None = (await pipeline.execute())[-1]
+        await seen(self._bus, self._worker_id)
         return share
 
     def follow_threads(self, found: bytes | None) -> None:

@@ -14,6 +14,7 @@ from appliance.access.generations import Gates
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
+from appliance.bus import leases, scripts
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.replies import ReplyReader
 from appliance.fleet.loader import Loader
@@ -22,6 +23,7 @@ from appliance.knowledge.retrieval import Retrieval
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Turns
 from appliance.people.users import Users
+from appliance.schema.events import Admitted, Received
 from appliance.schema.requests import Request
 from appliance.schema.sampling import Sampling
 from appliance.settings import Settings
@@ -47,15 +49,18 @@ class Walked(Flow):
     """Gets no further than to the beginning of a walk."""
 
     begun: asyncio.Event
+    kept: asyncio.Event
+
+    async def _see_through(self, request: Request) -> None:
+        self.kept.set()
+        raise AWAY[0]
 
     def _question(self, request: Request) -> None:
         self.begun.set()
         raise AWAY[0]
 
 
-async def test_what_is_stored_is_walked_though_the_store_goes_away_after_it(bus: Bus) -> None:
-    people = People(Users(bus), Sessions(bus, sessions_kept=10), Turns(bus))
-    presence = Flaky(bus, 60.0)
+def flow_of(bus: Bus, people: People, presence: Presence) -> Walked:
     flow = Walked(
         bus,
         cast(ReplyReader, None),
@@ -72,7 +77,13 @@ async def test_what_is_stored_is_walked_though_the_store_goes_away_after_it(bus:
         questions=cast(Questions, None),
         settings=Settings(),
     )
-    flow.begun = asyncio.Event()
+    flow.begun, flow.kept = asyncio.Event(), asyncio.Event()
+    return flow
+
+
+async def test_what_is_stored_is_walked_though_the_store_goes_away_after_it(bus: Bus) -> None:
+    people = People(Users(bus), Sessions(bus, sessions_kept=10), Turns(bus))
+    flow = flow_of(bus, people, Flaky(bus, 60.0))
     session = await people.sessions.create("ann", "")
     request = Request(
         id=keys.new_request_id(session.id),
@@ -91,3 +102,29 @@ async def test_what_is_stored_is_walked_though_the_store_goes_away_after_it(bus:
         running.cancel()
         await asyncio.wait([running])
     assert await bus.zscore(keys.AWAITED, request.id) is not None
+
+
+async def test_what_a_worker_has_keeps_its_model_after_a_crash_of_ours(bus: Bus) -> None:
+    people = People(Users(bus), Sessions(bus, sessions_kept=10), Turns(bus))
+    flow = flow_of(bus, people, Presence(bus, 60.0))
+    request = Request(
+        id=keys.new_request_id(),
+        uid="ann",
+        text="why?",
+        model="other",
+        sampling=Sampling(),
+        created_at_ms=1,
+        deadline_at_ms=2**52,
+    )
+    await bus.zadd(keys.OPEN, {request.id: 1})
+    received = Received(request_id=request.id, session_id="", created_at_ms=1)
+    await scripts.submit(bus, request, received, turns_kept=1)
+    admitted = Admitted(waited_ms=0)
+    await scripts.tell(bus, request.id, admitted, while_state="waiting", new_state="queued")
+    await leases.take(bus, request.id, "w.1", entry="1-1", lease_ms=60_000, model="other")
+    async with asyncio.timeout(PATIENCE_S):
+        running = asyncio.create_task(flow.run())
+        await flow.kept.wait()
+        running.cancel()
+        await asyncio.wait([running])
+    assert not flow.begun.is_set()

@@ -1,12 +1,14 @@
 """What the model is told."""
 
 import datetime
+import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.access.prompt import (
+    HISTORY_TURNS,
     keep_recent,
     last_message,
     session_prompt,
@@ -110,9 +112,37 @@ def test_history_is_cut_rarely_and_always_fits(sizes: list[int], bound: int) -> 
             assert list(kept) == grown
 
 
+def test_the_newest_turn_stays_where_it_fits() -> None:
+    turns = [turn(number, 2_250) for number in range(4)]  # two are more than the bound
+    assert list(keep_recent(turns[:1], 8_000)) == turns[:1]
+    assert list(keep_recent(turns, 8_000)) == turns[-1:]
+    assert list(keep_recent(turns, 4_499)) == []
+
+
+def test_a_very_long_talk_begins_with_the_same_turn_for_a_while() -> None:
+    turns = [turn(number) for number in range(500)]
+    kept = [keep_recent(turns[:count], 1_000_000) for count in range(1, len(turns))]
+    for count, some in enumerate(kept, start=1):
+        assert some == turns[count - len(some) : count]
+        assert min(count, HISTORY_TURNS // 2) <= len(some) < HISTORY_TURNS
+    firsts = [some[0].id for some in kept]
+    changes = sum(one != other for one, other in itertools.pairwise(firsts))
+    assert 0 < changes < 15
+    seen = [keep_recent(turns[:count][-HISTORY_TURNS + 1 :], 1_000_000) for count in range(1, 500)]
+    assert seen == kept, "who looks at fewer turns sees the same"
+
+
+def test_turns_that_are_not_looked_at_count_as_cut() -> None:
+    turns = [turn(number) for number in range(HISTORY_TURNS - 1)]
+    built = session_prompt(
+        KIND, turns, "q", [], today=TODAY, history_chars=1_000_000, older_turns=300
+    )
+    assert built.cut_turns == 300 + len(turns) - (len(built.messages) - 2) // 2
+
+
 def test_a_callers_own_system_message_replaces_ours() -> None:
     given_messages = [
-        ChatMessage(role="system", content="pirate"),
+        ChatMessage(role="system", content="pirate", public_chars=6),
         ChatMessage(role="user", content="hi"),
     ]
     built = stateless_prompt(KIND, given_messages, [], today=TODAY)

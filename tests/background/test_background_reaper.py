@@ -12,6 +12,8 @@ from appliance.bus import leases, scripts, work
 from appliance.bus.client import Bus
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.leases import Holder
+from appliance.bus.workers import seen
+from appliance.clock import now_ms
 from appliance.schema.events import Admitted, Received
 from appliance.schema.requests import Request
 from appliance.schema.sampling import Sampling
@@ -68,6 +70,28 @@ async def test_a_death_is_acted_upon_however_long_that_takes(bus: Bus) -> None:
         reaper.lost("w", died=True)
         await reaper.reaped.wait()
     assert not await bus.smembers(keys.bound(keys.MAIN))
+
+
+async def test_a_death_counts_though_the_store_s_clock_is_ahead(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.background.reaper.now_ms", lambda: now_ms() - 3_600_000)
+    reaper = Slow(
+        bus,
+        SETTINGS,
+        DeadLetters(bus, kept=10, ttl_s=60),
+        pool=keys.MAIN,
+        on_silent=ignore,
+        on_missing=ignore,
+    )
+    reaper.prepare()
+    await bus.sadd(keys.bound(keys.MAIN), "w.1")
+    await bus.hset(keys.worker("w.1"), mapping={"id": "w.1"})
+    await seen(bus, "w.1")
+    async with running(reaper):
+        reaper.lost("w", died=True)
+        await reaper.reaped.wait()
+    assert await bus.zscore(keys.WORKERS, "w.1") is None
 
 
 async def test_a_lease_that_is_over_is_found_though_it_is_not_listed(bus: Bus) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from appliance import keys
 from appliance.bus.client import Bus
-from appliance.bus.workers import live_workers, status_fields
+from appliance.bus.workers import live_worker_ids, live_workers, seen, status_fields
 from appliance.schema.status import Alarm, DeviceStatus, WorkerStatus
 
 pytestmark = pytest.mark.integration
@@ -39,5 +39,18 @@ async def test_a_report_comes_back_as_it_was_with_its_devices_and_alarms(bus: Bu
         alarms=(Alarm(code="gpu_partly_used", message='"16"', hint="→"),),
     )
     await bus.hset(keys.worker(status.id), mapping=status_fields(status))
-    await bus.zadd(keys.WORKERS, {status.id: int(time.time() * 1000)})
+    await seen(bus, status.id)
     assert await live_workers(bus, 10.0) == (status,)
+
+
+async def test_only_the_store_s_clock_tells_whether_a_worker_is_alive(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + 3600
+    await seen(bus, "w.1")
+    monkeypatch.setattr(time, "time", lambda: later)
+    await seen(bus, "w.2")
+    assert set(await live_worker_ids(bus, 60.0)) == {"w.1", "w.2"}
+    reported_ms = await bus.zscore(keys.WORKERS, "w.1") or 0.0
+    await bus.zadd(keys.WORKERS, {"w.1": int(reported_ms) - 61_000})
+    assert await live_worker_ids(bus, 60.0) == ("w.2",)

@@ -1,13 +1,17 @@
 """The command line, as far as it can be told without starting anything."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from appliance.cli.main import build_parser, main
-from appliance.errors import EXIT_CANNOT_BOOT, EXIT_USAGE
+from appliance.errors import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_USAGE
 
 pytestmark = pytest.mark.unit
+
+PATIENCE_S = 60.0
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,30 @@ def test_a_worker_listens_nowhere_and_takes_no_address(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         main([*line, "--port", "0"])
     assert "--port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        (["--help"], EXIT_OK, "--redis"),
+        ([], EXIT_USAGE, "--redis"),
+        (["--redis=redis://127.0.0.1:1", "--engine", "x"], EXIT_USAGE, "--engine"),
+    ],
+)
+def test_a_worker_started_by_hand_does_not_wait_for_a_supervisor(
+    line: list[str], status: int, said: str
+) -> None:
+    command = [sys.executable, "-m", "appliance", "worker", *line]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,  # open, as that of a shell is
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            assert process.wait(PATIENCE_S) == status
+        finally:
+            process.kill()
+        assert process.stdout is not None
+        assert said in process.stdout.read()

@@ -296,7 +296,7 @@ def test_what_openai_takes_is_taken(appliance: Running, fields: dict[str, Any]) 
 async def test_seeds_beyond_ours_count_modulo_and_top_p_zero_is_greedy() -> None:
     async def sampled(**fields: Any) -> dict[str, Any]:
         body = ChatBody(messages=(Message(role="user", content="hi"),), **fields)
-        (request,) = await asked(Settings(), body, "", "local")
+        (request,) = await asked(Settings(), body, "", "local", shared=True)
         return msgspec.structs.asdict(request.sampling)
 
     assert (await sampled(seed=2**32 + 6))["seed"] == 7
@@ -321,7 +321,7 @@ async def test_the_question_comes_last_whatever_the_system_says_after_it(
     given: list[Any], roles: str
 ) -> None:
     body = msgspec.convert({"messages": given}, ChatBody)
-    (request,) = await asked(Settings(), body, "", "local")
+    (request,) = await asked(Settings(), body, "", "local", shared=True)
     assert " ".join(message.role for message in request.messages) == roles
     assert request.text == request.messages[-1].content
 
