@@ -166,6 +166,15 @@ class Users:
             raise Invalid("too many tags were taken off this user", hint="change the rules instead")
         return await self.read(uid)
 
+    async def taken_off(self, uid: str) -> dict[str, int]:
+        """Tags that were taken off and stay off, with the time (ms)."""
+        fields = await self._bus.hgetall(keys.user(uid))
+        return {
+            name[2:].decode(): int(at_ms)
+            for name, at_ms in sorted(fields.items())
+            if name.startswith(b"x:")
+        }
+
     async def erase(self, uid: str) -> None:
         """Nothing of the profile stays."""
         await self._bus.delete(keys.user(uid))
