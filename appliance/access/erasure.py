@@ -12,7 +12,7 @@ the message in which those named in the settings were told that a question waits
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -23,10 +23,12 @@ from appliance.access.flow import People
 from appliance.bus.client import Bus, RedisFault
 from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.script import Script
+from appliance.bus.texts import emitted_text
 from appliance.clock import now_ms
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
+from appliance.schema.conversations import Session, Turn
 from appliance.schema.people import Erased
 from appliance.schema.requests import TERMINAL_STATES, Request
 
@@ -75,6 +77,7 @@ class Erasure:
             "uid": uid,
             "exported_at_ms": now_ms(),
             "user": user,
+            "tags_taken_off": await self._people.users.taken_off(uid),
             "inbox": page.items,
             "inbox_waiting": await self._inbox.waiting(uid),
             "keys": [key for key in await self._api_keys.all() if key.uid == uid],
@@ -84,18 +87,36 @@ class Erasure:
                 if letter.uid == uid
             ],
             "asked_in_vain": self._asked_in_vain(uid),
-            "requests": [
-                {"id": one.id, "created_at_ms": one.created_at_ms, "messages": one.messages}
-                for one in await self._outside(uid)
-            ],
+            "requests": [await self._with_answer(one) for one in await self._outside(uid)],
         }
         yield msgspec.json.encode(held)[:-1] + b',"sessions":['
         separator = b""
         async for session in self._people.sessions.every(uid, batch=BATCH):
             turns = [turn async for turn in self._people.turns.every(session.id, batch=BATCH)]
-            yield separator + msgspec.json.encode({"session": session, "turns": turns})
+            kept = {"session": session, "turns": turns} | await self._beside(session, turns)
+            yield separator + msgspec.json.encode(kept)
             separator = b","
         yield b"]}"
+
+    async def _with_answer(self, request: Request) -> dict[str, object]:
+        feedback = await self._bus.hget(keys.request(request.id), "feedback")
+        return {
+            "id": request.id,
+            "created_at_ms": request.created_at_ms,
+            "messages": request.messages,
+            "answer": await emitted_text(self._bus, request.id),
+            "feedback": msgspec.Raw(feedback or b"null"),
+        }
+
+    async def _beside(self, session: Session, turns: Sequence[Turn]) -> dict[str, object]:
+        """What its prompts begin with, and what the person thought of its answers, by turn."""
+        frozen = await self._bus.hget(keys.session(session.id), "frozen")
+        thought: dict[str, object] = {}
+        for turn in turns:
+            feedback = await self._bus.hget(keys.turn(session.id), f"{turn.id}:feedback")
+            if feedback:
+                thought[turn.id] = msgspec.Raw(feedback)
+        return {"frozen": msgspec.Raw(frozen or b"null"), "feedback": thought}
 
     # -- erasing
 

@@ -5,7 +5,7 @@ far behind, it answers after a bounded wait all the same, for the record is stor
 entry is its version: an edit that sends it as If-Match never overwrites what it has not seen.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, Router, delete, get, post, put
@@ -25,6 +25,10 @@ SETTLE_TIMEOUT_S = 10.0
 Query = Annotated[str, Parameter(min_length=1, max_length=MAX_QUESTION_CHARS)]
 Category = Annotated[str, Parameter(max_length=100, description="Only this category.")]
 Language = Annotated[str, Parameter(max_length=12, description="Only this language.")]
+InState = Annotated[
+    Literal["published", "draft"] | None,
+    Parameter(query="state", required=False, description="Only published or only draft."),
+]
 IfMatch = Annotated[
     str | None,
     Parameter(
@@ -44,10 +48,11 @@ async def list_entries(
     limit: Limit = 50,
     category: Category = "",
     language: Language = "",
+    in_state: InState = None,
 ) -> Page:
     """Entries from the oldest, drafts too."""
     page = await services.knowledge.entries.page(
-        cursor=cursor, limit=limit, category=category, language=language
+        cursor=cursor, limit=limit, category=category, language=language, state=in_state or ""
     )
     stats = await services.knowledge.stats.read([entry.id for entry in page.items])
     views = [_view(entry, of) for entry, of in zip(page.items, stats, strict=True)]

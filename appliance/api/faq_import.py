@@ -117,14 +117,14 @@ async def load_demo_entries(services: Services) -> ImportReport:
 
 async def _rehearsed(services: Services, data: bytes, form: Format) -> ImportOutcome:
     rehearsal = await rehearse(services.knowledge.entries, data, form)
-    near, rows = services.knowledge.near, rehearsal.parsed.rows
+    near = await services.knowledge.near.in_file(rehearsal.parsed.rows)
     return ImportOutcome(
         **msgspec.structs.asdict(rehearsal.plan.report),
         dry_run=True,
         errors=tuple(rehearsal.parsed.problems),
         conflicts=rehearsal.plan.conflicts[:CONFLICTS_TOLD],
-        duplicates=await near.in_file(rows),
-        checked_lines=min(len(rows), near.lines_bound),
+        duplicates=near.lines,
+        checked_lines=near.checked,
     )
 
 

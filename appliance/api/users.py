@@ -9,12 +9,13 @@ from litestar.response import Stream
 from appliance.api.callers import Caller
 from appliance.api.lists import UidPath
 from appliance.api.services import Services
-from appliance.errors import Forbidden
+from appliance.errors import Forbidden, Invalid
 from appliance.people.tags import Source, check_own
 from appliance.schema.fields import Page
 from appliance.schema.people import Erased, PromptPreview, TagPut, User, UserPatch, UserPut
 from appliance.schema.status import Quota
 
+USERS_AT_ONCE = 100
 TagPath = Annotated[str, Parameter(min_length=1, max_length=64)]
 
 
@@ -28,8 +29,13 @@ async def read_users(
     services: Services,
     ids: Annotated[str, Parameter(max_length=8_000, description="User ids, comma-separated.")],
 ) -> Page:
-    """Several users in one call; unknown ones are left out."""
-    uids = [uid for uid in ids.split(",") if uid][:100]
+    """Up to 100 users in one call; unknown ones are left out."""
+    uids = [uid for uid in ids.split(",") if uid]
+    if len(uids) > USERS_AT_ONCE:
+        raise Invalid(
+            f"ids: at most {USERS_AT_ONCE} users are read in one call, not {len(uids)}",
+            hint="ask for the rest in another call",
+        )
     return Page(items=await services.people.users.read_many(uids))
 
 

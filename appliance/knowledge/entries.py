@@ -255,17 +255,25 @@ class Entries:
         return [s.entry for s in await self.snapshots(entry_ids) if s.entry is not None]
 
     async def page(
-        self, *, cursor: str | None = None, limit: int = 50, category: str = "", language: str = ""
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        category: str = "",
+        language: str = "",
+        state: str = "",
     ) -> Page:
         """Entries from the oldest. A page does not shift when others are written or deleted."""
         position = _parse_cursor(cursor)
         items: list[Entry] = []
-        size = BATCH_ENTRIES if category or language else limit + 1
+        size = BATCH_ENTRIES if category or language or state else limit + 1
         async for batch in self._batches(position, size):
             items += [
                 entry
                 for entry in batch
-                if category in ("", entry.category) and language in ("", entry.language)
+                if category in ("", entry.category)
+                and language in ("", entry.language)
+                and state in ("", entry.state)
             ]
             if len(items) > limit:
                 last = items[limit - 1]

@@ -33,7 +33,7 @@ def tidied(put: EntryPut) -> EntryPut:
     """The entry as it will be stored. Raises Invalid when nothing is left of a needed text.
 
     Empty phrasings, and those which repeat the question or an earlier phrasing, are dropped. An
-    empty language becomes `zh` when any of the texts holds Han characters, else `en`.
+    empty language becomes that of the question, or of all texts when that is a bare term.
     """
     question = tidied_line(put.question)
     answer = tidied_text(put.answer)
@@ -43,7 +43,7 @@ def tidied(put: EntryPut) -> EntryPut:
         "answer": answer,
         "phrasings": phrasings,
         "category": tidied_line(put.category),
-        "language": put.language or detect_language("\n".join((question, *phrasings, answer))),
+        "language": put.language or _language(question, (*phrasings, answer)),
         "state": put.state,
         "valid_from": put.valid_from,
         "valid_until": put.valid_until,
@@ -94,7 +94,14 @@ def canonical(text: str) -> str:
 
 
 def detect_language(text: str) -> str:
+    """`zh` where there are Han characters, else `en`."""
     return "zh" if _HAN.search(text) else "en"
+
+
+def _language(question: str, others: Iterable[str]) -> str:
+    """A name in Han characters makes no English answer Chinese, but "WiFi?" has no language."""
+    is_term = len(question.split()) < 2
+    return detect_language("\n".join((question, *others)) if is_term else question)
 
 
 def _distinct(question: str, phrasings: Iterable[str]) -> tuple[str, ...]:

@@ -1,10 +1,13 @@
 """Searching one person's conversations by text.
 
 Every word of the query must stand in the same title, question or answer, whatever its case and
-width. Sessions are read from the last active back, up to a bound of turns: there is no index, for
-what one person wrote is read in milliseconds, and nothing has to be kept in step or erased.
+width. Scripts written without spaces have no words to see: of a run of theirs every character must
+stand beside one of its neighbours, so 重置密码 is found in 密码怎么重置. Sessions are read from the
+last active back, up to a bound of turns: there is no index, for what one person wrote is read in
+milliseconds, and nothing has to be kept in step or erased.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -15,6 +18,12 @@ from appliance.schema.conversations import Hit, Hits, Session, Turn
 SESSIONS_BATCH = 50
 TURNS_BATCH = 200
 AROUND_CHARS = 60
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003134f"
+)
+_PIECE = re.compile(rf"[{_UNSPACED}]+|[^\s{_UNSPACED}]+")
+_RUN = re.compile(rf"[{_UNSPACED}]{{3,}}")
 
 
 def folded(text: str) -> str:
@@ -22,16 +31,35 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
+def words_of(query: str) -> list[str]:
+    """What has to stand in a text."""
+    words: list[str] = _PIECE.findall(folded(query))
+    return words
+
+
 def contains(text: str, words: Sequence[str]) -> bool:
     compared = folded(text)
-    return all(word in compared for word in words)
+    return all(word in compared or _in_pairs(word, compared) for word in words)
+
+
+def _in_pairs(word: str, text: str) -> bool:
+    """Whether each character of an unspaced run stands there beside one of its neighbours."""
+    if not _RUN.fullmatch(word):
+        return False
+    there = [pair in text for pair in _pairs(word)]
+    return all(a or b for a, b in zip([False, *there], [*there, False], strict=True))
+
+
+def _pairs(word: str) -> list[str]:
+    return [word[at : at + 2] for at in range(len(word) - 1)]
 
 
 def excerpt(text: str, words: Sequence[str]) -> str:
     """What stands around the first of the words, on one line."""
     line = " ".join(text.split())
     compared = folded(line)
-    found = [at for word in words if (at := compared.find(word)) >= 0]
+    parts = [p for w in words for p in ([w] if w in compared else _pairs(w))]
+    found = [at for part in parts if (at := compared.find(part)) >= 0]
     # Folding may change lengths a little; the excerpt is wide enough for that.
     start = max(0, min(found, default=0) - AROUND_CHARS)
     end = min(len(line), start + 3 * AROUND_CHARS)
@@ -67,7 +95,7 @@ class Search:
 
     async def find(self, uid: str, query: str, limit: int) -> Hits:
         """At most `limit` hits of one person, by the last activity of their sessions."""
-        words = folded(query).split()
+        words = words_of(query)
         found: list[Hit] = []
         left = self._turns_bound
         if not words:

@@ -85,13 +85,13 @@ return put
 
 # KEYS user; ARGV name at_ms bound old_tags ('' for none): a tag is taken off and stays off
 _UNTAG = """
-redis.call('HDEL', KEYS[1], 't:' .. ARGV[1])
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'tags', ARGV[4]) end
 local off = 0
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if string.sub(field, 1, 2) == 'x:' then off = off + 1 end
 end
 if off >= tonumber(ARGV[3]) then return -1 end
+redis.call('HDEL', KEYS[1], 't:' .. ARGV[1])
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'tags', ARGV[4]) end
 redis.call('HSET', KEYS[1], 'x:' .. ARGV[1], ARGV[2])
 return redis.call('HINCRBY', KEYS[1], 'version', 1)
 """
@@ -165,6 +165,15 @@ class Users:
         if int(found) < 0:
             raise Invalid("too many tags were taken off this user", hint="change the rules instead")
         return await self.read(uid)
+
+    async def taken_off(self, uid: str) -> dict[str, int]:
+        """Tags that were taken off and stay off, with the time (ms)."""
+        fields = await self._bus.hgetall(keys.user(uid))
+        return {
+            name[2:].decode(): int(at_ms)
+            for name, at_ms in sorted(fields.items())
+            if name.startswith(b"x:")
+        }
 
     async def erase(self, uid: str) -> None:
         """Nothing of the profile stays."""

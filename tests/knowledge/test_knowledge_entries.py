@@ -243,6 +243,9 @@ async def test_pages_can_be_filtered(entries: Entries) -> None:
     both = await entries.page(category="HR", language="en")
     assert {entry.question for entry in both.items} == {"Question 0", "Question 2"}
     assert (await entries.page(category="none")).items == ()
+    draft = await entries.create(EntryPut(question="Draft?", answer="x", state="draft"))
+    assert [entry.id for entry in (await entries.page(state="draft")).items] == [draft.id]
+    assert len((await entries.page(state="published")).items) == 6
 
 
 @pytest.mark.parametrize("cursor", ["x", "1.", ".a", "1.A", "-1.a", "1e3.a", "9" * 20 + ".a", "²."])

@@ -15,6 +15,7 @@ from appliance.knowledge.exchange import Format, export
 from appliance.knowledge.files.rows import ImportRefused, Row
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.imports import ImportConflict, import_file, plan, rehearse
+from appliance.knowledge.near import Compared, Near
 from appliance.knowledge.text import tidied
 from appliance.schema.faq import Entry, EntryPut, ImportReport
 
@@ -294,3 +295,22 @@ async def test_an_exported_csv_opens_in_a_spreadsheet(entries: Entries) -> None:
     data = b"".join([piece async for piece in export(entries, "csv")])
     names = "id,question,answer,phrasings,category,language,state,valid_from,valid_until,version"
     assert data == f"\ufeff{names}\r\n".encode()
+
+
+@pytest.mark.integration
+async def test_lines_are_told_as_compared_only_when_they_were_compared_by_meaning(bus: Bus) -> None:
+    vectors, embedder = MemoryVectors(), HashingEmbedder()
+    knowledge = rig(bus, vectors, embedder)
+    near = Near(knowledge.retrieval, least=0.8, lines_bound=2)
+    rows = [row(f"How do I rent a canoe{mark}") for mark in ("?", "??", "???")]
+    async with knowledge.running():
+        made = await knowledge.entries.create(
+            EntryPut(question="How do I rent a canoe", answer="x")
+        )
+        await knowledge.settled()
+        compared = await near.in_file(rows)
+        assert (compared.checked, {line.id for line in compared.lines}) == (2, {"", made.id})
+        embedder.away = True
+        assert await near.in_file(rows) == Compared((), 0)
+        embedder.away, vectors.away = False, True
+        assert await near.in_file(rows) == Compared((), 0)

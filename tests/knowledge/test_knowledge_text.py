@@ -63,6 +63,8 @@ def test_the_language_is_chinese_when_there_are_han_characters() -> None:
     assert detect_language("怎么连 VPN") == "zh"
     assert detect_language("How?") == "en"
     assert tidied(EntryPut(question="WiFi?", answer="连 LQ-Guest")).language == "zh"
+    put = EntryPut(question="Who runs the canteen?", answer="Ask 张伟.", phrasings=("张伟",))
+    assert tidied(put).language == "en"
     assert tidied(EntryPut(question="名前？", answer="a", language="ja")).language == "ja"
 
 

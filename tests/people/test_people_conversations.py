@@ -7,7 +7,7 @@ import pytest
 
 from appliance import keys
 from appliance.bus.client import Bus
-from appliance.people.search import Search, contains, excerpt
+from appliance.people.search import Search, contains, excerpt, words_of
 from appliance.people.sessions import Sessions
 from appliance.people.transcripts import as_json, as_markdown, first_words
 from appliance.people.turns import Answered, Asked, Turns
@@ -33,13 +33,19 @@ SESSION = Session(id="s1", uid="lin", title="", created_at_ms=0, last_active_at_
         ("ＡＢＣ１２３", "abc123", True),
         ("Straße", "STRASSE", True),
         ("anything", "", True),
+        ("密码怎么重置？", "重置密码", True),
+        ("密码怎么重置？", "重置VPN密码", False),
+        ("VPN 的密码怎么重置？", "重置VPN密码", True),
+        ("密码怎么修改？", "重置密码", False),
+        ("重新放置，保密", "重置密码", False),
+        ("年底放假", "年假", False),
+        ("unwind", "window", False),
     ],
 )
 def test_all_words_must_stand_there_in_any_case_and_width(
     text: str, query: str, found: bool
 ) -> None:
-    words = query.casefold().split()
-    assert contains(text, words) is found
+    assert contains(text, words_of(query)) is found
 
 
 @pytest.mark.unit
@@ -50,6 +56,13 @@ def test_an_excerpt_shows_what_stands_around_the_word_on_one_line() -> None:
     assert shown.startswith("…")
     assert shown.endswith("…")
     assert len(shown) < 200
+
+
+@pytest.mark.unit
+def test_an_excerpt_begins_where_a_part_of_an_unspaced_run_stands() -> None:
+    shown = excerpt("天" * 200 + "密码怎么重置？", words_of("重置密码"))
+    assert shown.startswith("…")
+    assert shown.endswith("密码怎么重置？")
 
 
 @pytest.mark.unit

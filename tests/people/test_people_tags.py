@@ -7,7 +7,7 @@ from appliance import keys
 from appliance.bus.client import Bus
 from appliance.errors import Invalid, NotFound
 from appliance.people.tags import Note, check_attributes, details
-from appliance.people.users import Users
+from appliance.people.users import MAX_TAKEN_OFF, Users
 from appliance.schema.people import MAX_TAGS, User, UserPatch, UserPut
 from appliance.settings.people import AttributeSpec, People, TagRule
 
@@ -77,6 +77,17 @@ async def test_every_tag_has_its_source_and_can_be_taken_off_for_good(bus: Bus) 
         await users.untag("u", "finance")
     await users.tag("u", ["finance"], "after all", source="operator")
     assert sources(await users.read("u")) == {"finance": "operator"}
+
+
+@pytest.mark.integration
+async def test_past_the_bound_of_what_was_taken_off_the_tag_stays(bus: Bus) -> None:
+    users = Users(bus)
+    await users.replace("u", UserPut(tags=("vip",)))
+    off = {f"x:{n}": 1 for n in range(MAX_TAKEN_OFF)}
+    await bus.hset(keys.user("u"), mapping={**off})
+    with pytest.raises(Invalid, match="too many"):
+        await users.untag("u", "vip")
+    assert (await users.read("u")).tags == ("vip",)
 
 
 @pytest.mark.integration

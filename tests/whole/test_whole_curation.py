@@ -87,6 +87,25 @@ def test_a_restore_that_makes_no_sense_is_refused(appliance: Running, body: obje
         assert client.post("/api/faq/nobody/restore", json={}).status_code == 404
 
 
+def test_drafts_are_listed_alone(appliance: Running) -> None:
+    with appliance.client() as client:
+        body = {"question": "Not yet?", "answer": "No.", "state": "draft"}
+        draft = client.post("/api/faq", json=body).json()
+        published = made(client)
+        listed = {
+            state: {
+                entry["id"]
+                for entry in client.get("/api/faq", params={"state": state, "limit": 500}).json()[
+                    "items"
+                ]
+            }
+            for state in ("draft", "published")
+        }
+        assert draft["id"] in listed["draft"] - listed["published"]
+        assert published["id"] in listed["published"] - listed["draft"]
+        assert client.get("/api/faq", params={"state": "half"}).status_code == 400
+
+
 TYPES = {
     "csv": "text/csv",
     "jsonl": "application/jsonl",

@@ -91,3 +91,14 @@ def test_what_cannot_be_is_refused_in_words(
         answer = client.put(path, json=body)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["hint"]
+
+
+def test_more_users_than_are_read_in_one_call_are_refused_and_not_cut(appliance: Running) -> None:
+    with appliance.client() as client:
+        client.put("/api/users/last", json={"tags": ["one"]})
+        uids = [*(f"nobody-{n}" for n in range(99)), "last"]
+        found = client.get("/api/users", params={"ids": ",".join(uids)})
+        assert [one["id"] for one in found.json()["items"]] == ["last"]
+        refused = client.get("/api/users", params={"ids": ",".join(["more", *uids])})
+        assert refused.status_code == 400
+        assert "at most 100" in refused.json()["error"]["message"]

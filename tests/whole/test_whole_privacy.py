@@ -44,8 +44,10 @@ def live(client: httpx.Client, words: str = f"{SECRET} {CHINESE}") -> dict[str, 
     request = posted.json()["request_id"]
     settle(client, request)
     chat = {"messages": [{"role": "user", "content": words}], "faq": False}
-    assert client.post("/v1/chat/completions", json=chat).status_code == 200
-    return {"session": session, "request": request}
+    answered = client.post("/v1/chat/completions", json=chat)
+    assert answered.status_code == 200
+    outside = answered.json()["id"].removeprefix("chatcmpl-")
+    return {"session": session, "request": request, "outside": outside}
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +167,13 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
         asked = zoe.post(f"/api/sessions/{ids['session']}/messages", json={"text": missed})
         settle(zoe, asked.json()["request_id"])
 
+        thumb = {"thumb": "down", "comment": f"no {WORT}"}
+        for request in (ids["request"], ids["outside"]):
+            left = zoe.post(f"/api/requests/{request}/feedback", json=thumb)
+            assert left.status_code == 204, left.text
+        admin.put(f"/api/users/zoe-quux/tags/off-{WORD}", json={}).raise_for_status()
+        admin.delete(f"/api/users/zoe-quux/tags/off-{WORD}").raise_for_status()
+
         def is_missed() -> bool:
             return missed in admin.get("/api/faq/misses").text
 
@@ -182,7 +191,13 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
         assert [message["text"] for message in held["inbox"]] == [WORD]
         assert [message["text"] for message in held["inbox_waiting"]] == [WORT]
         assert [one["name"] for one in held["keys"]] == ["zoe-quux"]
-        assert held["asked_in_vain"] == [missed]
+        assert missed in held["asked_in_vain"]
+        assert list(held["tags_taken_off"]) == [f"off-{WORD}"]
+        assert held["requests"][0]["feedback"]["comment"] == f"no {WORT}"
+        assert WORD in held["requests"][0]["answer"]
+        (kept,) = held["sessions"]
+        assert kept["feedback"][ids["request"]]["comment"] == f"no {WORT}"
+        assert kept["frozen"]
         erased = zoe.delete("/api/users/zoe-quux")
         assert erased.status_code == 200, erased.text
         counts = erased.json()
