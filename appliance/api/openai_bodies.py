@@ -93,18 +93,16 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EmbeddedText = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
-TokenIds = Annotated[tuple[int, ...], Meta(max_length=MAX_TEXT_CHARS)]
 MAX_EMBEDDED_TEXTS = 256
 
 
 class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/embeddings`. Numbers of tokens are read to be refused in words."""
+    """`POST /v1/embeddings`. Numbers of tokens, and too many texts, are read to be refused in
+    words."""
 
     input: (
         EmbeddedText
-        | Annotated[
-            tuple[EmbeddedText | int | TokenIds, ...], Meta(min_length=1, max_length=MAX_TEXT_CHARS)
-        ]
+        | Annotated[tuple[EmbeddedText | int | tuple[int, ...], ...], Meta(min_length=1)]
     )
     dimensions: Annotated[int, Meta(ge=1)] | None = None
     model: Annotated[str, Meta(max_length=200)] = ""
