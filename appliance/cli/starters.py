@@ -21,7 +21,8 @@ LOOK_EVERY_S = 0.5
 def fetch_starters(settings: Settings) -> None:
     """The starter models this run needs, wherever they come from. Raises Unavailable, Conflict."""
     store = Store(models_directory(settings))
-    missing = [role for role in _needed(settings) if not store.has(role)]
+    entries = {role: store.catalogue.require(role) for role in _needed(settings)}
+    missing = [role for role, entry in entries.items() if not store.has(entry.name)]
     if missing:
         _pull(store, missing, executable_file(), settings.models.mirror)
 
