@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.backup.layout import settings_of
-from appliance.cli.starters import fetch_starters
+from appliance.cli.first_models import await_models
 from appliance.errors import (
     EXIT_ALREADY_RUNNING,
     EXIT_UNAVAILABLE,
@@ -45,7 +45,7 @@ def open_ui(options: Options) -> int:
     seen = sight(data)
     if seen.running is not None and seen.state == "running":
         return _run_ui(seen.running.url, data / KEY_NAME, data)
-    fetch_starters(options.applied(settings_of(data)))
+    await_models(options, data)
     try:
         return _start_and_open(options, data)
     except _Failed as failed:

@@ -21,7 +21,8 @@ LOOK_EVERY_S = 0.5
 def fetch_starters(settings: Settings) -> None:
     """The starter models this run needs, wherever they come from. Raises Unavailable, Conflict."""
     store = Store(models_directory(settings))
-    missing = [role for role in _needed(settings) if not store.has(role)]
+    entries = {role: store.catalogue.require(role) for role in _needed(settings)}
+    missing = [role for role, entry in entries.items() if not store.has(entry.name)]
     if missing:
         _pull(store, missing, executable_file(), settings.models.mirror)
 
@@ -29,15 +30,22 @@ def fetch_starters(settings: Settings) -> None:
 def take_carried(settings: Settings) -> None:
     """Those that travel in the executable and are not in the store. Raises Unavailable."""
     carrier = executable_file()
-    if carrier is None:
-        return
+    if carrier is not None:
+        take_carried_in(settings, carrier)
+
+
+def take_carried_in(settings: Settings, carrier: Path) -> bool:
+    """Those that travel in this executable; False when it has none that are missing."""
     store = Store(models_directory(settings))
     entries = {role: store.catalogue.require(role) for role in _needed(settings)}
     missing = [role for role, entry in entries.items() if not store.path(entry.name).exists()]
-    if missing:
-        from models.carried import carries
+    if not missing:
+        return False
+    from models.carried import carries
 
-        _pull(store, [role for role in missing if carries(carrier, entries[role])], carrier, "")
+    found = [role for role in missing if carries(carrier, entries[role])]
+    _pull(store, found, carrier, "")
+    return bool(found)
 
 
 def _pull(store: Store, roles: Sequence[str], carrier: Path | None, mirror: str) -> None:

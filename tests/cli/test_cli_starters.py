@@ -9,6 +9,7 @@ from appliance.cli.starters import fetch_starters
 from appliance.errors import Conflict
 from appliance.settings import Settings
 from models import pull
+from models.catalogue import shipped
 from models.files import only_writer
 from models.store import Store
 
@@ -58,3 +59,12 @@ def test_a_window_that_fetches_them_already_is_waited_for(
     monkeypatch.setattr("time.sleep", look)
     fetch_starters(settings)
     assert len(refused) == 3
+
+
+def test_nothing_is_fetched_or_said_where_they_are_here(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = {shipped().require(role).name for role in ("chat", "embedding")}
+    monkeypatch.setattr(Store, "has", lambda self, name: name in here)
+    fetch_starters(settings)
+    assert capsys.readouterr().err == ""
