@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from rich.text import Text
 from stub_api import NOW_MS, StubApi, problem
 from test_ui_places import busy_status
 from textual.widgets import Sparkline
@@ -12,6 +13,7 @@ from appliance.schema.people import TagDetail, User
 from appliance.schema.status import Limit, ModelStatus, QueueStatus, QueueUser, Quota
 from ui.screens import polled
 from ui.screens.dialogs import Confirm
+from ui.widgets.tables import RecordTable
 
 pytestmark = pytest.mark.ui
 
@@ -238,3 +240,16 @@ async def test_the_places_speak_chinese_at_eighty_columns(operated: StubApi) -> 
         await sluice.sees("共 3 条")
         await sluice.press("f4")
         await sluice.sees("词元/秒 31.4", "等待中 3/64")
+
+
+async def test_rows_that_were_drawn_before_they_were_measured_are_whole(
+    operated: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polled, "REFRESH_S", 3600.0)
+    async with running(operated) as sluice:
+        await sluice.press("f5")
+        await sluice.sees("chat-0.5b")
+        table = sluice.app.screen.query_one("#models", RecordTable)
+        table.show([("a", (Text("a name longer than all others before"), *map(Text, "bcd")))])
+        table.render_line(1)  # as when the screen is painted before Textual has measured the row
+        await sluice.sees("a name longer than all others before")
