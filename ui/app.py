@@ -53,6 +53,7 @@ from ui.screens.logs import LogsScreen
 from ui.screens.models import ModelsScreen
 from ui.screens.palette import Command, Palette
 from ui.screens.people import PeopleScreen
+from ui.screens.settings_desk import SettingsDesk
 from ui.screens.setup import KeyStep, LanguageChosen, SetupStep, Turned
 from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
@@ -127,7 +128,9 @@ class SluiceApp(App[int]):
         return {
             "chat": lambda: ChatScreen(texts, address, client=client, clock=clock, drafts=drafts),
             "faq": lambda: FaqScreen(texts, address, client=client, clock=clock, drafts=drafts),
-            "status": lambda: StatusScreen(texts, address, client=client),
+            "status": lambda: StatusScreen(
+                texts, address, client=client, operating=operating, drafts=drafts
+            ),
             "models": lambda: ModelsScreen(texts, address, operating=operating),
             "people": lambda: PeopleScreen(
                 texts, address, client=client, operating=operating, clock=clock
@@ -171,6 +174,7 @@ class SluiceApp(App[int]):
             KeySection(texts.help_faq, ours([*FaqScreen.BINDINGS, *FaqTable.BINDINGS])),
             KeySection(texts.curate.miss_title_open, ours(MissesScreen.BINDINGS)),
             KeySection(texts.help_status, ours(StatusScreen.BINDINGS)),
+            KeySection(texts.settings.key_show_settings, ours(SettingsDesk.BINDINGS)),
             KeySection(texts.operate.key_models, ours(ModelsScreen.BINDINGS)),
             KeySection(texts.operate.key_people, ours(PeopleScreen.BINDINGS)),
             KeySection(texts.keys.title, ours(KeysDesk.BINDINGS)),
