@@ -57,7 +57,7 @@ from ui.screens.settings_desk import SettingsDesk
 from ui.screens.setup import KeyStep, LanguageChosen, SetupStep, Turned
 from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
-from ui.terminal import driver_class, has_terminal, stderr_in
+from ui.terminal import at_hangup, driver_class, has_terminal, stderr_in
 from ui.texts import Texts, language_of, texts_for
 from ui.widgets import choices
 from ui.widgets.conversation_view import ConversationView
@@ -406,7 +406,7 @@ async def run_async(
         return EXIT_USAGE
     app = SluiceApp(client, texts, driver=driver_class(), until=until)
     try:
-        with stderr_in(log_file):
+        with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)):
             await app.run_async()
     finally:
         await client.close()
