@@ -57,6 +57,7 @@ from ui.screens.settings_desk import SettingsDesk
 from ui.screens.setup import KeyStep, LanguageChosen, SetupStep, Turned
 from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
+from ui.setting_up import SettingUp
 from ui.terminal import at_hangup, driver_class, has_terminal, stderr_in
 from ui.texts import Texts, language_of, texts_for
 from ui.widgets import choices
@@ -131,7 +132,9 @@ class SluiceApp(App[int]):
             "status": lambda: StatusScreen(
                 texts, address, client=client, operating=operating, drafts=drafts
             ),
-            "models": lambda: ModelsScreen(texts, address, operating=operating),
+            "models": lambda: ModelsScreen(
+                texts, address, operating=operating, setting_up=SettingUp(client)
+            ),
             "people": lambda: PeopleScreen(
                 texts, address, client=client, operating=operating, clock=clock
             ),

@@ -118,6 +118,30 @@ async def test_models_are_listed_and_loaded_and_unloaded(operated: StubApi) -> N
         await sluice.sees("unloading")
 
 
+async def test_weights_are_fetched_paused_and_gone_on_with(
+    operated: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polled, "REFRESH_S", 0.05)
+    absent = ModelStatus(name="fitting-4b", state="absent")
+    operated.models = {absent.name: absent, **operated.models}
+    async with running(operated) as sluice:
+        await sluice.press("f5")
+        await sluice.sees("Its weights are not here: D fetches them", "d Download")
+        await sluice.press("d")
+        await sluice.sees("fitting-4b", "0 %", "p Pause")
+        assert operated.setup is not None
+        arrived = msgspec.structs.replace(
+            operated.setup.download, done_bytes=1_000_000_000, percent=40
+        )
+        operated.setup = msgspec.structs.replace(operated.setup, download=arrived)
+        await sluice.sees("40 %")
+        await sluice.press("p")
+        await sluice.until(lambda: operated.calls("POST", "/api/setup/download/pause"))
+        await sluice.until(lambda: "paused" in sluice.text.casefold())
+        await sluice.press("p")
+        await sluice.until(lambda: len(operated.calls("POST", "/api/setup/download")) == 2)
+
+
 async def test_a_model_in_use_is_not_unloaded_and_that_is_said(operated: StubApi) -> None:
     operated.overrides["POST", "/api/models/chat-0.5b/unload"] = problem(
         409, "conflict", "the model is in use", hint="wait for its answers"
@@ -232,7 +256,7 @@ async def test_the_places_speak_chinese_at_eighty_columns(operated: StubApi) -> 
         await sluice.press("f5")
         await sluice.sees("模型 3 个", "已加载", "未下载", "任何电脑都能运行。", "由它回答")
         await sluice.press("down", "down")
-        await sluice.sees("尚未下载：用 `sluice models pull lost` 下载。")
+        await sluice.sees("尚未下载：按 D 下载，或用 `sluice models pull lost`。")
         assert "run" not in sluice.text
         await sluice.press("f6")
         await sluice.sees("标签：berlin", "每天词元")
