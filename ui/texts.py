@@ -179,6 +179,7 @@ class Texts:
     # errors: what happened, and what the person can do
     error_with_reason: str
     error_alone: str
+    error_hint: str
     error_unreachable: str
     error_unreachable_next: str
     error_invalid: str

@@ -164,6 +164,7 @@ ENGLISH: Final = Texts(
     turn_lost_next="It may have been finished: open the session again to read it.",
     error_with_reason="{title}: {reason}",
     error_alone="{title}.",
+    error_hint=" ({hint})",
     error_unreachable="The server cannot be reached",
     error_unreachable_next="It is tried again by itself; nothing you typed is lost.",
     error_invalid="Not accepted",

@@ -159,6 +159,7 @@ CHINESE: Final = Texts(
     turn_lost_next="它可能已经完成：重新打开会话即可查看。",
     error_with_reason="{title}：{reason}",
     error_alone="{title}。",
+    error_hint="（提示：{hint}）",
     error_unreachable="无法连接服务器",
     error_unreachable_next="正在自动重连；您输入的内容不会丢失。",
     error_invalid="未被接受",
