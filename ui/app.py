@@ -53,10 +53,12 @@ from ui.screens.logs import LogsScreen
 from ui.screens.models import ModelsScreen
 from ui.screens.palette import Command, Palette
 from ui.screens.people import PeopleScreen
+from ui.screens.settings_desk import SettingsDesk
 from ui.screens.setup import KeyStep, LanguageChosen, SetupStep, Turned
 from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
-from ui.terminal import driver_class, has_terminal, stderr_in
+from ui.setting_up import SettingUp
+from ui.terminal import at_hangup, driver_class, has_terminal, stderr_in
 from ui.texts import Texts, language_of, texts_for
 from ui.widgets import choices
 from ui.widgets.conversation_view import ConversationView
@@ -127,8 +129,12 @@ class SluiceApp(App[int]):
         return {
             "chat": lambda: ChatScreen(texts, address, client=client, clock=clock, drafts=drafts),
             "faq": lambda: FaqScreen(texts, address, client=client, clock=clock, drafts=drafts),
-            "status": lambda: StatusScreen(texts, address, client=client),
-            "models": lambda: ModelsScreen(texts, address, operating=operating),
+            "status": lambda: StatusScreen(
+                texts, address, client=client, operating=operating, drafts=drafts
+            ),
+            "models": lambda: ModelsScreen(
+                texts, address, operating=operating, setting_up=SettingUp(client)
+            ),
             "people": lambda: PeopleScreen(
                 texts, address, client=client, operating=operating, clock=clock
             ),
@@ -171,6 +177,7 @@ class SluiceApp(App[int]):
             KeySection(texts.help_faq, ours([*FaqScreen.BINDINGS, *FaqTable.BINDINGS])),
             KeySection(texts.curate.miss_title_open, ours(MissesScreen.BINDINGS)),
             KeySection(texts.help_status, ours(StatusScreen.BINDINGS)),
+            KeySection(texts.settings.key_show_settings, ours(SettingsDesk.BINDINGS)),
             KeySection(texts.operate.key_models, ours(ModelsScreen.BINDINGS)),
             KeySection(texts.operate.key_people, ours(PeopleScreen.BINDINGS)),
             KeySection(texts.keys.title, ours(KeysDesk.BINDINGS)),
@@ -402,7 +409,7 @@ async def run_async(
         return EXIT_USAGE
     app = SluiceApp(client, texts, driver=driver_class(), until=until)
     try:
-        with stderr_in(log_file):
+        with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)):
             await app.run_async()
     finally:
         await client.close()

@@ -94,7 +94,7 @@ class Client:
         if url.scheme not in ("http", "https") or not url.host:
             raise Invalid(
                 f"{base_url!r} is not a server address",
-                hint="give one like http://127.0.0.1:8484",
+                hint="give one like http://127.0.0.1:8400",
                 reason="address",
             )
         verify = ssl.create_default_context() if url.scheme == "https" else False

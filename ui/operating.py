@@ -1,6 +1,6 @@
 """The calls of the operator's screens and of the inbox, over the client's connection."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final
 from urllib.parse import quote
@@ -9,6 +9,7 @@ from appliance.errors import SluiceError
 from appliance.schema.inbox import InboxAck, InboxMessage, InboxPage, MessagesRead, Related, Unread
 from appliance.schema.logs import LogLevel, LogPage
 from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, TagPut, User
+from appliance.schema.settings import SettingsPage, SettingsPatch
 from appliance.schema.status import ModelStatus, Quota
 from ui.answers import BAD_ANSWER, Listing, parse
 from ui.client import Client, backoff_s
@@ -76,6 +77,27 @@ class Operating:
 
     async def revoke_key(self, key_id: str) -> None:
         await self._client.send_call("DELETE", f"/api/keys/{quote(key_id, safe='')}")
+
+    # --- settings -----------------------------------------------------------------------
+
+    async def settings(self) -> SettingsPage:
+        return await self._client.get("/api/settings", SettingsPage)
+
+    async def change_settings(
+        self, changes: Mapping[str, str | None], *, seen: str, is_rehearsal: bool = False
+    ) -> SettingsPage:
+        """Values are TOML, None is the default; `seen` "" takes the file as it is.
+
+        Raises `Conflict` with the reason `edited_since` when it went on since version `seen`.
+        """
+        response = await self._client.send_call(
+            "PATCH",
+            "/api/settings",
+            query={"dry_run": "true"} if is_rehearsal else None,
+            body=SettingsPatch(changes=dict(changes)),
+            headers={"If-Match": f'"{seen}"'} if seen else None,
+        )
+        return parse(response.content, SettingsPage)
 
     # --- the inbox ----------------------------------------------------------------------
 

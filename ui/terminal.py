@@ -5,10 +5,13 @@ back. So descriptor 2 points to the log while the UI runs, and Textual, which dr
 standard error, is given its own duplicate of the terminal.
 """
 
+import asyncio
 import contextlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,49 @@ def stderr_in(log_file: Path | None) -> Iterator[None]:
         os.close(log)
 
 
+@contextlib.contextmanager
+def at_hangup(leave: Callable[[], object]) -> Iterator[None]:
+    """Calls `leave` when the terminal is closed, instead of dying of it; inside an event loop.
+
+    Once it is closed, no second signal interrupts what ends in order.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    loop, is_closed = asyncio.get_running_loop(), False
+
+    def closed() -> None:
+        nonlocal is_closed
+        is_closed = True
+        leave()
+
+    loop.add_signal_handler(signal.SIGHUP, closed)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        if is_closed:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+class _Screen(io.TextIOWrapper):
+    """Drawing on a terminal that is gone does nothing: the thread that draws must not die of it,
+    for the app would wait for it for ever."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def driver_class() -> "type[Driver] | None":
     """A driver that draws on a duplicate of standard output; None means Textual's own."""
     if sys.platform == "win32":
@@ -50,7 +96,7 @@ def driver_class() -> "type[Driver] | None":
 
         def __init__(self, *args: Any, **options: Any) -> None:  # Any: passed on as given
             super().__init__(*args, **options)
-            self._screen = os.fdopen(os.dup(1), "w", encoding="utf-8")
+            self._screen = _Screen(os.fdopen(os.dup(1), "wb"), encoding="utf-8")
             self._file = self._screen
 
         def close(self) -> None:

@@ -17,6 +17,7 @@ from ui.texts_curate import CurateTexts
 from ui.texts_faq import FaqTexts
 from ui.texts_keys import KeyTexts
 from ui.texts_operate import OperateTexts
+from ui.texts_settings import SettingTexts
 from ui.texts_setup import SetupTexts
 
 LOCALE_VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
@@ -32,6 +33,7 @@ class Texts:
     curate: CurateTexts
     operate: OperateTexts
     keys: KeyTexts
+    settings: SettingTexts
     setup: SetupTexts
 
     # keys: what the footer says, and the tooltip
@@ -177,6 +179,7 @@ class Texts:
     # errors: what happened, and what the person can do
     error_with_reason: str
     error_alone: str
+    error_hint: str
     error_unreachable: str
     error_unreachable_next: str
     error_invalid: str

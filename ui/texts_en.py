@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from ui import texts_chat, texts_curate, texts_faq, texts_keys, texts_operate, texts_setup
+from ui import (
+    texts_chat,
+    texts_curate,
+    texts_faq,
+    texts_keys,
+    texts_operate,
+    texts_settings,
+    texts_setup,
+)
 from ui.texts import Texts
 
 ENGLISH: Final = Texts(
@@ -12,6 +20,7 @@ ENGLISH: Final = Texts(
     curate=texts_curate.ENGLISH,
     operate=texts_operate.ENGLISH,
     keys=texts_keys.ENGLISH,
+    settings=texts_settings.ENGLISH,
     setup=texts_setup.ENGLISH,
     key_help="Help",
     tip_help="Show all keys and what they do",
@@ -155,6 +164,7 @@ ENGLISH: Final = Texts(
     turn_lost_next="It may have been finished: open the session again to read it.",
     error_with_reason="{title}: {reason}",
     error_alone="{title}.",
+    error_hint=" ({hint})",
     error_unreachable="The server cannot be reached",
     error_unreachable_next="It is tried again by itself; nothing you typed is lost.",
     error_invalid="Not accepted",
@@ -275,7 +285,7 @@ ENGLISH: Final = Texts(
         "Run it in one, or use the HTTP API."
     ),
     start_bad_address=(
-        "The server's address {address} cannot be used. Give one like http://127.0.0.1:8484"
+        "The server's address {address} cannot be used. Give one like http://127.0.0.1:8400"
     ),
     end_crashed="The terminal UI stopped by a mistake of its own; the server is not touched.",
     end_crashed_log="Details are in {log}.",

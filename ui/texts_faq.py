@@ -44,6 +44,9 @@ class FaqTexts:
     history_restored: str
     history_conflict: str
     editor_conflict: str
+    key_preview: str
+    tip_preview: str
+    preview_note: str
     form_kept: str
 
 
@@ -84,6 +87,9 @@ ENGLISH: Final = FaqTexts(
     history_conflict="Not restored: somebody else edited the entry meanwhile. Their version is in "
     "the list now; look at it, then restore once more if you still want to.",
     form_kept="What you had begun to write is still there: open that form again.",
+    key_preview="Preview",
+    tip_preview="Show the entry as it is read when it is opened from an answer",
+    preview_note="As it will be read; it is not saved yet.",
     editor_conflict="Not saved: somebody else edited the entry meanwhile. It says now: "
     "“{question}” {answer} Your text is still here; save once more to replace theirs.",
 )
@@ -123,6 +129,9 @@ CHINESE: Final = FaqTexts(
     history_restored="版本 {old} 的文字已恢复，成为版本 {new}。",
     history_conflict="未恢复：其间有人修改了这条问答。新版本已列出，请先查看，仍要恢复就再按一次。",
     form_kept="写到一半的内容还在：重新打开原来的表单即可。",
+    key_preview="预览",
+    tip_preview="按从回答中打开时的样子显示这条问答",
+    preview_note="阅读时的样子；尚未保存。",
     editor_conflict="未保存：其间有人修改了这条问答，现在是：“{question}”{answer} "
     "您的文字仍在这里；再保存一次即替换对方的内容。",
 )

@@ -20,6 +20,8 @@ class OperateTexts:
     tip_load_model: str
     key_unload_model: str
     tip_unload_model: str
+    key_download: str
+    tip_download: str
     key_edit_tags: str
     tip_edit_tags: str
     key_look_up: str
@@ -101,6 +103,14 @@ class OperateTexts:
     level_info: str
     level_warning: str
     level_error: str
+    line_debug: str
+    line_info: str
+    line_warning: str
+    line_error: str
+    priority_person: str
+    priority_service: str
+    priority_background: str
+    tier_standard: str
 
     inbox_empty: str
     inbox_count: str
@@ -126,6 +136,8 @@ ENGLISH: Final = OperateTexts(
     tip_load_model="Load the model, so that the first question does not wait for it",
     key_unload_model="Unload",
     tip_unload_model="Give the model's memory back; asking for it loads it again",
+    key_download="Download",
+    tip_download="Fetch the weights of the marked model",
     key_edit_tags="Tags",
     tip_edit_tags="Change the tags of the person",
     key_look_up="Look up",
@@ -155,7 +167,7 @@ ENGLISH: Final = OperateTexts(
     models_memory="In memory",
     models_count="Models: {count}, loaded: {loaded}, {memory} of memory",
     models_default="It answers when no other is asked for.",
-    models_fetch="Its weights are not here: `sluice models pull {name}` fetches them.",
+    models_fetch="Its weights are not here: D fetches them, or `sluice models pull {name}`.",
     models_loading="loading, {percent} %",
     models_unload_title="Unload this model?",
     models_unload_body="“{name}” gives its memory back. The next question for it waits until it is "
@@ -204,6 +216,14 @@ ENGLISH: Final = OperateTexts(
     level_info="news",
     level_warning="warnings",
     level_error="errors",
+    line_debug="debug",
+    line_info="info",
+    line_warning="warning",
+    line_error="error",
+    priority_person="person",
+    priority_service="service",
+    priority_background="background",
+    tier_standard="standard",
     inbox_empty="No messages. Answers that became ready while you were away are told here too.",
     inbox_count="Messages: {count}, unread: {unread}",
     inbox_answer_ready="Your answer is ready: {text}",
@@ -228,6 +248,8 @@ CHINESE: Final = OperateTexts(
     tip_load_model="提前加载模型，第一个问题就不必等待",
     key_unload_model="卸载",
     tip_unload_model="释放模型占用的内存；再次提问时会重新加载",
+    key_download="下载",
+    tip_download="下载所选模型的权重",
     key_edit_tags="标签",
     tip_edit_tags="修改该用户的标签",
     key_look_up="查询",
@@ -257,7 +279,7 @@ CHINESE: Final = OperateTexts(
     models_memory="内存",
     models_count="模型 {count} 个，已加载 {loaded} 个，占内存 {memory}",
     models_default="未指定模型时由它回答。",
-    models_fetch="尚未下载：用 `sluice models pull {name}` 下载。",
+    models_fetch="尚未下载：按 D 下载，或用 `sluice models pull {name}`。",
     models_loading="加载中，{percent} %",
     models_unload_title="卸载这个模型？",
     models_unload_body="“{name}”将释放内存。下一个用到它的问题要等它重新加载。",
@@ -305,6 +327,14 @@ CHINESE: Final = OperateTexts(
     level_info="信息",
     level_warning="警告",
     level_error="错误",
+    line_debug="调试",
+    line_info="信息",
+    line_warning="警告",
+    line_error="错误",
+    priority_person="个人",
+    priority_service="服务",
+    priority_background="后台",
+    tier_standard="标准",
     inbox_empty="没有消息。您离开期间完成的回答也会在这里告知。",
     inbox_count="消息 {count} 条，未读 {unread} 条",
     inbox_answer_ready="您的回答已完成：{text}",

@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from ui import texts_chat, texts_curate, texts_faq, texts_keys, texts_operate, texts_setup
+from ui import (
+    texts_chat,
+    texts_curate,
+    texts_faq,
+    texts_keys,
+    texts_operate,
+    texts_settings,
+    texts_setup,
+)
 from ui.texts import Texts
 
 CHINESE: Final = Texts(
@@ -12,6 +20,7 @@ CHINESE: Final = Texts(
     curate=texts_curate.CHINESE,
     operate=texts_operate.CHINESE,
     keys=texts_keys.CHINESE,
+    settings=texts_settings.CHINESE,
     setup=texts_setup.CHINESE,
     key_help="帮助",
     tip_help="显示所有按键及其作用",
@@ -150,6 +159,7 @@ CHINESE: Final = Texts(
     turn_lost_next="它可能已经完成：重新打开会话即可查看。",
     error_with_reason="{title}：{reason}",
     error_alone="{title}。",
+    error_hint="（提示：{hint}）",
     error_unreachable="无法连接服务器",
     error_unreachable_next="正在自动重连；您输入的内容不会丢失。",
     error_invalid="未被接受",
@@ -265,7 +275,7 @@ CHINESE: Final = Texts(
         "回答中的链接只显示为文字，不会被打开。要复制文字，请用鼠标选中后按 Ctrl+C。"
     ),
     start_no_terminal="终端界面的输入和输出都需要终端。请在终端中运行，或使用 HTTP 接口。",
-    start_bad_address="无法使用服务器地址 {address}。地址的形式如 http://127.0.0.1:8484",
+    start_bad_address="无法使用服务器地址 {address}。地址的形式如 http://127.0.0.1:8400",
     end_crashed="终端界面因自身错误而停止；服务器不受影响。",
     end_crashed_log="详情见 {log}。",
 )

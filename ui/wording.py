@@ -11,6 +11,7 @@ from typing import Final, Literal
 from appliance.errors import SluiceError
 from appliance.schema.conversations import Session
 from appliance.schema.inbox import InboxMessage
+from appliance.schema.logs import LogLevel
 from appliance.schema.status import Alarm, Limit, ModelStatus, Status
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
@@ -140,11 +141,19 @@ def error_words(texts: Texts, error: SluiceError) -> str:
     if error.retry_after_s is not None:
         next_step = texts.error_retry.format(duration=duration(texts, error.retry_after_s))
     elif error.hint and kind != "unreachable":
-        next_step = safe_line(error.hint)
+        next_step = _advice(texts, kind, safe_line(error.hint), next_step)
     if kind == "unreachable" or not error.message:
         return f"{texts.error_alone.format(title=title)}\n{next_step}"
     said = texts.error_with_reason.format(title=title, reason=safe_line(error.message))
     return f"{said}\n{next_step}"
+
+
+def _advice(texts: Texts, kind: str, hint: str, ours: str) -> str:
+    """The server speaks English: elsewhere our own words come first, and its hint only where it
+    says what to change."""
+    if texts.language == "en":
+        return hint
+    return f"{ours}{texts.error_hint.format(hint=hint)}" if kind == "invalid" else ours
 
 
 def link_banner(texts: Texts, state: LinkState, address: str) -> str:
@@ -324,6 +333,32 @@ def limit_words(texts: Texts, limit: Limit) -> str:
         reserved=limit.reserved,
         reset=duration(texts, limit.reset_s),
     )
+
+
+def priority_words(texts: Texts, priority: str) -> str:
+    words = texts.operate
+    known = {
+        "person": words.priority_person,
+        "service": words.priority_service,
+        "background": words.priority_background,
+    }
+    return known.get(priority, safe_line(priority, 20))
+
+
+def tier_words(texts: Texts, tier: str) -> str:
+    """The name of a tier: those but the one of everybody are the operator's own words."""
+    return texts.operate.tier_standard if tier == "standard" else safe_line(tier, 40)
+
+
+def level_word(texts: Texts, level: LogLevel) -> str:
+    """The level of one line of the log."""
+    words = texts.operate
+    return {
+        "debug": words.line_debug,
+        "info": words.line_info,
+        "warning": words.line_warning,
+        "error": words.line_error,
+    }[level]
 
 
 def tag_words(texts: Texts, tag: str, source: str) -> str:

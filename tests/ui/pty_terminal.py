@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -61,6 +62,12 @@ class Terminal:
         while self._read(deadline - time.monotonic()):
             pass
         return self.program.wait(DEADLINE_S)
+
+    def hang_up(self) -> None:
+        """Closes the terminal, as a person closes its window."""
+        os.kill(self.program.pid, signal.SIGHUP)
+        os.close(self._ours)
+        self._ours = os.open(os.devnull, os.O_RDONLY)  # to be closed at the end
 
     def _read(self, timeout_s: float) -> bool:
         ready, _, _ = select.select([self._ours], [], [], max(0.0, timeout_s))

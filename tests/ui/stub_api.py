@@ -26,6 +26,7 @@ from appliance.schema.logs import LogLine, LogPage
 from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User
 from appliance.schema.problems import ErrorBody, ErrorDetail
 from appliance.schema.requests import TERMINAL_STATES, Accepted, MessagePost, RequestStatus
+from appliance.schema.settings import Setting, SettingsPage
 from appliance.schema.setup import (
     DownloadPost,
     DownloadStatus,
@@ -71,6 +72,8 @@ class StubApi(LoopbackServer):
         self.users: dict[str, User] = {}
         self.quotas: dict[str, Quota] = {}
         self.keys: dict[str, ApiKey] = {}
+        self.settings: dict[str, Setting] = {}
+        self.settings_version = 1
         self.log: tuple[LogLine, ...] = ()
         self.inbox: dict[str, InboxMessage] | None = None
         self.inbox_stream = Stream("")
@@ -225,6 +228,8 @@ class StubApi(LoopbackServer):
                 return Reply(200, self._logs(asked))
             case (_, "api", "users", uid, *rest):
                 return self._user(asked, uid, rest)
+            case (_, "api", "settings"):
+                return self._setting(asked)
             case (_, "api", "keys", *rest):
                 return self._key(asked, rest)
             case (_, "api", "faq", *rest):
@@ -387,6 +392,31 @@ class StubApi(LoopbackServer):
                 return Reply(200, Unread(unread=self._unread()))
             case _:
                 return _missing("route")
+
+    def _setting(self, asked: Asked) -> Reply:
+        """A file whose settings are `settings`; a value with "wrong" in it is refused."""
+        version = str(self.settings_version)
+        if asked.headers.get("if-match", f'"{version}"') != f'"{version}"':
+            return problem(409, "conflict", "changed since", reason="edited_since")
+        items = dict(self.settings)
+        if asked.method == "PATCH":
+            for key, value in msgspec.json.decode(asked.body)["changes"].items():
+                if value is not None and "wrong" in value:
+                    return problem(400, "invalid", f"{value} is no {key}", hint="write another")
+                now = items[key].default if value is None else value
+                is_set = value is not None
+                items[key] = msgspec.structs.replace(items[key], value=now, is_set=is_set)
+            if "dry_run" not in asked.query:
+                self.settings_version += 1
+                self.settings = items
+        waiting = tuple(key for key, one in items.items() if one.value != one.in_use)
+        page = SettingsPage(
+            file="/data/sluice/settings.toml",
+            version=str(self.settings_version),
+            items=tuple(items.values()),
+            waiting=waiting,
+        )
+        return Reply(200, page)
 
     def _key(self, asked: Asked, rest: list[str]) -> Reply:
         match (asked.method, *rest):

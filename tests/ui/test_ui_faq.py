@@ -7,10 +7,12 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 from stub_api import StubApi, entry_of, problem
+from textual.widgets import Select
 from ui_driver import Driven, running
 
 from appliance.schema.answers import Match
 from ui.screens.entry_editor import EntryEditor
+from ui.screens.faq import SORTED_ROWS
 from ui.widgets.faq_table import FaqTable
 
 pytestmark = pytest.mark.ui
@@ -282,3 +284,49 @@ async def test_it_works_at_eighty_columns(filled: StubApi) -> None:
     async with at_faq(filled, width=80) as sluice:
         await sluice.sees("Reset my password?", "忘记密码怎么办？", "published", "f1 Help")
         assert {cell_len(line) for line in sluice.lines} == {80}
+
+
+async def test_the_filters_go_on_offering_what_they_hide(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        category = sluice.app.screen.query_one("#faq-category", Select)
+        category.value = "account"
+        await sluice.sees("Entries: 1")
+        assert [value for _, value in category._options] == ["", "account", "office", "账户"]
+        category.value = "office"
+        await sluice.sees("Passwords of guests?")
+
+
+async def test_ten_thousand_entries_are_read_as_one_goes_and_sorted_whole(
+    empty_api: StubApi,
+) -> None:
+    empty_api.entries = {
+        f"e-{n}": entry_of(f"e-{n}", f"Question {9_999 - n:05}?", "Yes.", category=f"c{n % 7}")
+        for n in range(10_000)
+    }
+    async with at_faq(empty_api) as sluice:
+        await sluice.sees("Entries: 100 so far", "Question 09999?")
+        assert not any("cursor" in one.query for one in empty_api.calls("GET", "/api/faq"))
+        await sluice.press("ctrl+end")
+        await sluice.sees("Entries: 200 so far")
+        await sluice.press("o")
+        await sluice.sees("Entries: 10000", "Question 00000?")
+        table = sluice.app.screen.query_one(FaqTable)
+        assert table.row_count == SORTED_ROWS
+        await sluice.press("ctrl+end")
+        await sluice.until(lambda: table.row_count == 2 * SORTED_ROWS)
+
+
+async def test_what_is_written_is_seen_as_it_will_be_read(filled: StubApi) -> None:
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Reset my password?")
+        await sluice.press("enter")
+        await sluice.sees("Edit entry")
+        editor = sluice.app.screen
+        assert isinstance(editor, EntryEditor)
+        editor.answer.set_text("Press **Reset**:\n\n- once\n- twice")
+        await sluice.press("f10")
+        await sluice.sees("As it will be read", "Press Reset:", "• once")
+        await sluice.press("escape")
+        await sluice.sees("Edit entry", "**Reset**")
+        assert filled.calls("PUT", "/api/faq/e-1") == []

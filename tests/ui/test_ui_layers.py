@@ -23,10 +23,12 @@ PURE = (
         "texts_operate",
         "texts_setup",
         "texts_keys",
+        "texts_settings",
         "faq_files",
         "faq_exports",
     ),
     "setup_wording",
+    "setting_values",
 )
 HEADLESS = (
     *PURE,

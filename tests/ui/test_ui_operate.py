@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from rich.text import Text
 from stub_api import NOW_MS, StubApi, problem
 from test_ui_places import busy_status
 from textual.widgets import Sparkline
@@ -12,6 +13,7 @@ from appliance.schema.people import TagDetail, User
 from appliance.schema.status import Limit, ModelStatus, QueueStatus, QueueUser, Quota
 from ui.screens import polled
 from ui.screens.dialogs import Confirm
+from ui.widgets.tables import RecordTable
 
 pytestmark = pytest.mark.ui
 
@@ -114,6 +116,30 @@ async def test_models_are_listed_and_loaded_and_unloaded(operated: StubApi) -> N
         await sluice.sees("Unload this model?", "chat-0.5b")
         await sluice.press("left", "enter")
         await sluice.sees("unloading")
+
+
+async def test_weights_are_fetched_paused_and_gone_on_with(
+    operated: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polled, "REFRESH_S", 0.05)
+    absent = ModelStatus(name="fitting-4b", state="absent")
+    operated.models = {absent.name: absent, **operated.models}
+    async with running(operated) as sluice:
+        await sluice.press("f5")
+        await sluice.sees("Its weights are not here: D fetches them", "d Download")
+        await sluice.press("d")
+        await sluice.sees("fitting-4b", "0 %", "p Pause")
+        assert operated.setup is not None
+        arrived = msgspec.structs.replace(
+            operated.setup.download, done_bytes=1_000_000_000, percent=40
+        )
+        operated.setup = msgspec.structs.replace(operated.setup, download=arrived)
+        await sluice.sees("40 %")
+        await sluice.press("p")
+        await sluice.until(lambda: operated.calls("POST", "/api/setup/download/pause"))
+        await sluice.until(lambda: "paused" in sluice.text.casefold())
+        await sluice.press("p")
+        await sluice.until(lambda: len(operated.calls("POST", "/api/setup/download")) == 2)
 
 
 async def test_a_model_in_use_is_not_unloaded_and_that_is_said(operated: StubApi) -> None:
@@ -230,7 +256,7 @@ async def test_the_places_speak_chinese_at_eighty_columns(operated: StubApi) -> 
         await sluice.press("f5")
         await sluice.sees("模型 3 个", "已加载", "未下载", "任何电脑都能运行。", "由它回答")
         await sluice.press("down", "down")
-        await sluice.sees("尚未下载：用 `sluice models pull lost` 下载。")
+        await sluice.sees("尚未下载：按 D 下载，或用 `sluice models pull lost`。")
         assert "run" not in sluice.text
         await sluice.press("f6")
         await sluice.sees("标签：berlin", "每天词元")
@@ -238,3 +264,16 @@ async def test_the_places_speak_chinese_at_eighty_columns(operated: StubApi) -> 
         await sluice.sees("共 3 条")
         await sluice.press("f4")
         await sluice.sees("词元/秒 31.4", "等待中 3/64")
+
+
+async def test_rows_that_were_drawn_before_they_were_measured_are_whole(
+    operated: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polled, "REFRESH_S", 3600.0)
+    async with running(operated) as sluice:
+        await sluice.press("f5")
+        await sluice.sees("chat-0.5b")
+        table = sluice.app.screen.query_one("#models", RecordTable)
+        table.show([("a", (Text("a name longer than all others before"), *map(Text, "bcd")))])
+        table.render_line(1)  # as when the screen is painted before Textual has measured the row
+        await sluice.sees("a name longer than all others before")

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from stub_api import NOW_MS, StubApi, problem, setup_status
 from test_ui_keys import fill_with_keys
 from test_ui_operate import fill_for_operators
+from test_ui_settings import fill_with_settings
 from textual import events
 from textual.geometry import Offset
 from ui_driver import Driven, running
@@ -57,7 +58,18 @@ NAMED = (
 )
 SIZES = ((80, 24), (100, 30), (120, 40))
 PLACES = ("f2", "f3", "f4", "f5", "f6", "f7", "f9", "f12")
-WAYS_IN = ((), ("f1",), ("ctrl+p",), ("enter",), ("slash",), ("a",), ("k",), ("ctrl+f",), ("tab",))
+WAYS_IN = (
+    (),
+    ("f1",),
+    ("ctrl+p",),
+    ("enter",),
+    ("slash",),
+    ("a",),
+    ("k",),
+    ("s",),
+    ("ctrl+f",),
+    ("tab",),
+)
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,7 @@ def full(api: StubApi) -> None:
     """Something at every place, some of it hostile; an answer that is being made."""
     fill_for_operators(api)
     fill_with_keys(api)
+    fill_with_settings(api)
     api.setup = setup_status()
     match = Match(
         id="e-1", question="q", phrasing="q", answer="a", category="c", language="en", score=0.9

@@ -10,6 +10,7 @@ from ui_driver import Driven, running
 from appliance.schema.answers import Match, Timings, Usage
 from appliance.schema.conversations import Turn
 from appliance.schema.events import Delta, Done, Retrieved
+from ui.attachments import Asked, Attachment, joined
 from ui.screens.entry_editor import EntryEditor
 from ui.screens.entry_reader import EntryReader
 from ui.widgets.answer import Answer
@@ -180,6 +181,30 @@ async def test_files_are_kept_with_the_draft_and_come_back_with_the_question(
         await sluice.sees("finished")
         await sluice.press("ctrl+g")
         await sluice.sees("+ notes.txt, 1 lines")
+
+
+async def test_a_question_that_comes_back_takes_nothing_of_the_draft(
+    talk: StubApi, tmp_path: Path
+) -> None:
+    (tmp_path / "new.txt").write_text("new")
+    asked = joined(Asked("With a file?", (Attachment("old.txt", "old"),)))
+    talk.add_session("Files", done("f-1", asked, "Yes."), minutes_ago=-1)
+    async with running(talk) as sluice:
+        await sluice.sees("Files")
+        await sluice.press("ctrl+down")
+        await sluice.sees("With a file?", "Yes.")
+        await sluice.press("ctrl+o")
+        await sluice.type(str(tmp_path / "new.txt"))
+        await sluice.press("enter")
+        await sluice.sees("+ new.txt")
+        await sluice.type("My draft")
+        await sluice.press("home", "ctrl+g")
+        await sluice.sees("+ new.txt", "+ old.txt")
+        draft = sluice.chat._composer.draft
+        assert draft.text == "My draft\nWith a file?"
+        assert [one.name for one in draft.attachments] == ["new.txt", "old.txt"]
+        await sluice.press("ctrl+g")
+        assert len(sluice.chat._composer.draft.attachments) == 2
 
 
 async def test_words_are_found_in_all_conversations_and_opened(talk: StubApi) -> None:

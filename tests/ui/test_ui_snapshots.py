@@ -16,6 +16,7 @@ from test_ui_faq_misses import fill_with_misses
 from test_ui_keys import fill_with_keys
 from test_ui_operate import fill_for_operators
 from test_ui_places import busy_status
+from test_ui_settings import fill_with_settings
 from test_ui_setup import to_step
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
@@ -232,10 +233,27 @@ async def new_key(sluice: Driven) -> None:
     await sluice.sees(sluice.texts.keys.made_title.format(name="Bo"))
 
 
+async def settings_desk(sluice: Driven) -> None:
+    fill_with_settings(sluice.api)
+    await sluice.press("f4", "s")
+    await sluice.sees("server.port", "9000")
+
+
+async def setting_form(sluice: Driven) -> None:
+    await settings_desk(sluice)
+    await sluice.press("down", "enter")
+    await sluice.sees(sluice.texts.settings.value)
+    await sluice.press("ctrl+u")
+    await sluice.type("wrong")
+    await sluice.sees("wrong is no server.port")
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
-@pytest.mark.parametrize("walk", [keys_desk, new_key], ids=lambda walk: walk.__name__)
-def test_letting_in(picture: Picture, language: str, size: tuple[int, int], walk: Walk) -> None:
+@pytest.mark.parametrize(
+    "walk", [keys_desk, new_key, settings_desk, setting_form], ids=lambda walk: walk.__name__
+)
+def test_governing(picture: Picture, language: str, size: tuple[int, int], walk: Walk) -> None:
     picture(walk, language=language, size=size)
 
 

@@ -177,3 +177,18 @@ def test_standard_error_comes_back(tmp_path: Path, capfd: pytest.CaptureFixture[
     with stderr_in(None):
         os.write(2, b"nowhere")
     assert capfd.readouterr().err == ""
+
+
+def test_a_terminal_that_is_closed_is_left_in_order(api: StubApi, tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    code = (
+        "import os, signal; from pathlib import Path; from ui.app import run\n"
+        f"status = run({api.url!r}, {KEY!r}, log_file=Path({str(tmp_path / 'log')!r}))\n"
+        "os.kill(os.getpid(), signal.SIGHUP)  # the shell sends one more\n"
+        f"Path({str(ended)!r}).write_text(str(status))\n"
+    )
+    with Terminal(code) as terminal:
+        terminal.read_until(b"ready")
+        terminal.hang_up()
+        assert terminal.program.wait(30) == EXIT_OK
+        assert ended.read_text() == str(EXIT_OK)

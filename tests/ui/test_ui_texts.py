@@ -37,6 +37,8 @@ from ui.screens.models import ModelsScreen
 from ui.screens.palette import Palette
 from ui.screens.people import PeopleScreen
 from ui.screens.reader import Reader
+from ui.screens.setting_form import SettingForm
+from ui.screens.settings_desk import SettingsDesk
 from ui.screens.setup import KeyStep, Options, SetupStep
 from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
@@ -63,6 +65,8 @@ BOUND: list[type[DOMNode]] = [
     ModelsScreen,
     PeopleScreen,
     KeysDesk,
+    SettingsDesk,
+    SettingForm,
     KeyForm,
     KeyShown,
     LogsScreen,

@@ -24,13 +24,16 @@ from ui.wording import (
     duration,
     ending,
     error_words,
+    level_word,
     link_banner,
     memory,
     moment,
     ordinal,
+    priority_words,
     queue_lines,
     session_title,
     stages,
+    tier_words,
     trouble,
 )
 
@@ -205,3 +208,19 @@ def test_placement_is_told_where_there_is_a_choice(texts: Texts, word: str) -> N
     assert word in line
     alone = msgspec.structs.replace(status, placement=PlacementStatus(policy="hybrid"))
     assert queue_lines(texts, alone) == ()
+
+
+def test_advice_is_in_the_readers_language() -> None:
+    late = Conflict("the model is in use", hint="wait for its answers")
+    assert error_words(ENGLISH, late).endswith("wait for its answers")
+    assert error_words(CHINESE, late).splitlines()[1] == CHINESE.error_conflict_next
+    wrong = Invalid("unknown key", hint="did you mean port?")
+    assert error_words(CHINESE, wrong).endswith(
+        f"{CHINESE.error_invalid_next}（提示：did you mean port?）"
+    )
+
+
+def test_what_the_server_names_by_a_word_is_told_in_the_readers_language() -> None:
+    assert (priority_words(CHINESE, "person"), tier_words(CHINESE, "standard")) == ("个人", "标准")
+    assert (priority_words(ENGLISH, "other"), tier_words(CHINESE, "gold")) == ("other", "gold")
+    assert level_word(CHINESE, "warning") == "警告"

@@ -8,6 +8,7 @@ import re
 from functools import partial
 from typing import ClassVar, Final
 
+import msgspec
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -23,6 +24,7 @@ from ui.curating import EDITED_SINCE
 from ui.drafts import Drafts, FormDraft
 from ui.entries import EntryDraft, draft_of, put_of
 from ui.keys import key
+from ui.screens.entry_reader import EntryReader
 from ui.screens.form import Form
 from ui.texts import Texts
 from ui.widgets.key_bar import KeyBar
@@ -37,6 +39,7 @@ class EntryEditor(Form[Entry]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("ctrl+s", "save", "save"),
+        key("f10", "preview", "preview"),
         key("escape", "close", "close"),
     ]
 
@@ -138,6 +141,19 @@ class EntryEditor(Form[Entry]):
             self.complain(problem)
             return
         self.send(partial(self.store, put))
+
+    def action_preview(self) -> None:
+        """What is written, as those see it who open it from an answer."""
+        put = put_of(self._written(), self._entry)
+        entry = Entry(
+            id="",
+            version=0,
+            created_at_ms=0,
+            updated_at_ms=0,
+            **msgspec.structs.asdict(put),
+        )
+        note = self.texts.faq.preview_note
+        self.app.push_screen(EntryReader(self.texts, entry, is_current=False, note=note))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()

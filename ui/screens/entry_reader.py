@@ -26,8 +26,10 @@ class EntryReader(Dialog[Entry | None]):
         key("escape,enter,q", "close", "close"),
     ]
 
-    def __init__(self, texts: Texts, entry: Entry, *, is_current: bool) -> None:
+    def __init__(self, texts: Texts, entry: Entry, *, is_current: bool, note: str = "") -> None:
+        """`note` says what an entry is that is not current, if not one that went on since."""
         super().__init__(texts)
+        self._note = note or texts.chat.source_gone
         self._entry = entry
         self._is_current = is_current
 
@@ -38,7 +40,7 @@ class EntryReader(Dialog[Entry | None]):
             yield Plain(title, classes="dialog-title")
             with VerticalScroll(id="entry-text"):
                 if not self._is_current:
-                    yield Plain(texts.chat.source_gone, classes="form-note")
+                    yield Plain(self._note, classes="form-note")
                 yield Plain(block(entry.question), classes="question")
                 yield Answer(entry.answer)
                 if entry.phrasings:

@@ -68,6 +68,8 @@ class FaqScreen(SluiceScreen):
             changed=self._read_again,
         )
         self._entries: dict[str, Entry] = {}
+        self._categories: set[str] = set()
+        self._languages: set[str] = set()
         self._cursor: str | None = None
         self._is_loading_more = False
         self._order: Order = "written"
@@ -238,10 +240,12 @@ class FaqScreen(SluiceScreen):
         return select.value if isinstance(select.value, str) else _ANY
 
     def _offer_filters(self) -> None:
-        """The filters offer what the loaded entries have, and what is chosen."""
-        entries = self._entries.values()
-        _offer(self._category, self.texts.faq_all_categories, {e.category for e in entries})
-        _offer(self._language, self.texts.faq_all_languages, {e.language for e in entries})
+        """The filters offer what entries that were read had, for a filter hides the others."""
+        for entry in self._entries.values():
+            self._categories.add(entry.category)
+            self._languages.add(entry.language)
+        _offer(self._category, self.texts.faq_all_categories, self._categories)
+        _offer(self._language, self.texts.faq_all_languages, self._languages)
 
     # --- the desks ---------------------------------------------------------------------------
 

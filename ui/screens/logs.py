@@ -17,7 +17,7 @@ from ui.screens.reader import Reader
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain
 from ui.widgets.tables import RecordTable, cell
-from ui.wording import block, second
+from ui.wording import block, level_word, second
 
 LINES_MAX: Final = 500
 FILTER_DELAY_S: Final = 0.25
@@ -88,7 +88,7 @@ class LogsScreen(PolledScreen):
         style = {"error": colours["text-error"], "warning": colours["text-warning"]}
         return (
             Text(second(line.at_ms, self._clock.zone)),
-            Text(line.level, style=style.get(line.level, "")),
+            Text(level_word(self.texts, line.level), style=style.get(line.level, "")),
             cell(line.logger.removeprefix("appliance."), 24),
             cell(line.message, 300),
         )
@@ -123,6 +123,6 @@ class LogsScreen(PolledScreen):
     def action_open_line(self) -> None:
         line = self._lines.get(self._table.pointed)
         if line is not None:
-            title = f"{second(line.at_ms, self._clock.zone)}  {line.level}"
+            title = f"{second(line.at_ms, self._clock.zone)}  {level_word(self.texts, line.level)}"
             text = f"{block(line.logger)}\n\n{block(line.message)}"
             self.app.push_screen(Reader(self.texts, title=title, text=text))

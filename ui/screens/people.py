@@ -25,7 +25,7 @@ from ui.screens.polled import PolledScreen
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain
 from ui.widgets.tables import RecordTable, cell, number
-from ui.wording import error_words, limit_words, tag_words
+from ui.wording import error_words, limit_words, priority_words, tag_words, tier_words
 
 SHOWN_MAX: Final = 200
 TAG_CHARS: Final = 64
@@ -107,8 +107,8 @@ class PeopleScreen(PolledScreen):
         lines = [
             words.people_tier.format(
                 uid=safe_line(user.id, 63),
-                tier=safe_line(quota.tier, 40),
-                priority=safe_line(quota.priority, 20),
+                tier=tier_words(self.texts, quota.tier),
+                priority=priority_words(self.texts, quota.priority),
                 weight=f"{quota.weight:g}",
             )
         ]

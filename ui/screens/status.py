@@ -9,9 +9,12 @@ from textual.containers import Horizontal, VerticalScroll
 
 from appliance.schema.status import ChildStatus, Status, WorkerStatus
 from ui.client import Client
+from ui.drafts import Drafts
 from ui.keys import key
+from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.polled import PolledScreen
+from ui.screens.settings_desk import SettingsDesk
 from ui.texts import Texts
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable, cell, number
@@ -23,11 +26,18 @@ class StatusScreen(PolledScreen):
     """Shows `Status`."""
 
     PLACE = "status"
-    BINDINGS: ClassVar[list[BindingType]] = [key("r", "refresh_status", "refresh")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("s", "show_settings", "show_settings"),
+        key("r", "refresh_status", "refresh"),
+    ]
 
-    def __init__(self, texts: Texts, address: str, *, client: Client) -> None:
+    def __init__(
+        self, texts: Texts, address: str, *, client: Client, operating: Operating, drafts: Drafts
+    ) -> None:
         super().__init__(texts, address)
         self._client = client
+        self._operating = operating
+        self._drafts = drafts
         self._summary = Plain(texts.status_waiting, classes="status-line")
         self._alarms = Plain(classes="status-alarms")
         self._alarms.display = False
@@ -60,6 +70,10 @@ class StatusScreen(PolledScreen):
 
     async def read(self) -> None:
         self._show(await self._client.status())
+
+    def action_show_settings(self) -> None:
+        desk = SettingsDesk(self.texts, operating=self._operating, drafts=self._drafts)
+        self.app.push_screen(desk)
 
     def say_stale(self, words: str) -> None:
         self._summary.update(words)

@@ -57,10 +57,18 @@ class Composer(Vertical):
         self._hold(draft.attachments)
 
     def put_back(self, question: str) -> None:
-        """A question that was sent stands here again, with the files that came with it."""
+        """A question that was sent stands here again with its files, below what is being written
+        and beside the files of that."""
         asked = split(question)
-        self._prompt.insert(safe_text(asked.question))
-        self._hold(asked.attachments)
+        more = tuple(one for one in asked.attachments if one not in self._attachments)
+        if len(self._attachments) + len(more) > MAX_ATTACHMENTS:
+            words = self._texts.chat.attach_full.format(limit=MAX_ATTACHMENTS)
+            self.post_message(self.Refused(words))
+            return
+        self._prompt.move_cursor(self._prompt.document.end)
+        gap = "\n" if self._prompt.text and not self._prompt.text.endswith("\n") else ""
+        self._prompt.insert(gap + safe_text(asked.question))
+        self._hold((*self._attachments, *more))
         self._prompt.focus()
 
     def attach(self, attachment: Attachment) -> None:

@@ -1,9 +1,10 @@
 """Tables of records that are read again and again: refilled without losing cursor or place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 from textual.widgets import DataTable
+from textual.widgets.data_table import RowKey
 
 from ui.safe_text import safe_line
 
@@ -34,6 +35,12 @@ class RecordTable(DataTable[Text]):
         if kept in self._keys:
             self.move_cursor(row=self._keys.index(kept), animate=False, scroll=False)
         self.scroll_to(y=top, animate=False)
+
+    def _update_dimensions(self, new_rows: Iterable[RowKey]) -> None:
+        """Textual keeps what it drew of new rows before it measured them, cut off and all."""
+        super()._update_dimensions(new_rows)
+        self._clear_caches()
+        self.refresh()
 
     def point_at(self, key: str) -> None:
         """Puts the cursor on a row, if it is there."""
