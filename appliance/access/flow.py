@@ -459,8 +459,18 @@ class Flow:
             await self._take_up(raw.decode())
 
     async def _take_up(self, request_id: str) -> None:
-        """Starts the walk of a request again, unless its work lies ready for a worker or one has
-        it: it will need its model if that one is gone."""
+        """Starts the walk of a request again, however long the store is away."""
+        while True:
+            try:
+                await self._walk_again(request_id)
+            except AWAY:
+                await asyncio.sleep(AWAY_RETRY_S)
+                continue
+            return
+
+    async def _walk_again(self, request_id: str) -> None:
+        """Not while its work lies ready for a worker or one has it: then only its model is kept,
+        in case that one is gone."""
         fields = await self._bus.hgetall(keys.request(request_id))
         state = fields.get(b"state", b"").decode()
         if state not in ("waiting", "loading", "queued", "running") or self._tasks is None:
