@@ -15,11 +15,12 @@ from appliance.schema.curation import (
     MissState,
     Regression,
     RegressionPost,
+    RegressionPreview,
     RegressionRun,
     RestorePost,
     Revision,
 )
-from appliance.schema.faq import Entry, FaqTest, FaqTestPost
+from appliance.schema.faq import Entry, EntryPut, FaqTest, FaqTestPost
 from appliance.schema.requests import Accepted
 from ui.answers import BAD_ANSWER, Listing, parse
 from ui.client import IMPORT_TIMEOUT_S, RECONNECTS_MAX, Client, backoff_s
@@ -105,6 +106,15 @@ class Curating:
         """Asked at once; `entry_id` is empty when no entry should be found."""
         body = RegressionPost(question=question, entry_id=entry_id)
         return await self._client.write("POST", "/api/faq/regressions", Regression, body)
+
+    async def preview_entry(self, put: EntryPut, entry_id: str) -> RegressionPreview:
+        """What would flip were it published, as a new entry where `entry_id` is empty."""
+        query = f"?entry_id={entry_id}" if entry_id else ""
+        path = f"/api/faq/regressions/preview{query}"
+        response = await self._client.send_call(
+            "POST", path, body=put, read_timeout_s=RUN_TIMEOUT_S
+        )
+        return parse(response.content, RegressionPreview)
 
     async def delete_regression(self, regression_id: str) -> None:
         await self._client.send_call("DELETE", f"/api/faq/regressions/{regression_id}")

@@ -44,6 +44,7 @@ class FaqTexts:
     history_restored: str
     history_conflict: str
     editor_conflict: str
+    editor_flips: str
     key_preview: str
     tip_preview: str
     preview_note: str
@@ -92,6 +93,8 @@ ENGLISH: Final = FaqTexts(
     preview_note="As it will be read; it is not saved yet.",
     editor_conflict="Not saved: somebody else edited the entry meanwhile. It says now: "
     "“{question}” {answer} Your text is still here; save once more to replace theirs.",
+    editor_flips="Not saved: {count} of the saved questions would no longer find what they should: "
+    "{questions} Save once more to publish it all the same.",
 )
 
 CHINESE: Final = FaqTexts(
@@ -134,4 +137,6 @@ CHINESE: Final = FaqTexts(
     preview_note="阅读时的样子；尚未保存。",
     editor_conflict="未保存：其间有人修改了这条问答，现在是：“{question}”{answer} "
     "您的文字仍在这里；再保存一次即替换对方的内容。",
+    editor_flips="未保存：发布后有 {count} 个检查问题将找不到应有的条目：{questions}"
+    "再保存一次即照样发布。",
 )

@@ -134,10 +134,11 @@ class Regressions:
         if entry_id:
             await self._entries.read(entry_id)
         entry = first_version(tidied(put), at_ms=now_ms(), entry_id=entry_id)
-        supposed = await self._retrieval.suppose(entry)
+        questions = await self.listed()
+        supposed = await self._retrieval.suppose(entry) if questions else None
         flips: list[Flip] = []
         passed = failed = 0
-        for saved in await self.listed():
+        for saved in questions:
             before = await self._ask(saved)
             now = await self._ask(saved, supposed)
             passed, failed = passed + now.passed, failed + (not now.passed)

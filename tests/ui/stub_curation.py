@@ -8,6 +8,7 @@ from stub_http import Asked, Reply
 from appliance.schema.curation import (
     Asker,
     DeletedEntry,
+    Flip,
     ImportOutcome,
     Miss,
     MissAnswer,
@@ -15,6 +16,7 @@ from appliance.schema.curation import (
     Outcome,
     Regression,
     RegressionPost,
+    RegressionPreview,
     RegressionRun,
 )
 from appliance.schema.faq import Entry
@@ -34,6 +36,7 @@ class StubCuration:
     checks: dict[str, Regression] = field(default_factory=dict)
     runs: list[RegressionRun] = field(default_factory=list)
     first_found: str = ""
+    flips: tuple[Flip, ...] = ()
     rehearsed: ImportOutcome | None = None
     imported: ImportOutcome | None = None
     exported: bytes = b""
@@ -147,6 +150,10 @@ class StubCuration:
                 return Reply(201, self.checks[saved])
             case ("GET", "runs"):
                 return Reply(200, Page(items=tuple(self.runs)))
+            case ("POST", "preview"):
+                flips = self.flips
+                seen = RegressionPreview(entry_id="", passed=0, failed=len(flips), flips=flips)
+                return Reply(200, seen)
             case ("POST", "run"):
                 return Reply(200, Page(items=tuple(self.runs)))
             case ("DELETE", check_id) if check_id in self.checks:

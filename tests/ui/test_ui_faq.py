@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 from rich.cells import cell_len
-from stub_api import StubApi, entry_of, problem
+from stub_api import NOW_MS, StubApi, entry_of, problem
 from textual.widgets import Select
 from ui_driver import Driven, running
 
 from appliance.schema.answers import Match
+from appliance.schema.curation import Flip, Outcome
 from ui.screens.entry_editor import EntryEditor
 from ui.screens.faq import SORTED_ROWS
 from ui.widgets.faq_table import FaqTable
@@ -204,6 +205,29 @@ async def test_a_save_without_server_keeps_the_form_and_can_be_tried_again(
         filled.up()
         await sluice.press("ctrl+s")
         await sluice.sees("Entries: 4")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_what_would_spoil_a_saved_question_is_published_only_when_saved_once_more(
+    filled: StubApi, language: str
+) -> None:
+    entry = next(iter(filled.entries.values()))
+    right = Outcome(entry_id=entry.id, score=0.9, passed=True, at_ms=NOW_MS)
+    wrong = msgspec.structs.replace(right, entry_id="", passed=False)
+    spoiled = Flip(id="g-1", question="Where is [b]it[/b]?", was=right, now=wrong)
+    mended = Flip(id="g-2", question="And the key?", was=wrong, now=right)
+    filled.curation.flips = (spoiled, mended)
+    async with at_faq(filled, language=language) as sluice:
+        await sluice.sees(entry.question)
+        await sluice.press("enter")
+        await sluice.until(lambda: isinstance(sluice.app.screen, EntryEditor))
+        await sluice.type("Mine: ")
+        await sluice.press("ctrl+s")
+        await sluice.sees(sluice.texts.faq.editor_flips[:4], "[b]it[/b]?”")
+        assert "And the key?" not in sluice.text
+        assert filled.entries[entry.id] == entry
+        await sluice.press("ctrl+s")
+        await sluice.until(lambda: "Mine:" in filled.entries[entry.id].question)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

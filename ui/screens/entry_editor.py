@@ -1,7 +1,8 @@
 """The form for one FAQ entry, new or existing.
 
 When somebody else has edited the entry meanwhile, their text is shown below the fields, and only
-saving once more replaces it.
+saving once more replaces it. So it is when saved questions would find another entry than they
+should, were this one published: they are named first.
 """
 
 import re
@@ -16,11 +17,11 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Select
 
-from appliance.errors import SluiceError
+from appliance.errors import Invalid, SluiceError
 from appliance.schema.faq import MAX_PHRASINGS, Entry, EntryPut
 from appliance.schema.fields import MAX_ANSWER_CHARS, MAX_QUESTION_CHARS
 from ui.client import Client
-from ui.curating import EDITED_SINCE
+from ui.curating import EDITED_SINCE, Curating
 from ui.drafts import Drafts, FormDraft
 from ui.entries import EntryDraft, draft_of, put_of
 from ui.keys import key
@@ -31,6 +32,8 @@ from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import LineField, Plain, TextField
 
 MAX_CATEGORY_CHARS: Final = 100
+NAMED_QUESTIONS: Final = 3
+WOULD_FLIP: Final = "would_flip"
 _LANGUAGE: Final = re.compile(r"([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?")
 
 
@@ -60,6 +63,7 @@ class EntryEditor(Form[Entry]):
         if self.begun is not None and self.begun.entry is not None:
             entry = self.begun.entry  # the server tells when it was edited since
         self._client = client
+        self._warned: EntryPut | None = None
         self._entry = entry
         self._before = draft_of(entry) if entry is not None else before or EntryDraft()
         self._title = title or (texts.faq_edit_title if entry else texts.faq_new_title)
@@ -140,7 +144,7 @@ class EntryEditor(Form[Entry]):
         if problem:
             self.complain(problem)
             return
-        self.send(partial(self.store, put))
+        self.send(partial(self._publish, put))
 
     def action_preview(self) -> None:
         """What is written, as those see it who open it from an answer."""
@@ -159,6 +163,29 @@ class EntryEditor(Form[Entry]):
         event.stop()
         self.action_save()
 
+    async def _publish(self, put: EntryPut) -> Entry:
+        """Stores it, but what would spoil saved questions only when it is sent once more."""
+        warning = "" if self._warned == put else await self._spoiled(put)
+        if warning:
+            self._warned = put
+            raise Invalid(warning, reason=WOULD_FLIP)
+        return await self.store(put)
+
+    async def _spoiled(self, put: EntryPut) -> str:
+        """Which saved questions would fail, in words; "" when that cannot be told now."""
+        if put.state != "published":
+            return ""
+        entry_id = self._entry.id if self._entry is not None else ""
+        try:
+            seen = await Curating(self._client).preview_entry(put, entry_id)
+        except SluiceError:
+            return ""
+        spoiled = [flip.question for flip in seen.flips if flip.was.passed and not flip.now.passed]
+        if not spoiled:
+            return ""
+        named = " ".join(f"“{question}”" for question in spoiled[:NAMED_QUESTIONS])
+        return self.texts.faq.editor_flips.format(count=len(spoiled), questions=named)
+
     async def store(self, put: EntryPut) -> Entry:
         """The entry as the server has it now."""
         if self._entry is None:
@@ -166,6 +193,9 @@ class EntryEditor(Form[Entry]):
         return await self._client.update_entry(self._entry.id, put, seen=self._entry.version)
 
     async def refused(self, error: SluiceError) -> None:
+        if error.reason == WOULD_FLIP:
+            self.complain(error.message)
+            return
         if error.reason == EDITED_SINCE and self._entry is not None:
             try:
                 theirs = await self._client.entry(self._entry.id)
