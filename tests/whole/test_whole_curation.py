@@ -347,7 +347,7 @@ def test_a_change_that_breaks_a_saved_question_is_shown(appliance: Running) -> N
         assert saved.json()["outcome"]["passed"]
         path = "/api/faq/regressions/preview"
         edit = {"question": "When is the harvest?", "answer": "In September."}
-        seen = client.post(path, params={"entry_id": entry["id"]}, json=edit)
+        seen = client.post(path, params={"entry_id": str(entry["id"])}, json=edit)
         assert [flip["id"] for flip in seen.json()["flips"]] == [saved.json()["id"]], seen.text
         assert client.post(path, json=edit).json()["flips"] == []
         assert client.post(path, params={"entry_id": "nobody"}, json=edit).status_code == 404
