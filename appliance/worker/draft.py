@@ -14,6 +14,7 @@ take here; so they stop by themselves where few are right, or where the batch is
 Pure rules; nothing here knows a model or measures time.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ PLACES_KEPT = 8  # of one key, the latest ones
 MATCH_BOUND = 16  # longer matches are as good as this one
 FORGET = 0.95  # weight of older evidence when newer comes
 PRIOR_WEIGHT = 4.0  # guesses that a request must have made to count as much as all requests
-GAIN_AT_LEAST = 1.1  # a smaller gain is likely the best of many errors of measurement
+GAIN_AT_LEAST = 0.03  # for one request; the best of more choices is more likely a mere error
 
 # By how many tokens matched: how often the next was right, before anything is known. From FAQ
 # answers of the starter model.
@@ -171,7 +172,7 @@ def _most_profitable(
         return {}
     chances.sort(reverse=True)
     expected = float(running)
-    best, best_count = GAIN_AT_LEAST * expected / step_s(running), 0
+    best, best_count = least_gain(running) * expected / step_s(running), 0
     for count, (chance, _) in enumerate(chances, start=1):
         expected += chance
         rate = expected / step_s(running + count)
@@ -181,6 +182,11 @@ def _most_profitable(
     for _, request_id in chances[:best_count]:
         chosen[request_id] = chosen.get(request_id, 0) + 1
     return chosen
+
+
+def least_gain(running: int) -> float:
+    """How many times the tokens per second guesses must promise: a tenth more with a dozen."""
+    return 1 + GAIN_AT_LEAST * math.sqrt(running)
 
 
 def _bucket(matched: int) -> int:
