@@ -6,16 +6,15 @@ read again, and must say what was wanted and nothing else.
 """
 
 import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from appliance.errors import Invalid
-from appliance.settings import FILE_NAME, Settings, load
+from appliance.settings import FILE_NAME, checked
 from appliance.settings.example import toml
-from appliance.settings.file import with_value
+from appliance.settings.file import rewritten
 
 MODELS_NAMED = ("chat", "embedding")
 OF_THIS_MACHINE = (
@@ -34,17 +33,12 @@ def portable(text: str, names: Mapping[str, str]) -> str:
     table = _table(text)
     for section, key in OF_THIS_MACHINE:
         if key in table.get(section, {}):
-            text = _without(text, section, key)
+            text = _changed(text, f"{section}.{key}", None)
     for key in MODELS_NAMED:
         named = table.get("models", {}).get(key, "")
-        if not isinstance(named, str) or not is_path(named):
-            continue
-        if named in names:
-            text = with_value(text, "models", key, toml(names[named]))
-            text = _kept(text, "models", key, names[named])
-        else:
-            text = _without(text, "models", key)
-    _checked(text)
+        if isinstance(named, str) and is_path(named):
+            text = _changed(text, f"models.{key}", toml(names[named]) if named in names else None)
+    _check(text)
     return text
 
 
@@ -53,53 +47,28 @@ def is_path(named: str) -> bool:
     return os.sep in named or named.endswith(".gguf") or (bool(named) and Path(named).exists())
 
 
-def _without(text: str, section: str, key: str) -> str:
-    """The text with a key commented out; its value may go over several lines."""
-    wanted = _table(text)
-    del wanted[section][key]
-    lines = text.split("\n")
-    starts = [n for n, line in enumerate(lines) if line.partition("=")[0].strip() == key]
-    for start in starts:
-        for end in range(start + 1, len(lines) + 1):
-            commented = [f"# {line}" for line in lines[start:end]]
-            made = "\n".join([*lines[:start], *commented, *lines[end:]])
-            if _parsed(made) == wanted:
-                return made
-    raise _unchanged(section, key)
+def _changed(text: str, name: str, literal: str | None) -> str:
+    made = rewritten(text, name, literal, mark="# ")
+    if made is None:
+        section = name.split(".", 1)[0]
+        raise Invalid(
+            f"{name} names something of the other machine and cannot be taken out by itself",
+            hint=f"write it as a line of its own below [{section}] there, and export again",
+        )
+    return made
 
 
-def _kept(text: str, section: str, key: str, value: str) -> str:
-    if (_parsed(text) or {}).get(section, {}).get(key) != value:
-        raise _unchanged(section, key)
-    return text
-
-
-def _checked(text: str) -> Settings:
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / FILE_NAME).write_text(text, encoding="utf-8")
-        try:
-            return load(Path(folder))
-        except Invalid as error:
-            said = error.message.replace(f"{folder}{os.sep}", "the bundle's ")
-            raise Invalid(said, hint="it was made by another version, or by hand") from None
+def _check(text: str) -> None:
+    try:
+        checked(Path(f"the bundle's {FILE_NAME}"), _table(text))
+    except Invalid as error:
+        hint = "it was made by another version, or by hand"
+        raise Invalid(error.message, hint=hint) from None
 
 
 def _table(text: str) -> dict[str, Any]:
-    found = _parsed(text)
-    if found is None:
-        raise Invalid(f"the bundle's {FILE_NAME} is not valid TOML", hint="use another copy")
-    return found
-
-
-def _parsed(text: str) -> dict[str, Any] | None:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
-        return None
-
-
-def _unchanged(section: str, key: str) -> Invalid:
-    return Invalid(
-        f"{section}.{key} names something of the other machine and cannot be taken out by itself",
-        hint=f"write it as a line of its own below [{section}] there, and export again",
-    )
+        hint = "use another copy"
+        raise Invalid(f"the bundle's {FILE_NAME} is not valid TOML", hint=hint) from None

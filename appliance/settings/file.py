@@ -81,11 +81,17 @@ def edit(
         text, table = before.text, before.table
         for name, literal in changes.items():
             table = _with(table, name.split("."), literal)
-        settings = checked(before.path, table)
-        table = before.table
+        settings = checked(before.path, table)  # what is wrong with a value comes first
         for name, literal in changes.items():
-            table = _with(table, name.split("."), literal)
-            text = _rewritten(before.path, text, name, literal, wanted=table)
+            changed = rewritten(text, name, literal)
+            if changed is None:
+                _, key = name.split(".", 1)
+                by_hand = f"remove {key}" if literal is None else f"write {key} = {literal}"
+                raise Conflict(
+                    f"{name} cannot be changed in {before.path} by itself",
+                    hint=f"{by_hand} there by hand",
+                )
+            text = changed
         if not is_rehearsal:
             _write(before.path, text)
         return Written(before.path, text, table, settings)
@@ -108,41 +114,46 @@ def _with(table: Table, names: list[str], literal: str | None) -> Table:
     return table | {name: said["value"]}
 
 
-def _rewritten(path: Path, text: str, name: str, literal: str | None, *, wanted: Table) -> str:
-    """The text that says `wanted`, which differs from what it says now in one key."""
+def rewritten(text: str, name: str, literal: str | None, *, mark: str = "#") -> str | None:
+    """The text with one key at a TOML value, or behind the `mark` for None, all else as it was.
+
+    None where it is written in a way this cannot change. Raises Invalid for what is no value.
+    """
+    wanted = _filled(_with(tomllib.loads(text), name.split("."), literal))
     section, key = name.split(".", 1)
     for rows in range(1, VALUE_LINES_MAX):
-        changed = with_value(text, section, key, literal, rows=rows)
+        changed = with_value(text, section, key, literal, rows=rows, mark=mark)
         said = _parsed(changed)
-        if said is not None and _filled(said) == _filled(wanted):
+        if said is not None and _filled(said) == wanted:
             return changed
-        if changed == with_value(text, section, key, literal, rows=rows + 1):
+        if changed == with_value(text, section, key, literal, rows=rows + 1, mark=mark):
             break
-    by_hand = f"remove {key}" if literal is None else f"write {key} = {literal}"
-    raise Conflict(f"{name} cannot be changed in {path} by itself", hint=f"{by_hand} there by hand")
+    return None
 
 
-def with_value(text: str, section: str, key: str, literal: str | None, *, rows: int = 1) -> str:
+def with_value(
+    text: str, section: str, key: str, literal: str | None, *, rows: int = 1, mark: str = "#"
+) -> str:
     """The text with a line more, or another one in place of the `rows` lines that said the value;
-    commented out for None. It may be no sound TOML afterwards."""
+    behind the `mark` for None. It may be no sound TOML afterwards."""
     lines = text.split("\n")
     start = _header(lines, section)
     if start is None:
         return text if literal is None else _ended(text) + f"[{section}]\n{key} = {literal}\n"
     end = next((at for at in range(start + 1, len(lines)) if _SECTION.fullmatch(lines[at])), None)
     inside = range(start + 1, len(lines) if end is None else end)
-    for mark in ("", "#"):
-        pattern = re.compile(rf"{mark}\s*{re.escape(key)}\s*=.*")
+    for out in ("", "#"):
+        pattern = re.compile(rf"{out}\s*{re.escape(key)}\s*=.*")
         at = next((at for at in inside if pattern.fullmatch(lines[at])), None)
         if at is None:
             continue
         if literal is not None:
             new = [f"{key} = {literal}{_remark(lines[at])}"]
-            rows = 1 if mark else rows
-        elif mark:
+            rows = 1 if out else rows
+        elif out:
             return text
         else:
-            new = [f"#{line}" for line in lines[at : at + rows]]
+            new = [f"{mark}{line}" for line in lines[at : at + rows]]
         return "\n".join([*lines[:at], *new, *lines[min(at + rows, inside.stop) :]])
     if literal is None:
         return text
