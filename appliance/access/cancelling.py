@@ -4,16 +4,17 @@ A request that no worker has ends here and now. One that a worker has is only as
 worker hears of it within one step of its engine and writes the end itself.
 """
 
-import asyncio
 import logging
+from functools import partial
 
 import msgspec
 
 from appliance import keys
 from appliance.access.warmth import Warmth
 from appliance.bus import scripts
-from appliance.bus.client import AWAY, Bus
+from appliance.bus.client import Bus
 from appliance.bus.notices import Notice, notify
+from appliance.bus.outage import until_back
 from appliance.errors import Conflict, NotFound, SluiceError
 from appliance.fleet.loader import Loader
 from appliance.people.sessions import Sessions
@@ -24,7 +25,6 @@ from appliance.schema.requests import TERMINAL_STATES, Request
 
 log = logging.getLogger(__name__)
 
-AWAY_RETRY_S = 0.5
 CONTROL_ENTRIES = 1_000
 TURNS = 200
 
@@ -70,15 +70,10 @@ class Cancelling:
 
     async def abandon(self, request_id: str) -> None:
         """Cancels what nobody reads any more, however long the store is away."""
-        while True:
-            try:
-                await self.cancel(request_id, "abandoned")
-            except SluiceError as error:
-                log.info("request %s was abandoned too late: %s", request_id, error)
-            except AWAY:
-                await asyncio.sleep(AWAY_RETRY_S)
-                continue
-            return
+        try:
+            await until_back(partial(self.cancel, request_id, "abandoned"))
+        except SluiceError as error:
+            log.info("request %s was abandoned too late: %s", request_id, error)
 
     async def delete_session(self, session: Session) -> None:
         """Cancels what the session still asks for, then removes it with its turns."""

@@ -26,6 +26,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -41,6 +42,7 @@ from appliance.access.prompt import HISTORY_TURNS, Prompt, session_prompt, state
 from appliance.bus import scripts, work
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, arrive, notify
+from appliance.bus.outage import RETRY_S, until_back
 from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound, Overloaded, SluiceError, Unavailable
@@ -60,7 +62,6 @@ from appliance.settings.limiter import Generation
 
 log = logging.getLogger(__name__)
 
-AWAY_RETRY_S = 0.5
 RECOVER_ENTRIES = 20_000
 REFUSED_RETRY_S = 10.0
 
@@ -399,7 +400,7 @@ class Flow:
                 await (self._see_through(request) if handed_over else self._answer(request))
             except AWAY as error:
                 log.debug("request %s: store away (%s), trying again", request.id, error)
-                await asyncio.sleep(AWAY_RETRY_S)
+                await asyncio.sleep(RETRY_S)
                 continue
             except (Overloaded, Unavailable) as error:  # its model cannot be had
                 await self._end(request, _refused(error))
@@ -440,15 +441,13 @@ class Flow:
         await self._end(request, event)
 
     async def _end(self, request: Request, event: Event) -> None:
-        while True:
-            try:
-                await scripts.end(
-                    self._bus, request.id, event, ttl_s=self._settings.requests.reply_ttl_s
-                )
-                await notify(self._bus, Notice(kind="ended", request_id=request.id))
-                return
-            except AWAY:
-                await asyncio.sleep(AWAY_RETRY_S)
+        async def ending() -> None:
+            await scripts.end(
+                self._bus, request.id, event, ttl_s=self._settings.requests.reply_ttl_s
+            )
+            await notify(self._bus, Notice(kind="ended", request_id=request.id))
+
+        await until_back(ending)
 
     async def _recover(self) -> None:
         """Takes up requests which an earlier life of this process had accepted."""
@@ -460,13 +459,7 @@ class Flow:
 
     async def _take_up(self, request_id: str) -> None:
         """Starts the walk of a request again, however long the store is away."""
-        while True:
-            try:
-                await self._walk_again(request_id)
-            except AWAY:
-                await asyncio.sleep(AWAY_RETRY_S)
-                continue
-            return
+        await until_back(partial(self._walk_again, request_id))
 
     async def _walk_again(self, request_id: str) -> None:
         """Not while its work lies ready for a worker or one has it: then only its model is kept,

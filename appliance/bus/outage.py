@@ -5,11 +5,17 @@ The loops of a process all meet the same outage, again and again. One of them te
 debug log. A full store answers reads, so it is back only when it takes a write.
 """
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from appliance import keys
-from appliance.bus.client import FULL, Bus
+from appliance.bus.client import AWAY, FULL, Bus
 from appliance.errors import SluiceError, StoreFull, Unavailable
+
+RETRY_S = 0.5
+T = TypeVar("T")
 
 
 def told(fault: Exception) -> SluiceError:
@@ -25,6 +31,18 @@ def told(fault: Exception) -> SluiceError:
         hint="it is restarted by itself; try again in a few seconds",
         retry_after_s=2.0,
     )
+
+
+async def until_back(
+    act: Callable[[], Awaitable[T]], *, met: Callable[[Exception], None] = lambda error: None
+) -> T:
+    """Does it again until the store is neither away nor full; `met` hears of each time it was."""
+    while True:
+        try:
+            return await act()
+        except AWAY as error:
+            met(error)
+            await asyncio.sleep(RETRY_S)
 
 
 async def takes_writes(bus: Bus) -> None:

@@ -25,7 +25,7 @@ from appliance import keys
 from appliance.bus import leases, scripts, work
 from appliance.bus.client import AWAY, Bus, Fields, connect, connect_blocking
 from appliance.bus.notices import Notice, notify
-from appliance.bus.outage import Outage
+from appliance.bus.outage import RETRY_S, Outage, until_back
 from appliance.bus.script import Call, run_all
 from appliance.bus.texts import emitted_text
 from appliance.bus.work import Entry, WorkReader
@@ -45,7 +45,6 @@ from appliance.worker.warmup import Warmup
 log = logging.getLogger(__name__)
 
 BLOCK_MS = 10_000
-RETRY_S = 0.5
 WRITE_INTERVAL_S = 0.05  # an answer that has begun is written so often at most: eyes see no more
 
 T = TypeVar("T")
@@ -101,12 +100,7 @@ class Server:
     # -- the store may be away at any time
 
     async def _until_back(self, act: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                return await act()
-            except AWAY as error:
-                self._outage.met(error)
-                await asyncio.sleep(RETRY_S)
+        return await until_back(act, met=self._outage.met)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Waits for a state that `_room` announces."""
