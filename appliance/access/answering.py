@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from appliance import keys
-from appliance.access.forecast import BYTES_PER_TOKEN
+from appliance.access.forecast import text_tokens
 from appliance.access.prompt import is_chinese
 from appliance.bus import scripts
 from appliance.bus.client import Bus
@@ -128,7 +128,7 @@ class Answering:
         if any(stop in text for stop in chosen.stop):
             return False
         given = chosen.max_tokens != defaults.max_tokens
-        return not given or len(text.encode()) <= BYTES_PER_TOKEN * chosen.max_tokens
+        return not given or text_tokens(text) <= chosen.max_tokens
 
     async def _passed_on(self, request: Request, found: Retrieved, embedded: Embedded) -> Retrieved:
         """With the decision that a person was asked, where that is so."""

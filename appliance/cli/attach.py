@@ -33,7 +33,6 @@ from appliance.supervisor.guard import PARENT_VARIABLE, own_command
 from appliance.supervisor.lock import awaited, sight
 
 STOP_TIMEOUT_S = 30.0
-ANSWERS_WITHIN_S = 30.0  # another one that has just taken the data directory
 LOG_NAME = "tui.log"
 LOG_BYTES = 1_000_000  # more than that is moved aside at the next start
 
@@ -50,7 +49,7 @@ def open_ui(options: Options) -> int:
         return _start_and_open(options, data)
     except _Failed as failed:
         taken = failed.exit_status == EXIT_ALREADY_RUNNING
-        running = awaited(data, ANSWERS_WITHIN_S) if taken else None
+        running = awaited(data) if taken else None
         if running is None:
             raise
     return _run_ui(running.url, data / KEY_NAME, data)

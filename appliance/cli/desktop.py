@@ -24,7 +24,6 @@ from appliance.supervisor.lock import awaited, sight
 
 WINDOW_VARIABLE = "SLUICE_WINDOW"  # set in a window that was opened for us
 STARTS_WITHIN_S = 2.0
-ANSWERS_WITHIN_S = 30.0  # another one that has just taken the data directory
 LOG_NAME = "desktop.log"
 
 # The desktop's own choice first. What follows a name comes before the command.
@@ -93,7 +92,7 @@ def _serve(options: Options, log: Path) -> int:
     try:
         return serve(options, Listener(ready=ready))
     except AlreadyRunning:  # one was started a moment before
-        running = awaited(data, ANSWERS_WITHIN_S)
+        running = awaited(data)
         if running is None:
             raise
         return _told(running.url, data)

@@ -18,13 +18,12 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
 
 from appliance.bus.client import AWAY
 from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
 from appliance.knowledge.entries import EDITS, Changed, Entries, Snapshot
 from appliance.knowledge.lexical_index import LexicalIndex
-from appliance.knowledge.neighbours import Embedder, Vectors
+from appliance.knowledge.neighbours import Embedder, Vectors, row_vectors
 from appliance.knowledge.rows import (
     PREFIX,
     Filled,
@@ -456,7 +455,7 @@ class Index:
             self.lexical.take(entry_id, rows)
         surplus = [pk for entry_id, rows in due.items() for pk in into.keys(entry_id) - rows.keys()]
         for start in range(0, len(missing), EMBED_TEXTS):
-            rows_now = sorted(missing[start : start + EMBED_TEXTS], key=lambda row: row.kind)
+            rows_now = missing[start : start + EMBED_TEXTS]
             if not urgent:
                 await self.give_way()
             made = await self._embedded(rows_now, urgent=urgent)
@@ -474,13 +473,7 @@ class Index:
 
     async def _embedded(self, planned: Sequence[PlannedRow], *, urgent: bool) -> list[Row]:
         try:
-            vectors = [
-                vector
-                for kind, group in groupby(planned, key=lambda row: row.kind)
-                for vector in await self._embedder.embed(
-                    [row.text for row in group], kind=kind, background=not urgent
-                )
-            ]
+            vectors = await row_vectors(self._embedder, planned, background=not urgent)
         except Unavailable as error:
             raise _ModelAway(error.message, hint=error.hint) from error
         if self._embedder.stamp != self._stamp:

@@ -6,6 +6,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+from appliance.knowledge.rows import PlannedRow
 from appliance.vectors.rows import Nominee, Row
 
 
@@ -55,3 +56,16 @@ class Vectors(Protocol):
     ) -> Mapping[str, Sequence[float]]: ...
     async def digests(self, collection: str, /) -> Mapping[str, str]: ...
     async def flush(self, collection: str, /) -> None: ...
+
+
+async def row_vectors(
+    embedder: Embedder, rows: Sequence[PlannedRow], *, background: bool = False
+) -> list[Sequence[float]]:
+    """One vector per row, in their order; each kind of text is one call. Raises like `embed`."""
+    made: dict[str, Sequence[float]] = {}
+    for kind in sorted({row.kind for row in rows}):
+        some = [row for row in rows if row.kind == kind]
+        texts = [row.text for row in some]
+        vectors = await embedder.embed(texts, kind=kind, background=background)
+        made |= zip((row.pk for row in some), vectors, strict=True)
+    return [made[row.pk] for row in rows]

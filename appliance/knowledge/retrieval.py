@@ -18,7 +18,6 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from msgspec.structs import replace
@@ -30,7 +29,7 @@ from appliance.knowledge.entries import Entries
 from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
 from appliance.knowledge.metric import PLAIN, Metric
-from appliance.knowledge.neighbours import Embedder
+from appliance.knowledge.neighbours import Embedder, row_vectors
 from appliance.knowledge.rows import PlannedRow, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
@@ -176,13 +175,11 @@ class Retrieval:
     async def suppose(self, entry: Entry) -> Supposed:
         """An entry to search with as if it were published. Raises Unavailable without a model."""
         published = replace(entry, state="published")
-        rows = sorted(planned_rows(published).values(), key=lambda row: row.kind)
-        made: dict[str, Sequence[float]] = {}
-        for kind, some in groupby(rows, key=lambda row: row.kind):
-            group = list(some)
-            vectors = await self._embedder.embed([row.text for row in group], kind=kind)
-            made |= zip((row.pk for row in group), vectors, strict=True)
-        return Supposed(published, made)
+        rows = list(planned_rows(published).values())
+        vectors = await row_vectors(self._embedder, rows)
+        return Supposed(
+            published, {row.pk: vector for row, vector in zip(rows, vectors, strict=True)}
+        )
 
     async def closest(
         self, question: str, embedded: Embedded | None = None, *, supposed: Supposed | None = None
@@ -395,31 +392,36 @@ class Retrieval:
 
 def _joined(nominated: _Nominated, supposed: Supposed) -> _Nominated:
     """With those rows of a supposed entry that the index would have nominated as well."""
-    asked = np.asarray(nominated.asked, dtype=np.float32)
 
     def nearness(vector: Sequence[float]) -> float:
-        here = np.asarray(vector, dtype=np.float32)
-        return float(here @ asked) if len(here) == len(asked) else -1.0
+        return _similarity(vector, nominated.asked, otherwise=-1.0)
 
-    near = sorted(map(nearness, nominated.vectors.values()))
-    least = -2.0 if nominated.complete or not near else near[0]
+    near = [nearness(one) for one in nominated.vectors.values()]
+    least = -2.0 if nominated.complete or not near else min(near)
     joining = {pk: one for pk, one in supposed.vectors.items() if nearness(one) >= least}
     rows = {**nominated.vectors, **joining}
     ranked = sorted(rows, key=lambda pk: -nearness(rows[pk]) if len(rows[pk]) else -2.0)
     return dataclasses.replace(nominated, vectors={pk: rows[pk] for pk in ranked})
 
 
+def _similarity(
+    vector: Sequence[float], asked: Sequence[float], *, otherwise: float = 0.0
+) -> float:
+    """Of two vectors of length 1; `otherwise` where one is missing."""
+    if len(vector) != len(asked):
+        return otherwise
+    return float(np.asarray(vector, dtype=np.float32) @ np.asarray(asked, dtype=np.float32))
+
+
 def _far(pks: Sequence[str], near: Sequence[Scored], nominated: _Nominated) -> list[Scored]:
     """Entries that only rows beyond the neighbourhood speak for: no score, only a similarity."""
     seen = {one.entry_id for one in near}
     found: list[Scored] = []
-    asked = np.asarray(nominated.asked, dtype=np.float32)
     for pk in pks:
         if entry_of(pk) in seen:
             continue
         seen.add(entry_of(pk))
-        vector = np.asarray(nominated.vectors[pk], dtype=np.float32)
-        similarity = float(vector @ asked) if len(vector) == len(asked) else 0.0
+        similarity = _similarity(nominated.vectors[pk], nominated.asked)
         found.append(Scored(entry_of(pk), 0.0, similarity, pk))
     return found
 

@@ -12,13 +12,11 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from appliance.writing import UNSPACED
+
 TEXTS_REMEMBERED = 20_000
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\U00020000-\U0003134f"
-)
-_RUN = re.compile(rf"([{_UNSPACED}]+)|([^\W_{_UNSPACED}]+(?:['’][^\W_{_UNSPACED}]+)?)")
-_UNSPACED_CHAR = re.compile(f"[{_UNSPACED}]")
+_RUN = re.compile(rf"([{UNSPACED}]+)|([^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)?)")
+_UNSPACED_CHAR = re.compile(f"[{UNSPACED}]")
 _ACCENTS = re.compile(r"[\u0300-\u036f]")
 _APOSTROPHE = re.compile(r"['’]s?$")
 

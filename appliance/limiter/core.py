@@ -229,7 +229,7 @@ class Limiter:
             return "no_worker"
         if self._counts.waiting[ask.uid] >= self._ledgers.tier(ask.tier).waiting:
             return "user_queue_full"
-        if self._counts.waiting.total() >= self.rules.waiting:
+        if self._counts.total >= self.rules.waiting:
             return "queue_full"
         return "deadline" if ask.deadline_s <= now_s else None
 

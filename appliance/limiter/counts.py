@@ -10,17 +10,20 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Counts:
-    """`waiting` by user; a user with nothing running or waiting is in neither."""
+    """`waiting` by user, and in `total`; a user with nothing running or waiting is in neither."""
 
     waiting: Counter[str] = field(default_factory=Counter)
+    total: int = 0
     _running: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def queued(self, uid: str) -> None:
         self.waiting[uid] += 1
+        self.total += 1
 
     def left(self, uid: str) -> None:
         """One of those that waited does so no more."""
         self.waiting[uid] -= 1
+        self.total -= 1
         if not self.waiting[uid]:
             del self.waiting[uid]
 

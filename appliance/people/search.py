@@ -14,16 +14,13 @@ from collections.abc import Sequence
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Turns
 from appliance.schema.conversations import Hit, Hits, Session, Turn
+from appliance.writing import UNSPACED
 
 SESSIONS_BATCH = 50
 TURNS_BATCH = 200
 AROUND_CHARS = 60
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\U00020000-\U0003134f"
-)
-_PIECE = re.compile(rf"[{_UNSPACED}]+|[^\s{_UNSPACED}]+")
-_RUN = re.compile(rf"[{_UNSPACED}]{{3,}}")
+_PIECE = re.compile(rf"[{UNSPACED}]+|[^\s{UNSPACED}]+")
+_RUN = re.compile(rf"[{UNSPACED}]{{3,}}")
 
 
 def folded(text: str) -> str:

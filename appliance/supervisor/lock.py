@@ -24,6 +24,7 @@ from appliance.schema.fields import Record
 LOCK_NAME = "lock"
 RUNNING_NAME = "running.json"
 LOOK_EVERY_S = 0.05
+ANSWERS_WITHIN_S = 30.0  # one that has just taken the data directory
 
 
 class Running(Record, frozen=True, kw_only=True):
@@ -114,7 +115,7 @@ def sight(directory: Path) -> Sighting:
         os.close(descriptor)
 
 
-def awaited(directory: Path, timeout_s: float) -> Running | None:
+def awaited(directory: Path, timeout_s: float = ANSWERS_WITHIN_S) -> Running | None:
     """The appliance that another process is starting here, once it takes connections; None when
     it does not by then."""
     deadline_s = time.monotonic() + timeout_s
