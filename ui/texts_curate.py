@@ -114,6 +114,10 @@ class CurateTexts:
     cause_import: str
     cause_edit: str
     cause_asked: str
+    cause_calibration: str
+    cause_index: str
+    cause_model: str
+    cause_question: str
 
     key_import: str
     tip_import: str
@@ -273,6 +277,10 @@ ENGLISH: Final = CurateTexts(
     cause_import="an import",
     cause_edit="an edit",
     cause_asked="being asked to",
+    cause_calibration="a new calibration",
+    cause_index="a new index",
+    cause_model="another embedding model",
+    cause_question="a new question",
     key_import="Import",
     tip_import="Take entries from a file, after a look at what that would do",
     key_export="Export",
@@ -429,6 +437,10 @@ CHINESE: Final = CurateTexts(
     cause_import="导入",
     cause_edit="编辑",
     cause_asked="要求",
+    cause_calibration="重新校准",
+    cause_index="新的索引",
+    cause_model="更换嵌入模型",
+    cause_question="新的问题",
     key_import="导入",
     tip_import="从文件导入问答，先查看会有什么结果",
     key_export="导出",

@@ -409,9 +409,15 @@ def run_cause(texts: Texts, cause: str) -> str:
         "import": words.cause_import,
         "edit": words.cause_edit,
         "asked": words.cause_asked,
+        "a new calibration": words.cause_calibration,
+        "a new index": words.cause_index,
+        "another embedding model": words.cause_model,
+        "a new question": words.cause_question,
     }
     parts = cause.split(", ")
-    named = (known.get(part.split(" ")[0], safe_line(part, 60)) for part in parts)
+    named = (
+        known.get(part) or known.get(part.split(" ")[0]) or safe_line(part, 60) for part in parts
+    )
     return ", ".join(dict.fromkeys(named))
 
 

@@ -31,6 +31,7 @@ from ui.wording import (
     ordinal,
     priority_words,
     queue_lines,
+    run_cause,
     session_title,
     stages,
     tier_words,
@@ -224,3 +225,10 @@ def test_what_the_server_names_by_a_word_is_told_in_the_readers_language() -> No
     assert (priority_words(CHINESE, "person"), tier_words(CHINESE, "standard")) == ("个人", "标准")
     assert (priority_words(ENGLISH, "other"), tier_words(CHINESE, "gold")) == ("other", "gold")
     assert level_word(CHINESE, "warning") == "警告"
+
+
+def test_every_cause_of_asking_saved_questions_again_is_told_in_the_readers_language() -> None:
+    causes = "start, edit of e-1, a new calibration, a new index, another embedding model"
+    assert run_cause(CHINESE, causes) == "启动, 编辑, 重新校准, 新的索引, 更换嵌入模型"
+    assert run_cause(ENGLISH, f"{causes}, a new question").endswith("model, a new question")
+    assert run_cause(CHINESE, "moonshine") == "moonshine"
