@@ -57,9 +57,10 @@ models: $(VENV)/.ready
 	@$(BIN)/sluice models --cache pull chat embedding test-chat >/dev/null
 
 # make bench-engine [QUICK=1] [PAIRS=5] [ONLY=raw-8,faq] [USERS=8] [THREADS=2] [CHART=chart.svg]
+#     [SHARED=1]: both servers with our llama.cpp, which shows what is not its kernels'
 BENCH = $(if $(QUICK),--quick) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ONLY),--only $(ONLY)) \
     $(if $(USERS),--users $(USERS)) $(if $(THREADS),--threads $(THREADS)) \
-    $(if $(CHART),--chart $(CHART))
+    $(if $(CHART),--chart $(CHART)) $(if $(SHARED),--shared-libraries)
 bench-engine: models
 	@PYTHONPATH=tests/bench $(BIN)/python -m engine_bench $(BENCH)
 
@@ -134,7 +135,7 @@ lock: $(VENV)/.ready
 	    --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links -q -o $(REQUIREMENTS)
 
-$(VENV)/.ready: $(REQUIREMENTS) pyproject.toml packaging/llama.py $(wildcard packaging/patches/*.patch)
+$(VENV)/.ready: $(REQUIREMENTS) pyproject.toml packaging/llama.py $(shell find packaging/patches -type f)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	    { echo "Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

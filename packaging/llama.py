@@ -1,10 +1,10 @@
 """Builds the llama.cpp binding once per version, options and platform, and installs it.
 
 Run by `make` with the virtual environment's Python. The source distribution is pinned by hash in
-requirements.txt and changed by `patches`, each of which says why. The wheel is cached in the user's
-cache directory, so a second clone installs it in seconds. One build serves every CPU of its kind:
-each instruction-set variant is a library of its own, chosen when the worker starts. GPU backends
-are libraries too: see `gpu.py`.
+requirements.txt and changed by `patches`: files of ours are put beside its own, and patches applied,
+each of which says why. The wheel is cached in the user's cache directory, so a second clone installs
+it in seconds. One build serves every CPU of its kind: each instruction-set variant is a library of
+its own, chosen when the worker starts. GPU backends are libraries too: see `gpu.py`.
 """
 
 import hashlib
@@ -22,7 +22,9 @@ from pathlib import Path
 PACKAGE = "llama-cpp-python"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluice" / "wheels"
-PATCHES = sorted(Path(__file__).with_name("patches").glob("*.patch"))
+CHANGES = Path(__file__).with_name("patches")
+PATCHES = sorted(CHANGES.glob("*.patch"))
+ADDED = sorted(one for one in (CHANGES / "vendor").rglob("*") if one.is_file())
 LIBRARIES = "llama_cpp/lib"
 OPTIONS = {
     "GGML_BACKEND_DL": "ON",  # backends are libraries, loaded at run time
@@ -50,9 +52,9 @@ def pinned() -> str:
 
 def wheel(chosen: dict[str, str]) -> Path:
     """The cached wheel, built if it is not there yet."""
-    patches = [one.read_text(encoding="utf-8") for one in PATCHES]
+    changes = [one.read_text(encoding="utf-8") for one in (*PATCHES, *ADDED)]
     machine = (sysconfig.get_platform(), platform.libc_ver())
-    identity = repr((pinned(), patches, sorted(chosen.items()), machine))
+    identity = repr((pinned(), changes, sorted(chosen.items()), machine))
     directory = CACHE / hashlib.sha256(identity.encode()).hexdigest()[:16]
     ready = sorted(directory.glob("*.whl"))
     if ready:
@@ -79,6 +81,8 @@ def source(scratch: Path) -> Path:
     with tarfile.open(next(scratch.glob("llama_cpp_python-*.tar.gz"))) as archive:
         archive.extractall(scratch, filter="data")
     unpacked = next(one for one in scratch.glob("llama_cpp_python-*") if one.is_dir())
+    for one in ADDED:
+        shutil.copy(one, unpacked / one.relative_to(CHANGES))
     for one in PATCHES:
         apply(one, unpacked)
     return unpacked

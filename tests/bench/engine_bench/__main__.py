@@ -43,13 +43,15 @@ def _run(arguments: argparse.Namespace) -> int:
         models=platformdirs.user_cache_path("sluice", appauthor=False) / "models",
         threads=arguments.threads or default_threads(),
         logs=OUTPUT,
+        shares_libraries=arguments.shared_libraries,
     )
     busy = psutil.cpu_percent(interval=1)
     if busy > BUSY_PERCENT:
         say(f"the machine is {busy:.0f} % busy with other things: the times will be noisy")
-    kept = OUTPUT / ("quick.json" if arguments.quick else "results.json")
-    for name in names:
-        _measure(name, arguments, machine, kept)
+    name = "quick" if arguments.quick else "results"
+    kept = OUTPUT / f"{name}{'-shared' if arguments.shared_libraries else ''}.json"
+    for workload in names:
+        _measure(workload, arguments, machine, kept)
     results = report.load(kept)
     text = report.markdown(results, workloads.names())
     kept.with_suffix(".md").write_text(text, encoding="utf-8")
@@ -91,6 +93,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--users", type=_positive, help="only raw and shared with this many users")
     parser.add_argument("--threads", type=_positive, help="compute threads; default: the cores")
     parser.add_argument("--passive", action="store_true", help="the third thread setting always")
+    parser.add_argument(
+        "--shared-libraries", action="store_true", help="give llama-server our llama.cpp"
+    )
     parser.add_argument("--quick", action="store_true", help="one small round of a few workloads")
     parser.add_argument("--chart", type=Path, help="write the chart here too")
     return parser.parse_args()

@@ -1,8 +1,9 @@
 """Starts and stops the two servers, one at a time, fresh for each workload.
 
 Sluice is started as its users start it; llama-server with as many slots, as much context, the
-same threads and otherwise its own defaults. Both load the very same shared libraries: those of
-the installed binding. A server that does not become ready says why with the end of its log.
+same threads and otherwise its own defaults. It is built without our changes to llama.cpp; to see
+what the engine around them does, it can be given the installed binding's libraries. A server that
+does not become ready says why with the end of its log.
 """
 
 import contextlib
@@ -52,9 +53,10 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What both servers are given."""
+    """What both servers are given; `shares_libraries` is whether both load the binding's."""
 
     llama_server: Path
+    shares_libraries: bool = False
     models: Path
     threads: int
     logs: Path
@@ -139,7 +141,7 @@ def _llama_server(side: str, workload: Workload, machine: Machine) -> Iterator[R
         *("--parallel", str(workload.slots), "--ctx-size", str(workload.cache_tokens)),
         *("--threads", str(machine.threads)),
     ]
-    libraries = binding_libraries()
+    libraries = binding_libraries() if machine.shares_libraries else machine.llama_server.parent
     # The CPU variants are looked for in the current folder, the rest by the loader.
     environment = ENVIRONMENTS[side] | {"LD_LIBRARY_PATH": str(libraries)}
     with _process(side, command, machine, folder=libraries, extras=environment) as process:

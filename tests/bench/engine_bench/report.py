@@ -129,7 +129,7 @@ def chart(results: Results, order: Sequence[str]) -> str:
     return svg(
         bars,
         title="Sluice beside llama-server: how many times better",
-        note=f"same llama.cpp, model, prompts, threads; {results.machine}",
+        note=f"same llama.cpp release, model, prompts, threads; {results.machine}",
     )
 
 
