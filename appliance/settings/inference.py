@@ -147,9 +147,9 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="While answers run, prompts are computed in portions that make no answer "
             "wait much longer than this for its next token, or twice this while more prompts are "
             "waiting than answers run. Shorter ones keep answers flowing and delay first tokens: "
-            "on a slow CPU with sixteen people 1000 instead of 2000 costs 7 % of all tokens.",
+            "on a slow CPU with sixteen people 500 instead of 1000 costs a seventh of all tokens.",
         ),
-    ] = 2000
+    ] = 1000
     kept_pace: Annotated[
         float,
         Meta(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 SPEED_WEIGHT = 0.05  # of the newest step in moving averages
 FORGET = 0.98  # weight of older steps when a newer one comes: the last 50 count
-PRIOR_SLOPE = 0.4  # a further token costs this part of a step with one token (CPU, 0.5B model)
+PRIOR_SLOPE = 0.2  # a further token costs this part of a step with one token (two AVX2 cores, 0.5B)
 PRIOR_STRENGTH = 2.0  # squared tokens of evidence that the prior slope is worth
 OUTLIER = 4.0  # a step that took this much longer than predicted was disturbed
 SMALL_STEP_TOKENS = 40
