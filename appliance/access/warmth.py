@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable, Iterable
 
 from appliance import keys
+from appliance.access.earlier import EarlierTurns
 from appliance.access.profile import Profiles
-from appliance.access.prompt import HISTORY_TURNS, session_prompt
+from appliance.access.prompt import session_prompt
 from appliance.bus import warming
 from appliance.bus.client import Bus
 from appliance.bus.workers import live_workers
-from appliance.people.turns import Turns
 from appliance.schema.conversations import Session
 from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Warming
 from appliance.schema.status import WorkerStatus
@@ -36,14 +36,14 @@ class Warmth:
         self,
         bus: Bus,
         profiles: Profiles,
-        turns: Turns,
+        earlier: EarlierTurns,
         *,
         settings: Settings,
         erase: Callable[[str], None],
     ) -> None:
         self._bus = bus
         self._profiles = profiles
-        self._turns = turns
+        self._earlier = earlier
         self._settings = settings
         self._erase = erase
 
@@ -57,16 +57,18 @@ class Warmth:
         workers = await live_workers(self._bus, self._settings.worker.lost_after_s)
         if session.id in warm_in(workers) or all(worker.pool != pool for worker in workers):
             return  # ready, or its model is not loaded
-        turns = await self._turns.latest(session.id, HISTORY_TURNS)
-        if any(turn.state not in TERMINAL_STATES for turn in turns):
+        earlier = await self._earlier.of(session.id)
+        if any(turn.state not in TERMINAL_STATES for turn in earlier.turns):
             return  # its answer under way warms it
         prompt = session_prompt(
             await self._profiles.peek(session.uid, session.id),
-            turns,
+            earlier.turns,
             "",
             (),
             today=datetime.date.min,
             history_chars=self._settings.sessions.history_chars,
+            turns_kept=self._settings.sessions.turns_kept,
+            left_out=earlier.outdated,
         )
         unasked = ChatMessage(role="user", content=STAND_IN)
         wanted = Warming(

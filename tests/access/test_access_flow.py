@@ -8,6 +8,7 @@ import pytest
 from appliance import keys
 from appliance.access.answering import Answering
 from appliance.access.cancelling import Cancelling
+from appliance.access.earlier import EarlierTurns
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates
@@ -69,6 +70,7 @@ def flow_of(bus: Bus, people: People, presence: Presence) -> Walked:
         cast(Loader, None),
         answering=cast(Answering, None),
         cancelling=cast(Cancelling, None),
+        earlier=cast(EarlierTurns, None),
         forecasts=cast(Forecasts, None),
         gates=cast(Gates, None),
         presence=presence,

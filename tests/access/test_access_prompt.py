@@ -140,6 +140,32 @@ def test_turns_that_are_not_looked_at_count_as_cut() -> None:
     assert built.cut_turns == 300 + len(turns) - (len(built.messages) - 2) // 2
 
 
+@pytest.mark.parametrize("kept", [1, 2, 3, 20, 100])
+def test_where_few_turns_are_kept_prompts_begin_the_same_for_a_while_too(kept: int) -> None:
+    turns = [turn(number) for number in range(400)]
+    seen = [
+        keep_recent(turns[max(count - kept + 1, 0) : count], 1_000_000, turns_kept=kept)
+        for count in range(1, len(turns))
+    ]
+    assert all(len(some) < max(kept, 1) for some in seen)
+    assert all(some[-1] == turns[count - 1] for count, some in enumerate(seen, start=1) if some)
+    if kept >= 20:
+        assert all(len(some) >= kept // 2 - 1 for some in seen[kept:])
+        changes = sum(a[0].id != b[0].id for a, b in itertools.pairwise(seen))
+        assert changes < 12 * len(turns) / kept
+
+
+def test_what_is_left_out_counts_as_cut_and_cuts_nothing_else() -> None:
+    turns = [turn(number, 1_000) for number in range(12)]
+    whole = session_prompt(KIND, turns, "q", [], today=TODAY, history_chars=10_000)
+    built = session_prompt(
+        KIND, turns, "q", [], today=TODAY, history_chars=10_000, left_out={"r10", "r1"}
+    )
+    assert built.cut_turns == whole.cut_turns + 1, "the other one was cut before"
+    gone = (turns[10].sent, turns[10].answer)
+    assert [one for one in whole.messages if one.content not in gone] == list(built.messages)
+
+
 def test_a_callers_own_system_message_replaces_ours() -> None:
     given_messages = [
         ChatMessage(role="system", content="pirate", public_chars=6),

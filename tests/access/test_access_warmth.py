@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from appliance import keys
+from appliance.access.earlier import EarlierTurns
 from appliance.access.fragments import Fragments
 from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt, system_message
@@ -14,6 +15,7 @@ from appliance.bus import warming
 from appliance.bus.client import Bus
 from appliance.bus.workers import status_fields
 from appliance.clock import now_ms
+from appliance.knowledge.entries import Entries
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Answered, Asked, Sent, Turns
 from appliance.people.users import Users
@@ -38,7 +40,8 @@ def warmth_of(bus: Bus, erased: Erased) -> Warmth:
     settings = Settings()
     fragments = Fragments(bus, settings.people)
     profiles = Profiles(bus, Users(bus), Turns(bus), fragments, settings)
-    return Warmth(bus, profiles, Turns(bus), settings=settings, erase=erased.erase)
+    earlier = EarlierTurns(bus, Turns(bus), Entries(bus, 100), settings.sessions)
+    return Warmth(bus, profiles, earlier, settings=settings, erase=erased.erase)
 
 
 async def report(bus: Bus, *warm: str, pool: str = POOL) -> None:
