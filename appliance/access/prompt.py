@@ -7,8 +7,9 @@ changes from question to question (date, FAQ hits) last, in the same message as 
 
 When history outgrows its bound the older half goes in one large cut, at a point which depends
 only on the turns themselves: the next prompts start with the same tokens until the next cut.
-Retrieved text is data: it is quoted in a block of its own and can never become a role token,
-because the worker tokenises contents apart from the template.
+Retrieved text is data in a block of its own, whose end it cannot forge: our lines begin at the
+margin, and of a text of others every further line is set in. Nor can it become a role token, for
+the worker tokenises contents apart from the template.
 """
 
 import datetime
@@ -124,7 +125,7 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
     parts = [wording.today.format(date=today.isoformat())]
     if matches:
         entries = [
-            wording.entry.format(n=n, question=match.phrasing, answer=match.answer)
+            wording.entry.format(n=n, question=set_in(match.phrasing), answer=set_in(match.answer))
             for n, match in enumerate(matches, start=1)
         ]
         parts += [wording.facts, *entries]
@@ -132,6 +133,11 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
     if matches:
         parts.append(wording.thorough)
     return "\n".join(parts)
+
+
+def set_in(text: str) -> str:
+    """A text as part of a line of ours: none of its further lines begins at the margin."""
+    return "\n ".join(text.splitlines())
 
 
 def keep_recent(
@@ -183,7 +189,7 @@ def system_message(
     parts = [public]
     told = {name: value for name, value in person.attributes.items() if name not in untold}
     if told:
-        attributes = ", ".join(f"{name}: {value}" for name, value in told.items())
+        attributes = ", ".join(f"{name}: {set_in(value)}" for name, value in told.items())
         parts.append(f"About the person you talk to: {attributes}.")
     tags = [tag for tag in person.tags if not tag.startswith(TIER_TAG)]
     if tags:
