@@ -173,9 +173,8 @@ class Flow:
         if stored < 0:
             raise NotFound(f"no session {request.session_id}", hint="create a new one")
         self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
-        with contextlib.suppress(*AWAY):  # it is accepted for all that; the walk expects it again
-            await self._presence.expect(request)
-            if session:
+        if session:
+            with contextlib.suppress(*AWAY):  # it is accepted for all that
                 await self._people.sessions.touch(session, request.created_at_ms)
 
     # -- steps 2 to 6
