@@ -17,6 +17,7 @@ from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt
 from appliance.bus import warming
 from appliance.bus.client import Bus
+from appliance.bus.script import Script
 from appliance.bus.workers import live_workers
 from appliance.schema.conversations import Session
 from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Warming
@@ -26,6 +27,12 @@ from appliance.settings import Settings
 log = logging.getLogger(__name__)
 
 CONTROL_ENTRIES = 1_000
+
+# KEYS control; ARGV entries field value. A full store takes it, too: what is to be forgotten is
+# deleted by then, so nobody would ask for it again.
+_TELL = Script("""#!lua flags=allow-oom
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3])
+""")
 STAND_IN = "?"  # for the question nobody has asked yet; the prompt is computed up to it
 
 
@@ -78,7 +85,7 @@ class Warmth:
 
     async def forget(self, session: Session) -> None:
         """Nothing of the session stays in a worker or on this machine's disk."""
-        await self._tell_workers({"forget": session.id})
+        await self._tell_workers("forget", session.id)
         try:
             await asyncio.to_thread(self._erase, session.id)
         except OSError as error:
@@ -86,13 +93,11 @@ class Warmth:
 
     async def forget_person(self, uid: str) -> None:
         """Nothing of what a person asked outside of sessions stays in a worker."""
-        await self._tell_workers({"forget_scope": keys.scope(uid)})
+        await self._tell_workers("forget_scope", keys.scope(uid))
 
-    async def _tell_workers(self, fields: dict[str, str]) -> None:
+    async def _tell_workers(self, word: str, whom: str) -> None:
         for pool in {keys.MAIN, *map(bytes.decode, await self._bus.smembers(keys.POOLS))}:
-            await self._bus.xadd(
-                keys.control(pool), fields, maxlen=CONTROL_ENTRIES, approximate=True
-            )
+            await _TELL.run(self._bus, (keys.control(pool),), CONTROL_ENTRIES, word, whom)
 
 
 def warm_in(workers: Iterable[WorkerStatus]) -> frozenset[str]:

@@ -4,6 +4,7 @@ import datetime
 
 import msgspec
 import pytest
+import redis
 
 from appliance import keys
 from appliance.access.earlier import EarlierTurns
@@ -12,7 +13,7 @@ from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt, system_message
 from appliance.access.warmth import Warmth
 from appliance.bus import warming
-from appliance.bus.client import Bus
+from appliance.bus.client import FULL, Bus
 from appliance.bus.workers import status_fields
 from appliance.clock import now_ms
 from appliance.knowledge.entries import Entries
@@ -152,6 +153,24 @@ async def test_forgetting_tells_the_workers_and_erases_what_is_on_disk(bus: Bus)
     session = await answered_session(bus, "answer")
     erased = Erased()
     await warmth_of(bus, erased).forget(session)
+    [(_, fields)] = await bus.xrange(keys.control(POOL), "-", "+", 10)
+    assert fields == {b"forget": session.id.encode()}
+    assert erased == [session.id]
+
+
+async def test_what_was_deleted_is_forgotten_though_the_store_is_full(
+    bus: Bus, valkey_url: str
+) -> None:
+    session = await answered_session(bus, "answer")
+    erased = Erased()
+    with redis.from_url(valkey_url) as operator:
+        operator.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(FULL):
+                await bus.set("any", "thing")
+            await warmth_of(bus, erased).forget(session)
+        finally:
+            operator.config_set("maxmemory", 0)
     [(_, fields)] = await bus.xrange(keys.control(POOL), "-", "+", 10)
     assert fields == {b"forget": session.id.encode()}
     assert erased == [session.id]
