@@ -352,7 +352,7 @@ class SluiceApp(App[int]):
             self._link.lost()
             start(self, self._link.watch, group="link")
         elif isinstance(error, Unauthorized):
-            self._link.refused()
+            self._link.refused(error.reason)
         words = message.note if known else error_words(self._texts, error)
         if message.note and not known:
             words = f"{message.note}\n{words}"

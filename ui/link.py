@@ -22,7 +22,7 @@ _FINE: Final = ("ok", "ready", "")
 class LinkState:
     """`kind`: connecting (never reached yet), away, starting (reached, not ready), up, refused.
 
-    `detail` names the parts that are not ready; it comes from the server.
+    `detail` names the parts that are not ready, or why we are refused; it comes from the server.
     """
 
     kind: Literal["connecting", "away", "starting", "up", "refused"] = "connecting"
@@ -59,9 +59,9 @@ class Link:
         """A call found the server away; the caller starts a new `watch`."""
         self._set(self._away())
 
-    def refused(self) -> None:
+    def refused(self, reason: str) -> None:
         """A call found that the server does not accept our key."""
-        self._set(LinkState("refused"))
+        self._set(LinkState("refused", reason))
 
     async def watch(self) -> None:
         """Returns when the server is ready or refuses our key; at once when one is watching."""
@@ -87,8 +87,8 @@ class Link:
     async def _look(self) -> LinkState:
         try:
             readiness = await self._ask()
-        except Unauthorized:
-            return LinkState("refused")
+        except Unauthorized as error:
+            return LinkState("refused", error.reason)
         except SluiceError:
             return self._away()
         self._was_reached = True

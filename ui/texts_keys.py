@@ -24,6 +24,9 @@ class KeyTexts:
     role: str
     person: str
     created: str
+    until: str
+    never: str
+    expired: str
     role_admin: str
     role_service: str
     role_person: str
@@ -31,11 +34,16 @@ class KeyTexts:
     may_service: str
     may_person: str
     about: str
+    about_until: str
+    about_expired: str
 
     new_title: str
     name_missing: str
     uid_missing: str
     uid_unneeded: str
+    days: str
+    days_unneeded: str
+    days_wrong: str
     made_title: str
     made_body: str
     copied: str
@@ -44,6 +52,10 @@ class KeyTexts:
     revoke_body: str
     revoke_yes: str
     revoked: str
+
+    refused: str
+    refused_next: str
+    refused_banner: str
 
 
 ENGLISH: Final = KeyTexts(
@@ -62,6 +74,9 @@ ENGLISH: Final = KeyTexts(
     role="Role",
     person="User",
     created="Made",
+    until="Until",
+    never="no end",
+    expired="expired",
     role_admin="operator",
     role_service="service",
     role_person="person",
@@ -69,10 +84,15 @@ ENGLISH: Final = KeyTexts(
     may_service="Asks and keeps profiles for anybody, writes into inboxes, reads the FAQ.",
     may_person="Sees and does only what is {uid}'s own: sessions, answers, profile, inbox.",
     about="{name}\n\n{may}\n\nMade {at}, id {id}",
+    about_until="Lets in until {at}.",
+    about_expired="Expired {at}: it lets nobody in any more. Make a new one and revoke this.",
     new_title="New key",
     name_missing="Give it a name, by which people know whose messages they are.",
     uid_missing="A person's key needs a user id: small letters, digits, - and _.",
     uid_unneeded="user id, for a person's key",
+    days="Days",
+    days_unneeded="days until it expires; empty: never",
+    days_wrong="Days are a number from 1 to {most}, or nothing.",
     made_title="The new key of “{name}”",
     made_body="It is shown this once and nowhere kept: copy it now. Whoever has it is let in.",
     copied="Copied, if your terminal allows it; else mark it with the mouse.",
@@ -80,6 +100,9 @@ ENGLISH: Final = KeyTexts(
     revoke_body="Whoever uses “{name}” is let in no more, from now on. This cannot be undone.",
     revoke_yes="Revoke",
     revoked="“{name}” is revoked.",
+    refused="The key has expired",
+    refused_next="Ask the operator for a new key and start again with it.",
+    refused_banner="This key has expired. Quit with Ctrl+Q, and start again with a new one.",
 )
 
 CHINESE: Final = KeyTexts(
@@ -98,6 +121,9 @@ CHINESE: Final = KeyTexts(
     role="角色",
     person="用户",
     created="创建时间",
+    until="有效期至",
+    never="不限",
+    expired="已过期",
     role_admin="管理员",
     role_service="服务",
     role_person="个人",
@@ -105,10 +131,15 @@ CHINESE: Final = KeyTexts(
     may_service="可代任何人提问和维护资料，可向消息箱写入，可读取问答库。",
     may_person="只能查看和操作 {uid} 自己的会话、回答、资料和消息。",
     about="{name}\n\n{may}\n\n创建于 {at}，编号 {id}",
+    about_until="有效期至 {at}。",
+    about_expired="已于 {at} 过期，不能再使用。请新建一个，并吊销这个。",
     new_title="新建密钥",
     name_missing="请填写名称，人们凭它知道消息来自谁。",
     uid_missing="个人密钥需要用户编号：小写字母、数字、- 和 _。",
     uid_unneeded="用户编号，仅个人密钥需要",
+    days="天数",
+    days_unneeded="多少天后过期；不填则不过期",
+    days_wrong="天数为 1 到 {most} 的数字，或不填。",
     made_title="“{name}”的新密钥",
     made_body="只显示这一次，也不会保存在任何地方：请立即复制。持有它的人即可使用。",
     copied="已复制（若终端允许）；否则请用鼠标选中。",
@@ -116,4 +147,7 @@ CHINESE: Final = KeyTexts(
     revoke_body="使用“{name}”的人或程序从现在起不能再使用。此操作无法撤销。",
     revoke_yes="吊销",
     revoked="“{name}”已吊销。",
+    refused="密钥已过期",
+    refused_next="请向管理员索取新密钥，并用它重新启动。",
+    refused_banner="此密钥已过期。请按 Ctrl+Q 退出，换用新密钥重新启动。",
 )

@@ -12,6 +12,7 @@ from appliance.errors import SluiceError
 from appliance.schema.conversations import Session
 from appliance.schema.inbox import InboxMessage
 from appliance.schema.logs import LogLevel
+from appliance.schema.people import KEY_EXPIRED
 from appliance.schema.status import Alarm, Limit, ModelStatus, Status
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
@@ -127,9 +128,10 @@ def _retry(texts: Texts, turn: LiveTurn) -> str:
 
 def error_words(texts: Texts, error: SluiceError) -> str:
     """What happened, with the server's own words, and what the person can do next."""
-    kind = "unreachable" if error.reason == UNREACHABLE else error.code
+    kind = error.reason if error.reason in (UNREACHABLE, KEY_EXPIRED) else error.code
     titles = {
-        "unreachable": (texts.error_unreachable, texts.error_unreachable_next),
+        UNREACHABLE: (texts.error_unreachable, texts.error_unreachable_next),
+        KEY_EXPIRED: (texts.keys.refused, texts.keys.refused_next),
         "invalid": (texts.error_invalid, texts.error_invalid_next),
         "unauthorized": (texts.error_unauthorized, texts.error_unauthorized_next),
         "not_found": (texts.error_not_found, texts.error_not_found_next),
@@ -140,9 +142,9 @@ def error_words(texts: Texts, error: SluiceError) -> str:
     title, next_step = titles.get(kind, (texts.error_internal, texts.error_internal_next))
     if error.retry_after_s is not None:
         next_step = texts.error_retry.format(duration=duration(texts, error.retry_after_s))
-    elif error.hint and kind != "unreachable":
+    elif error.hint and kind not in (UNREACHABLE, KEY_EXPIRED):
         next_step = _advice(texts, kind, safe_line(error.hint), next_step)
-    if kind == "unreachable" or not error.message:
+    if kind in (UNREACHABLE, KEY_EXPIRED) or not error.message:
         return f"{texts.error_alone.format(title=title)}\n{next_step}"
     said = texts.error_with_reason.format(title=title, reason=safe_line(error.message))
     return f"{said}\n{next_step}"
@@ -168,6 +170,8 @@ def link_banner(texts: Texts, state: LinkState, address: str) -> str:
             return texts.link_starting_detail.format(detail=safe_line(state.detail, 120))
         case "starting":
             return texts.link_starting_banner
+        case "refused" if state.detail == KEY_EXPIRED:
+            return texts.keys.refused_banner
         case "refused":
             return texts.link_refused_banner
         case _:

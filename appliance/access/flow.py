@@ -33,12 +33,13 @@ import msgspec
 from appliance import keys
 from appliance.access.answering import Answering, Question
 from appliance.access.cancelling import Cancelling, unknown
+from appliance.access.earlier import Earlier, EarlierTurns
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates, generation_of
 from appliance.access.placing import Placing
 from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
-from appliance.access.prompt import HISTORY_TURNS, Prompt, session_prompt, stateless_prompt
+from appliance.access.prompt import Prompt, session_prompt, stateless_prompt
 from appliance.bus import scripts, work
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, arrive, notify
@@ -54,7 +55,7 @@ from appliance.people.sessions import Sessions
 from appliance.people.turns import Asked, Sent, Turns
 from appliance.people.users import Users
 from appliance.schema.answers import Match
-from appliance.schema.conversations import Session, Turn
+from appliance.schema.conversations import Session
 from appliance.schema.events import Admitted, Event, Failed, Loading, Received, Refused
 from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Request, RequestStatus, Work
 from appliance.settings import Settings
@@ -75,14 +76,6 @@ class People:
     turns: Turns
 
 
-@dataclass(frozen=True)
-class _History:
-    """The latest turns of a session, and how many it has before them."""
-
-    turns: list[Turn]
-    older: int
-
-
 class Flow:
     """Carries requests through the steps. `run` owns one task per request not handed over yet."""
 
@@ -96,6 +89,7 @@ class Flow:
         *,
         answering: Answering,
         cancelling: Cancelling,
+        earlier: EarlierTurns,
         forecasts: Forecasts,
         gates: Gates,
         presence: Presence,
@@ -110,6 +104,7 @@ class Flow:
         self._retrieval = retrieval
         self._answering = answering
         self._cancelling = cancelling
+        self._earlier = earlier
         self._forecasts = forecasts
         self._gates = gates
         self._presence = presence
@@ -178,9 +173,8 @@ class Flow:
         if stored < 0:
             raise NotFound(f"no session {request.session_id}", hint="create a new one")
         self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
-        with contextlib.suppress(*AWAY):  # it is accepted for all that; the walk expects it again
-            await self._presence.expect(request)
-            if session:
+        if session:
+            with contextlib.suppress(*AWAY):  # it is accepted for all that
                 await self._people.sessions.touch(session, request.created_at_ms)
 
     # -- steps 2 to 6
@@ -238,13 +232,13 @@ class Flow:
             return
         admitted_at_ms = now_ms()
         system = await self._profiles.system(request.uid, request.session_id)  # 4
-        history = await self._history(request)
+        earlier = await self._earlier.of(request.session_id, but=request.id)
         found = await self._answering.found(request, question)  # 5
         embedded = NOT_EMBEDDED if question is None else question.embedded
         if await self._answering.ended(request, found, embedded):
             return
-        prompt = self._prompt(request, system, history, found.matches)
-        sent = Sent(text=prompt.sent, matches=found.matches)
+        prompt = self._prompt(request, system, earlier, found.matches)
+        sent = Sent(text=prompt.sent, matches=found.matches, left_out=earlier.outdated)
         ready = Work(
             request_id=request.id,
             uid=request.uid,
@@ -305,29 +299,22 @@ class Flow:
                     return True
         return False
 
-    async def _history(self, request: Request) -> _History:
-        """The other turns of its session, none outside of sessions."""
-        if not request.session_id:
-            return _History([], 0)
-        latest = await self._people.turns.latest(request.session_id, HISTORY_TURNS)
-        kept = await self._bus.zcard(keys.turns(request.session_id))
-        turns = [turn for turn in latest if turn.id != request.id]
-        return _History(turns, max(kept - HISTORY_TURNS, 0))
-
     def _prompt(
-        self, request: Request, system: ChatMessage, history: _History, matches: tuple[Match, ...]
+        self, request: Request, system: ChatMessage, earlier: Earlier, matches: tuple[Match, ...]
     ) -> Prompt:
         today = datetime.datetime.now(tz=datetime.UTC).astimezone().date()
         if not request.session_id:
             return stateless_prompt(system, request.messages, matches, today=today)
         return session_prompt(
             system,
-            history.turns,
+            earlier.turns,
             request.text,
             matches,
             today=today,
             history_chars=self._settings.sessions.history_chars,
-            older_turns=history.older,
+            turns_kept=self._settings.sessions.turns_kept,
+            older_turns=earlier.older,
+            left_out=earlier.outdated,
         )
 
     async def _tell(

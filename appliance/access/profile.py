@@ -90,7 +90,9 @@ class Profiles:
             raise NotFound(f"no turn {request_id}", hint="turns are kept as the settings say")
         turn, before = turns[position], turns[:position]
         held = await self._held(session_id)
-        kept = keep_recent(before, self._settings.sessions.history_chars)
+        bounds = self._settings.sessions
+        recent = keep_recent(before, bounds.history_chars, turns_kept=bounds.turns_kept)
+        kept = [one for one in recent if one.id not in turn.left_out]
         messages = [PromptMessage(role="system", content=held.system.content)] if held else []
         for one in kept:
             messages.append(PromptMessage(role="user", content=one.sent or one.question))

@@ -7,8 +7,9 @@ changes from question to question (date, FAQ hits) last, in the same message as 
 
 When history outgrows its bound the older half goes in one large cut, at a point which depends
 only on the turns themselves: the next prompts start with the same tokens until the next cut.
-Retrieved text is data: it is quoted in a block of its own and can never become a role token,
-because the worker tokenises contents apart from the template.
+Retrieved text is data in a block of its own, whose end it cannot forge: our lines begin at the
+margin, and of a text of others every further line is set in. Nor can it become a role token, for
+the worker tokenises contents apart from the template.
 """
 
 import datetime
@@ -29,7 +30,7 @@ HISTORY_TURNS = 200  # looked at for one prompt, the question's own included
 class Prompt:
     """`sent` is the text of the last message, to be kept with the turn.
 
-    `cut_turns` turns were left out.
+    `cut_turns` earlier turns are not in it.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -78,12 +79,16 @@ def session_prompt(
     *,
     today: datetime.date,
     history_chars: int,
+    turns_kept: int = HISTORY_TURNS,
     older_turns: int = 0,
+    left_out: Collection[str] = (),
 ) -> Prompt:
-    """The prompt of a message in a session that has had `older_turns` before these."""
+    """The prompt of a message in a session that has had `older_turns` before these, without the
+    turns that are `left_out` by id."""
     sent = last_message(question, matches, today=today)
     messages = [system]
-    kept = keep_recent(turns, history_chars)
+    recent = keep_recent(turns, history_chars, turns_kept=turns_kept)
+    kept = [turn for turn in recent if turn.id not in left_out]
     for turn in kept:
         messages.append(ChatMessage(role="user", content=turn.sent or turn.question))
         messages.append(ChatMessage(role="assistant", content=turn.answer))
@@ -120,7 +125,7 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
     parts = [wording.today.format(date=today.isoformat())]
     if matches:
         entries = [
-            wording.entry.format(n=n, question=match.phrasing, answer=match.answer)
+            wording.entry.format(n=n, question=set_in(match.phrasing), answer=set_in(match.answer))
             for n, match in enumerate(matches, start=1)
         ]
         parts += [wording.facts, *entries]
@@ -130,10 +135,18 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
     return "\n".join(parts)
 
 
-def keep_recent(turns: Sequence[Turn], history_chars: int) -> Sequence[Turn]:
+def set_in(text: str) -> str:
+    """A text as part of a line of ours: none of its further lines begins at the margin."""
+    return "\n ".join(text.splitlines())
+
+
+def keep_recent(
+    turns: Sequence[Turn], history_chars: int, *, turns_kept: int = HISTORY_TURNS
+) -> Sequence[Turn]:
     """The answered turns that still fit, cut by halves from the oldest; the newest stays though it
-    is more than half."""
-    answered = [turn for turn in _in_reach(turns) if turn.answer]
+    is more than half. Of a session no more than `turns_kept` are kept, the question's own too."""
+    reach = min(turns_kept, HISTORY_TURNS) - 1
+    answered = [turn for turn in _in_reach(turns, reach) if turn.answer]
     start, size = 0, 0
     for position, turn in enumerate(answered):
         size += _size(turn)
@@ -146,15 +159,15 @@ def keep_recent(turns: Sequence[Turn], history_chars: int) -> Sequence[Turn]:
     return answered[start:]
 
 
-def _in_reach(turns: Sequence[Turn]) -> Sequence[Turn]:
+def _in_reach(turns: Sequence[Turn], reach: int) -> Sequence[Turn]:
     """The latest turns, from one on that stays the first for a while.
 
     Were it always the oldest of so many, each new turn would change what prompts begin with. It is
     the one with the least hash in the older half, which is the same until it leaves that half or
-    one with less comes into it (winnowing, Schleimer et al. 2003): about every 50 turns.
+    one with less comes into it (winnowing, Schleimer et al. 2003): about every quarter of `reach`.
     """
-    latest = turns[-(HISTORY_TURNS - 1) :]
-    if len(latest) < HISTORY_TURNS - 1:
+    latest = turns[max(len(turns) - reach, 0) :]
+    if len(latest) < max(reach, 2):
         return latest
     hashes = [blake2b(turn.id.encode()).digest() for turn in latest[: len(latest) // 2]]
     return latest[hashes.index(min(hashes)) :]
@@ -176,7 +189,7 @@ def system_message(
     parts = [public]
     told = {name: value for name, value in person.attributes.items() if name not in untold}
     if told:
-        attributes = ", ".join(f"{name}: {value}" for name, value in told.items())
+        attributes = ", ".join(f"{name}: {set_in(value)}" for name, value in told.items())
         parts.append(f"About the person you talk to: {attributes}.")
     tags = [tag for tag in person.tags if not tag.startswith(TIER_TAG)]
     if tags:

@@ -12,12 +12,13 @@ import logging
 from collections.abc import Callable, Iterable
 
 from appliance import keys
+from appliance.access.earlier import EarlierTurns
 from appliance.access.profile import Profiles
-from appliance.access.prompt import HISTORY_TURNS, session_prompt
+from appliance.access.prompt import session_prompt
 from appliance.bus import warming
 from appliance.bus.client import Bus
+from appliance.bus.script import Script
 from appliance.bus.workers import live_workers
-from appliance.people.turns import Turns
 from appliance.schema.conversations import Session
 from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Warming
 from appliance.schema.status import WorkerStatus
@@ -26,6 +27,12 @@ from appliance.settings import Settings
 log = logging.getLogger(__name__)
 
 CONTROL_ENTRIES = 1_000
+
+# KEYS control; ARGV entries field value. A full store takes it, too: what is to be forgotten is
+# deleted by then, so nobody would ask for it again.
+_TELL = Script("""#!lua flags=allow-oom
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3])
+""")
 STAND_IN = "?"  # for the question nobody has asked yet; the prompt is computed up to it
 
 
@@ -36,14 +43,14 @@ class Warmth:
         self,
         bus: Bus,
         profiles: Profiles,
-        turns: Turns,
+        earlier: EarlierTurns,
         *,
         settings: Settings,
         erase: Callable[[str], None],
     ) -> None:
         self._bus = bus
         self._profiles = profiles
-        self._turns = turns
+        self._earlier = earlier
         self._settings = settings
         self._erase = erase
 
@@ -57,16 +64,18 @@ class Warmth:
         workers = await live_workers(self._bus, self._settings.worker.lost_after_s)
         if session.id in warm_in(workers) or all(worker.pool != pool for worker in workers):
             return  # ready, or its model is not loaded
-        turns = await self._turns.latest(session.id, HISTORY_TURNS)
-        if any(turn.state not in TERMINAL_STATES for turn in turns):
+        earlier = await self._earlier.of(session.id)
+        if any(turn.state not in TERMINAL_STATES for turn in earlier.turns):
             return  # its answer under way warms it
         prompt = session_prompt(
             await self._profiles.peek(session.uid, session.id),
-            turns,
+            earlier.turns,
             "",
             (),
             today=datetime.date.min,
             history_chars=self._settings.sessions.history_chars,
+            turns_kept=self._settings.sessions.turns_kept,
+            left_out=earlier.outdated,
         )
         unasked = ChatMessage(role="user", content=STAND_IN)
         wanted = Warming(
@@ -76,7 +85,7 @@ class Warmth:
 
     async def forget(self, session: Session) -> None:
         """Nothing of the session stays in a worker or on this machine's disk."""
-        await self._tell_workers({"forget": session.id})
+        await self._tell_workers("forget", session.id)
         try:
             await asyncio.to_thread(self._erase, session.id)
         except OSError as error:
@@ -84,13 +93,11 @@ class Warmth:
 
     async def forget_person(self, uid: str) -> None:
         """Nothing of what a person asked outside of sessions stays in a worker."""
-        await self._tell_workers({"forget_scope": keys.scope(uid)})
+        await self._tell_workers("forget_scope", keys.scope(uid))
 
-    async def _tell_workers(self, fields: dict[str, str]) -> None:
+    async def _tell_workers(self, word: str, whom: str) -> None:
         for pool in {keys.MAIN, *map(bytes.decode, await self._bus.smembers(keys.POOLS))}:
-            await self._bus.xadd(
-                keys.control(pool), fields, maxlen=CONTROL_ENTRIES, approximate=True
-            )
+            await _TELL.run(self._bus, (keys.control(pool),), CONTROL_ENTRIES, word, whom)
 
 
 def warm_in(workers: Iterable[WorkerStatus]) -> frozenset[str]:

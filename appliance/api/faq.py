@@ -11,7 +11,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post, put
 from litestar.params import Parameter
 
-from appliance.api.lists import Cursor, IdPath, Limit
+from appliance.api.lists import Cursor, IdPath, IfMatch, Limit
 from appliance.api.services import Services
 from appliance.errors import Invalid
 from appliance.knowledge.retrieval import Only
@@ -28,16 +28,6 @@ Language = Annotated[str, Parameter(max_length=12, description="Only this langua
 InState = Annotated[
     Literal["published", "draft"] | None,
     Parameter(query="state", required=False, description="Only published or only draft."),
-]
-IfMatch = Annotated[
-    str | None,
-    Parameter(
-        header="If-Match",
-        required=False,
-        max_length=32,
-        description="The ETag of the entry as you read it; at another version the answer is 409 "
-        "with both texts.",
-    ),
 ]
 
 

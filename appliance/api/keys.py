@@ -10,13 +10,13 @@ from appliance.schema.people import ApiKeyPost, NewApiKey
 
 @post("/")
 async def create_key(services: Services, data: ApiKeyPost) -> NewApiKey:
-    """A new key. Its secret is in this answer and nowhere else."""
+    """A new key, with `days` one that expires. Its secret is in this answer and nowhere else."""
     return await services.api_keys.create(data)
 
 
 @get("/")
 async def list_keys(services: Services) -> Page:
-    """Every key without its secret, the oldest first."""
+    """Every key without its secret, expired ones too, the oldest first."""
     return Page(items=await services.api_keys.all())
 
 

@@ -1,4 +1,4 @@
-"""Query parameters that every list shares."""
+"""Parameters that several routes share."""
 
 from typing import Annotated
 
@@ -8,5 +8,15 @@ Cursor = Annotated[
     str | None, Parameter(max_length=64, description="`cursor` of the page before; none at first.")
 ]
 Limit = Annotated[int, Parameter(ge=1, le=500, description="Most items in one page.")]
+IfMatch = Annotated[
+    str | None,
+    Parameter(
+        header="If-Match",
+        required=False,
+        max_length=32,
+        description="The ETag of what you change as you read it; when it was changed since, the "
+        "answer is 409, for a FAQ entry with both texts.",
+    ),
+]
 UidPath = Annotated[str, Parameter(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 IdPath = Annotated[str, Parameter(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]

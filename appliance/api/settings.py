@@ -11,19 +11,10 @@ from typing import Annotated
 from litestar import Response, Router, get, patch
 from litestar.params import Parameter
 
+from appliance.api.lists import IfMatch
 from appliance.api.services import Services
 from appliance.schema.settings import SettingsPage, SettingsPatch
 
-IfMatch = Annotated[
-    str | None,
-    Parameter(
-        header="If-Match",
-        required=False,
-        max_length=32,
-        description="The ETag of the settings as you read them; when the file was changed since, "
-        "the answer is 409.",
-    ),
-]
 DryRun = Annotated[bool, Parameter(description="Only check; nothing is written.")]
 
 

@@ -9,8 +9,12 @@ New rows go in before old ones go out, so an entry is searchable throughout its 
 before what is left of an import, which gives way to whoever asks between two small pieces of work.
 
 The collection is named after the embedding model: another model is another collection, filled from
-the truth, and the old one is dropped. While the vector server or the model is away the task
-retries with growing pauses and `status` says what is missing; edits are still accepted.
+the truth. It cannot be filled beside the old one, which only the old model could search: until its
+vector is made an entry is found by its words alone, and `status` tells how many those are. The old
+collection is dropped when the new one is whole, so until then going back costs nothing.
+
+While the vector server or the model is away the task retries with growing pauses and `status` says
+what is missing; edits are still accepted.
 """
 
 import asyncio
@@ -87,6 +91,7 @@ class Index:
         self._pending: deque[str] = deque()
         self._in_work = 0
         self._refilling = False
+        self._remaking = False
         self._asking = 0
         self._nobody_asks = asyncio.Event()
         self._refused: dict[str, str] = {}
@@ -251,15 +256,24 @@ class Index:
 
     async def status(self) -> FaqStatus:
         behind = await self._entries.count_unindexed()
-        detail = self._fault or (f"{behind} entries to index" if behind else self._rebuilding)
+        entries = await self._entries.count()
+        detail = self._fault or (self._behind(behind, entries) if behind else self._rebuilding)
         if self._refused and not self._fault:
             entry_id, reason = next(iter(self._refused.items()))
             detail = f"{len(self._refused)} entries cannot be indexed; {entry_id}: {reason}"
         return FaqStatus(
-            entries=await self._entries.count(),
+            entries=entries,
             phrasings=self.lexical.phrasings,
             indexed=not self._fault and not behind,
             detail=detail,
+        )
+
+    def _behind(self, behind: int, entries: int) -> str:
+        if not self._remaking:
+            return f"{behind} entries to index"
+        return (
+            f"vectors of this embedding model are being made: {behind} of {entries} entries are "
+            "found by words alone"
         )
 
     # -- waking and resting
@@ -344,7 +358,7 @@ class Index:
         opened = Filled(collection, dict(keys_by_entry(found.keys() - set(forged))))
         wrong = await self._out_of_step(opened)
         await self._entries.mark(wrong)
-        self._refilling = bool(wrong)
+        self._refilling, self._remaking = bool(wrong), bool(wrong) and not opened.held
         other_model = self._stamp not in ("", stamp)
         self._stamp, self._in_use = stamp, opened
         self._compare = self._away = False
@@ -352,7 +366,8 @@ class Index:
         self._tell()
         if other_model:
             self._tell_switched("another embedding model")
-        await self._drop_others()
+        if not wrong:
+            await self._drop_others()
 
     async def _drop_others(self) -> None:
         for other in await self._vectors.collections():
@@ -410,7 +425,9 @@ class Index:
             urgent = bool(self._edits)
             due, bound = (self._edits, EDITS) if urgent else (self._pending, BATCH_ENTRIES)
             if not due:
-                self._refilling = False
+                if self._refilling:
+                    self._refilling = self._remaking = False
+                    await self._drop_others()
                 return
             batch = {due.popleft() for _ in range(min(len(due), bound))}
             self._in_work = len(batch)

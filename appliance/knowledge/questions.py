@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
-from appliance.bus.client import AWAY
+from appliance.bus.outage import until_back
 from appliance.clock import now_ms
 from appliance.knowledge.missed import Missed
 from appliance.knowledge.misses import Misses
@@ -25,7 +26,6 @@ from appliance.schema.requests import Request
 log = logging.getLogger(__name__)
 
 HEARD_BOUND = 4_096
-AWAY_RETRY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,23 +79,15 @@ class Questions:
         """Counts until cancelled."""
         while True:
             heard = await self._waiting.get()
-            while not await self._taken(heard):  # noqa: ASYNC110
-                await asyncio.sleep(AWAY_RETRY_S)  # nothing tells when a store is back
+            try:
+                await until_back(partial(self._take, heard))
+            except Exception:
+                log.exception("question of request %s is not counted", heard.request_id)
             self._waiting.task_done()
 
     async def settled(self) -> None:
         """Waits until everything heard so far is counted."""
         await self._waiting.join()
-
-    async def _taken(self, heard: Heard) -> bool:
-        """False while the store is away."""
-        try:
-            await self._take(heard)
-        except AWAY:
-            return False
-        except Exception:
-            log.exception("question of request %s is not counted", heard.request_id)
-        return True
 
     async def _take(self, heard: Heard) -> None:
         at_ms = now_ms()

@@ -8,6 +8,7 @@ read from the record at each question, so nothing has to happen when a period be
 import datetime
 
 from appliance.errors import Invalid
+from appliance.schema.answers import Match
 from appliance.schema.faq import Entry
 
 EXAMPLE = "2026-12-31 or 2026-12-31T18:00+08:00"
@@ -18,6 +19,17 @@ def is_valid(entry: Entry, at: datetime.datetime) -> bool:
     if entry.valid_from and at < _begin("valid_from", entry.valid_from):
         return False
     return not entry.valid_until or at < _end("valid_until", entry.valid_until)
+
+
+def still_says(entry: Entry | None, match: Match, at: datetime.datetime) -> bool:
+    """Whether an entry answers at that moment with what was once found of it."""
+    return (
+        entry is not None
+        and entry.state == "published"
+        and is_valid(entry, at)
+        and (entry.question, entry.answer) == (match.question, match.answer)
+        and match.phrasing in (entry.question, *entry.phrasings)
+    )
 
 
 def check_period(valid_from: str, valid_until: str) -> None:

@@ -2,9 +2,11 @@
 
 A secret is 256 random bits, shown once; the store holds its SHA-256 only, by which it is found. So
 neither the store nor a copy of it lets anybody in, and a deleted key is refused at the next call.
+An expired one is refused, too, and stays listed until it is deleted.
 """
 
 import hashlib
+import math
 import secrets
 
 import msgspec
@@ -13,10 +15,11 @@ from appliance import keys
 from appliance.bus.client import Bus
 from appliance.bus.script import Script
 from appliance.clock import now_ms
-from appliance.errors import Invalid, NotFound
-from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey
+from appliance.errors import Invalid, NotFound, Unauthorized
+from appliance.schema.people import KEY_EXPIRED, ApiKey, ApiKeyPost, NewApiKey
 
 PREFIX = "sk-sluice-"
+DAY_MS = 86_400_000
 
 # KEYS api-keys api-key-hashes; ARGV id body hash bound: 0 past the bound
 _ADD = Script("""
@@ -58,13 +61,14 @@ class ApiKeys:
                 "a person's key needs a uid, and no other has one",
                 hint='send {"role": "person", "name": ..., "uid": ...}',
             )
-        secret = PREFIX + secrets.token_urlsafe(32)
+        secret, at_ms = PREFIX + secrets.token_urlsafe(32), now_ms()
         made = ApiKey(
             id=keys.new_api_key_id(),
             role=body.role,
             name=body.name,
             uid=body.uid or "",
-            created_at_ms=now_ms(),
+            created_at_ms=at_ms,
+            expires_at_ms=at_ms + math.ceil(body.days * DAY_MS) if body.days else 0,
         )
         added = await _ADD.run(
             self._bus, _NAMES, made.id, msgspec.json.encode(made), _hash(secret), self._bound
@@ -77,11 +81,21 @@ class ApiKeys:
         return NewApiKey(key=secret, **msgspec.structs.asdict(made))
 
     async def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret, None when there is none."""
+        """The key with this secret, None when there is none. Raises Unauthorized for one that has
+        expired."""
         if not secret.startswith(PREFIX):
             return None
         body = await _FIND.run(self._bus, _NAMES, _hash(secret))
-        return msgspec.json.decode(body, type=ApiKey) if body else None
+        if not body:
+            return None
+        found = msgspec.json.decode(body, type=ApiKey)
+        if 0 < found.expires_at_ms <= now_ms():
+            raise Unauthorized(
+                "this key has expired",
+                hint="ask the operator for a new one, which POST /api/keys makes",
+                reason=KEY_EXPIRED,
+            )
+        return found
 
     async def all(self) -> tuple[ApiKey, ...]:
         """Every key, the oldest first."""

@@ -27,10 +27,12 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """`ID:sent`: what the model was shown for the question, and the entries behind it."""
+    """`ID:sent`: what the model was shown for the question, the entries behind it, and the ids of
+    earlier turns that were `left_out`."""
 
     text: str
     matches: tuple[Match, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -121,6 +123,7 @@ def _turn(
         matches=seen.matches,
         usage=answer.usage or Usage(),
         sent=seen.text,
+        left_out=seen.left_out,
         decision=answer.decision,
         citations=answer.citations,
         thumb=msgspec.json.decode(feedback, type=Thumbed).thumb if feedback else "none",

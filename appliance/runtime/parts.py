@@ -16,6 +16,7 @@ from appliance.access.afterwards import Afterwards
 from appliance.access.answering import Answering
 from appliance.access.asides import Asides
 from appliance.access.cancelling import Cancelling
+from appliance.access.earlier import EarlierTurns
 from appliance.access.erasure import Erasure
 from appliance.access.feedback import FeedbackDesk
 from appliance.access.flow import Flow, People
@@ -205,10 +206,11 @@ async def assemble(ground: Ground) -> Parts:
     )
     fragments = Fragments(bus, settings.people)
     profiles = Profiles(bus, people.users, people.turns, fragments, settings)
+    earlier = EarlierTurns(bus, people.turns, entries, settings.sessions)
     warmth = Warmth(
         bus,
         profiles,
-        people.turns,
+        earlier,
         settings=settings,
         erase=partial(erase, children.snapshots),
     )
@@ -255,6 +257,7 @@ async def assemble(ground: Ground) -> Parts:
         loader,
         answering=answering,
         cancelling=cancelling,
+        earlier=earlier,
         forecasts=Forecasts(people.users, people.turns, warmth, lengths, settings),
         gates=Gates(bus, waiters, tiers_of(settings), queue_bound=settings.limiter.queue_bound),
         presence=presence,

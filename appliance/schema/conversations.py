@@ -40,7 +40,8 @@ class Turn(Record, frozen=True, kw_only=True):
     """A stored message pair. Its id is the id of the request that made it.
 
     `sent` is the exact text the model saw for `question` (with FAQ hits and date), kept so
-    that the next prompt starts with the same tokens.
+    that the next prompt starts with the same tokens. The turns `left_out` were kept from the model,
+    for FAQ entries that they rest on had been changed or deleted since.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Turn(Record, frozen=True, kw_only=True):
     matches: tuple[Match, ...] = ()
     usage: Usage = Usage()
     sent: str = ""
+    left_out: tuple[str, ...] = ()
     decision: Decision | Literal[""] = ""
     citations: tuple[Citation, ...] = ()
     thumb: Literal["up", "down", "none"] = "none"

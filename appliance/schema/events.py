@@ -69,7 +69,8 @@ class Delta(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Done(Record, frozen=True, kw_only=True):
-    """`cut_turns`: so many of the conversation's oldest turns the model was not shown any more.
+    """`cut_turns`: so many earlier turns the model was not shown any more, the oldest and those
+    that rest on FAQ entries as they are no longer.
 
     `decision` is that of `retrieved`; with `direct` and `did_you_mean` no model was asked, and
     `model` is "faq". `citations` are the numbers in square brackets in the answer.

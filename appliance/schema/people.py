@@ -11,6 +11,9 @@ from appliance.schema.requests import ChatMessage
 MAX_ATTRIBUTES = 64
 MAX_TAGS = 64
 MAX_FRAGMENT_CHARS = 4_000
+MAX_KEY_DAYS = 36_500
+KEY_EXPIRED = "key_expired"
+"""The reason of the error that an expired key is told."""
 FragmentText = Annotated[str, Meta(min_length=1, max_length=MAX_FRAGMENT_CHARS)]
 FragmentTags = Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)]
 Place = Annotated[int, Meta(ge=-10_000, le=10_000)]
@@ -123,21 +126,23 @@ Role = Literal["admin", "service", "person"]
 
 class ApiKeyPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key for somebody else. `name` is told to people whom a service writes to; `uid` is whose a
-    person's key is."""
+    person's key is. It lets in for so many `days`, or else until it is deleted."""
 
     role: Role
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     uid: Uid | None = None
+    days: Annotated[float, Meta(gt=0, le=MAX_KEY_DAYS)] | None = None
 
 
 class ApiKey(Record, frozen=True, kw_only=True):
-    """A key without its secret."""
+    """A key without its secret. From `expires_at_ms` on it lets nobody in; 0 is never."""
 
     id: str
     role: Role
     name: str
     uid: str
     created_at_ms: int
+    expires_at_ms: int = 0
 
 
 class NewApiKey(ApiKey, frozen=True, kw_only=True):

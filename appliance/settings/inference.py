@@ -20,7 +20,12 @@ class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description='Chat model: a name from `sluice models list` or a path; "" is starter.'),
     ] = ""
     embedding: Annotated[
-        str, Meta(description='Embedding model: a name or a path; "" is the starter.')
+        str,
+        Meta(
+            description='Embedding model: a name or a path; "" is the starter. After a change the '
+            "vectors of the FAQ are made anew at the start; until then entries are found by their "
+            "words alone, and the status tells how many are left."
+        ),
     ] = ""
     lora: Annotated[
         tuple[Adapter, ...],

@@ -8,6 +8,7 @@ import pytest
 from appliance import keys
 from appliance.access.answering import Answering
 from appliance.access.cancelling import Cancelling
+from appliance.access.earlier import EarlierTurns
 from appliance.access.flow import Flow, People
 from appliance.access.forecast import Forecasts
 from appliance.access.generations import Gates
@@ -45,6 +46,14 @@ class Flaky(Presence):
         await super().expect(request)
 
 
+class Counted(Presence):
+    asked = 0
+
+    async def expect(self, request: Request) -> None:
+        self.asked += 1
+        await super().expect(request)
+
+
 class Walked(Flow):
     """Gets no further than to the beginning of a walk."""
 
@@ -69,6 +78,7 @@ def flow_of(bus: Bus, people: People, presence: Presence) -> Walked:
         cast(Loader, None),
         answering=cast(Answering, None),
         cancelling=cast(Cancelling, None),
+        earlier=cast(EarlierTurns, None),
         forecasts=cast(Forecasts, None),
         gates=cast(Gates, None),
         presence=presence,
@@ -101,6 +111,31 @@ async def test_what_is_stored_is_walked_though_the_store_goes_away_after_it(bus:
         await flow.begun.wait()
         running.cancel()
         await asyncio.wait([running])
+    assert await bus.zscore(keys.AWAITED, request.id) is not None
+
+
+async def test_an_answer_is_expected_once(bus: Bus) -> None:
+    people = People(Users(bus), Sessions(bus, sessions_kept=10), Turns(bus))
+    presence = Counted(bus, 60.0)
+    flow = flow_of(bus, people, presence)
+    session = await people.sessions.create("ann", "")
+    request = Request(
+        id=keys.new_request_id(session.id),
+        uid="ann",
+        session_id=session.id,
+        text="why?",
+        sampling=Sampling(),
+        created_at_ms=1,
+        deadline_at_ms=2**52,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        running = asyncio.create_task(flow.run())
+        await asyncio.sleep(0)
+        await flow.accept(request, session)
+        await flow.begun.wait()
+        running.cancel()
+        await asyncio.wait([running])
+    assert presence.asked == 1
     assert await bus.zscore(keys.AWAITED, request.id) is not None
 
 

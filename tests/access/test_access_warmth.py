@@ -4,16 +4,19 @@ import datetime
 
 import msgspec
 import pytest
+import redis
 
 from appliance import keys
+from appliance.access.earlier import EarlierTurns
 from appliance.access.fragments import Fragments
 from appliance.access.profile import Profiles
 from appliance.access.prompt import session_prompt, system_message
 from appliance.access.warmth import Warmth
 from appliance.bus import warming
-from appliance.bus.client import Bus
+from appliance.bus.client import FULL, Bus
 from appliance.bus.workers import status_fields
 from appliance.clock import now_ms
+from appliance.knowledge.entries import Entries
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Answered, Asked, Sent, Turns
 from appliance.people.users import Users
@@ -38,7 +41,8 @@ def warmth_of(bus: Bus, erased: Erased) -> Warmth:
     settings = Settings()
     fragments = Fragments(bus, settings.people)
     profiles = Profiles(bus, Users(bus), Turns(bus), fragments, settings)
-    return Warmth(bus, profiles, Turns(bus), settings=settings, erase=erased.erase)
+    earlier = EarlierTurns(bus, Turns(bus), Entries(bus, 100), settings.sessions)
+    return Warmth(bus, profiles, earlier, settings=settings, erase=erased.erase)
 
 
 async def report(bus: Bus, *warm: str, pool: str = POOL) -> None:
@@ -149,6 +153,24 @@ async def test_forgetting_tells_the_workers_and_erases_what_is_on_disk(bus: Bus)
     session = await answered_session(bus, "answer")
     erased = Erased()
     await warmth_of(bus, erased).forget(session)
+    [(_, fields)] = await bus.xrange(keys.control(POOL), "-", "+", 10)
+    assert fields == {b"forget": session.id.encode()}
+    assert erased == [session.id]
+
+
+async def test_what_was_deleted_is_forgotten_though_the_store_is_full(
+    bus: Bus, valkey_url: str
+) -> None:
+    session = await answered_session(bus, "answer")
+    erased = Erased()
+    with redis.from_url(valkey_url) as operator:
+        operator.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(FULL):
+                await bus.set("any", "thing")
+            await warmth_of(bus, erased).forget(session)
+        finally:
+            operator.config_set("maxmemory", 0)
     [(_, fields)] = await bus.xrange(keys.control(POOL), "-", "+", 10)
     assert fields == {b"forget": session.id.encode()}
     assert erased == [session.id]

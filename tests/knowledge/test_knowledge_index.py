@@ -253,10 +253,44 @@ async def test_another_model_gets_another_collection_and_the_old_one_goes(
         async with asyncio.timeout(WAIT_S):
             await vectors.wrote.wait()
         await parts.settled()
+        async with asyncio.timeout(WAIT_S):
+            while len(vectors.rows) > 2:
+                await parts.index.moved()
         assert sorted(vectors.rows) == sorted(["faq_products", collection_name("hash-b", 128)])
         rows = vectors.rows[collection_name("hash-b", 128)].values()
         assert [len(row.vector) for row in rows] == [128, 128]
         assert await parts.search("Where is the key?")
+
+
+async def test_until_another_models_vectors_are_made_words_serve_and_status_says_so(
+    bus: Bus, parts: Rig, vectors: MemoryVectors, embedder: HashingEmbedder
+) -> None:
+    old = collection_name(embedder.stamp, embedder.size)
+    async with parts.running():
+        made = [await parts.entries.create(entry_put(f"Where is key {n}?")) for n in range(3)]
+        await parts.settled()
+    kept = dict(vectors.rows[old])
+    other = HashingEmbedder("hash-b")
+    vectors.gate.clear()
+    later = rig(bus, vectors, other)
+    async with later.started():
+        async with asyncio.timeout(WAIT_S):
+            await vectors.waited.wait()
+        status = await later.index.status()
+        assert not status.indexed
+        assert "3 of 3 entries are found by words alone" in status.detail
+        assert len(status.detail) <= 120, "what a screen has room for"
+        found = await later.retrieval.search("Where is key 1?", limit=1)
+        assert [match.id for match in found.matches] == [made[1].id]
+        assert "3 FAQ entries are still being indexed" in found.degraded
+        assert vectors.rows[old] == kept, "who goes back now has lost nothing"
+        vectors.gate.set()
+        await later.settled()
+        async with asyncio.timeout(WAIT_S):
+            while old in vectors.rows:
+                await later.index.moved()
+        assert (await later.index.status()).detail == ""
+        await assert_rows_are_right(later, vectors)
 
 
 # -- outages

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -10,7 +10,7 @@ import pytest
 from knowledge_rig import HashingEmbedder, MemoryVectors, Rig, entry_put, rig
 from msgspec.structs import replace as replace_struct
 
-from appliance.bus.client import Bus
+from appliance.bus.client import AWAY, FULL, Bus
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded
 from appliance.knowledge.missed import Missed
 from appliance.knowledge.misses import Misses
@@ -474,6 +474,29 @@ async def test_hits_are_counted_once_and_misses_taken_in_unless_they_were_erased
     assert (a.hits, b.hits, c.hits) == (1, 1, 0)
     assert a.last_hit_ms > 0
     assert {miss.question for miss in misses.listed("open")} == {"unknown", "badly answered"}
+
+
+async def test_a_question_is_counted_when_the_store_is_back_and_a_fault_stops_no_others(
+    bus: Bus, misses: Misses
+) -> None:
+    faults = [AWAY[0]("gone"), FULL[0]("full"), ValueError("a fault of ours")]
+
+    class Flaky(Stats):
+        async def heard(self, request_id: str, entry_ids: Sequence[str], at_ms: int) -> bool:
+            if faults:
+                raise faults.pop(0)
+            return await super().heard(request_id, entry_ids, at_ms)
+
+    stats = Flaky(bus)
+    questions = Questions(stats, misses, rig(bus, MemoryVectors(), HashingEmbedder()).retrieval)
+    task = asyncio.create_task(questions.run())
+    for request_id in ("x-1", "x-2"):
+        await bus.hset(f"request:{{x}}:{request_id}", mapping={"state": "done"})
+        questions.heard(Heard(request_id, "ann", "q", [request_id], None))
+    await questions.settled()
+    task.cancel()
+    assert [one.hits for one in await stats.read(["x-1", "x-2"])] == [0, 1]
+    assert faults == []
 
 
 async def test_a_thumb_is_counted_once_moved_and_taken_back(bus: Bus) -> None:

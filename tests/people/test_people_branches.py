@@ -59,6 +59,18 @@ async def test_a_branch_has_the_turns_up_to_the_chosen_one_in_their_order(
     assert await bus.hget(keys.session(branch.id), "frozen") == b"how it began"
 
 
+async def test_a_branch_knows_which_of_its_turns_were_left_out(
+    bus: Bus, sessions: Sessions, origin: Session
+) -> None:
+    ids = [await ask(bus, origin, number) for number in range(3)]
+    sent = Sent("question 2", left_out=(ids[0], "trimmed-since"))
+    await bus.hset(keys.turn(origin.id), mapping={f"{ids[2]}:sent": msgspec.json.encode(sent)})
+    branch = await Branches(bus, sessions).branch(origin, ids[2], "")
+    first, _, last = await Turns(bus).latest(branch.id, 100)
+    assert last.left_out == (first.id,)
+    assert last.sent == "question 2"
+
+
 async def test_the_branch_is_listed_and_neither_touches_the_other(
     bus: Bus, sessions: Sessions, origin: Session
 ) -> None:

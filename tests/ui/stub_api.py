@@ -426,7 +426,12 @@ class StubApi(LoopbackServer):
                 post = msgspec.json.decode(asked.body, type=ApiKeyPost)
                 uid, number = post.uid or "", next(self._ids)
                 one = ApiKey(
-                    id=f"k-{number}", role=post.role, name=post.name, uid=uid, created_at_ms=NOW_MS
+                    id=f"k-{number}",
+                    role=post.role,
+                    name=post.name,
+                    uid=uid,
+                    created_at_ms=NOW_MS,
+                    expires_at_ms=NOW_MS + int(post.days * 86_400_000) if post.days else 0,
                 )
                 self.keys[one.id] = one
                 secret = f"sk-sluice-{number}" + "x" * 43

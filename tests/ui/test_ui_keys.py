@@ -86,6 +86,39 @@ async def test_a_service_has_no_user(keyed: StubApi) -> None:
         assert msgspec.json.decode(asked.body, type=ApiKeyPost).uid is None
 
 
+async def test_a_key_is_made_for_some_days(keyed: StubApi) -> None:
+    async with running(keyed) as sluice:
+        await open_keys(sluice, "Ana's phone")
+        await sluice.press("a")
+        await sluice.type("audit")
+        await sluice.press("tab", "enter", "down", "enter", "tab")
+        for wrong in ("0", "-1", "1.5", "36501", "٣"):
+            await sluice.type(wrong)
+            await sluice.press("enter")
+            await sluice.sees("Days are a number from 1 to 36500")
+            await sluice.press("ctrl+u")
+        await sluice.type("30")
+        await sluice.press("enter")
+        await sluice.sees("The new key of “audit”")
+        await sluice.press("escape")
+        await sluice.sees("2025-12-23 12:13", "Lets in until 2025-12-23 12:13.")
+        (asked,) = keyed.calls("POST", "/api/keys")
+        assert msgspec.json.decode(asked.body, type=ApiKeyPost).days == 30
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_the_list_tells_how_long_keys_let_in(keyed: StubApi, language: str) -> None:
+    expired = msgspec.structs.replace(keyed.keys["k-a"], expires_at_ms=NOW_MS)
+    lasting = msgspec.structs.replace(keyed.keys["k-b"], expires_at_ms=NOW_MS + 86_400_000)
+    keyed.keys |= {"k-a": expired, "k-b": lasting}
+    async with running(keyed, language=language, width=100) as sluice:
+        words, tomorrow = sluice.texts.keys, "2025-11-24 12:13"
+        await open_keys(sluice, words.expired, words.never, tomorrow)
+        await sluice.sees(words.about_expired.format(at="2025-11-23 12:13")[:20])
+        await sluice.press("down")
+        await sluice.sees(words.about_until.format(at=tomorrow))
+
+
 async def test_a_key_is_revoked_after_a_question(keyed: StubApi) -> None:
     async with running(keyed) as sluice:
         await open_keys(sluice, "Ana's phone")

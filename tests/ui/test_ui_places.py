@@ -156,6 +156,13 @@ async def test_a_refused_key_is_said_and_not_tried_again(api: StubApi) -> None:
         assert len(api.calls("GET", "/readyz")) == 1
 
 
+async def test_an_expired_key_is_told_from_a_wrong_one(api: StubApi) -> None:
+    expired = problem(401, "unauthorized", "this key has expired", reason="key_expired")
+    api.overrides["GET", "/readyz"] = expired
+    async with running(api) as sluice:
+        await sluice.sees("This key has expired", "start again with a new one", "● refused")
+
+
 async def test_help_lists_every_key_of_ours(api: StubApi) -> None:
     async with running(api, height=80) as sluice:
         await sluice.sees("ready")

@@ -91,6 +91,49 @@ def test_an_edit_while_a_question_waits_for_the_model_is_in_its_answer(
     assert ("night porter" in text_of(heard)) is (change == "reworded")
 
 
+@pytest.mark.parametrize("change", ["reworded", "deleted"])
+def test_later_prompts_hold_nothing_of_an_entry_that_was_changed(
+    appliance: Running, change: str
+) -> None:
+    old = {"question": "Who winds the tower clock?", "answer": "The verger winds it."}
+    (entry_id,) = add(appliance, old, ENTRY)[:1]
+    session = appliance.session("ada")
+    direct = appliance.ask(old["question"], session)
+    composed = appliance.ask("Who is winding the clock of the tower?", session)
+    for request_id in (direct, composed):
+        assert list(appliance.follow(request_id))[-1].event == "done"
+
+    def sent(text: str) -> tuple[Event, dict[str, Any]]:
+        request_id = appliance.ask(text, session, json_schema={"type": "object"})
+        last = list(appliance.follow(request_id))[-1]
+        with appliance.client() as client:
+            audit: dict[str, Any] = client.get(f"/api/requests/{request_id}/prompt").json()
+        assert audit["exact"]
+        return last, audit
+
+    before, told = sent("Sauna hours?")
+    assert before.data["cut_turns"] == told["cut_turns"] == 0
+    assert "verger" in str(told["messages"])
+    with appliance.client() as client:
+        path = f"/api/faq/{entry_id}"
+        if change == "deleted":
+            assert client.delete(path).status_code == 204
+        else:
+            client.put(path, json=old | {"answer": "The sexton winds it."}).raise_for_status()
+    after, told_now = sent("Sauna hours?")
+    assert "verger" not in str(told_now["messages"])
+    assert after.data["cut_turns"] == told_now["cut_turns"] == 2
+    assert [one["content"] for one in told_now["messages"][1:2]] == [
+        told["messages"][-1]["content"]
+    ], "the turn that rests on another entry is sent as it was"
+    with appliance.client() as client:
+        turns = client.get(f"/api/sessions/{session}/turns").json()["items"]
+        assert turns[-1]["left_out"] == [direct, composed]
+        client.delete(f"/api/faq/{entry_id}")
+        for one in client.get("/api/faq").json()["items"]:
+            client.delete(f"/api/faq/{one['id']}")
+
+
 def test_whoever_wants_the_model_gets_it(appliance: Running) -> None:
     (entry_id,) = add(appliance, ENTRY)
     raw = events(appliance, "Sauna hours?", faq=False)

@@ -55,7 +55,8 @@ def test_an_appliance_whose_store_is_full_waits_for_room(
         try:
             refuses_and_reads(running, session)
             with running.client() as client:
-                client.delete(f"/api/sessions/{session}")  # which makes room
+                gone = client.delete(f"/api/sessions/{session}")  # which makes room
+                assert gone.status_code == 204, gone.text
                 assert client.get(f"/api/sessions/{session}").status_code == 404
                 eventually(
                     lambda: "valkey" in client.get("/readyz").json().get("checks", {}),

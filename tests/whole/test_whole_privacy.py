@@ -151,6 +151,23 @@ def test_a_service_writes_under_its_name_and_reads_no_inbox(fixed: Running) -> N
     assert message["sender"] == "工单系统"
 
 
+def test_an_expired_key_is_told_so_everywhere(fixed: Running) -> None:
+    body = {"role": "service", "name": "for a moment", "days": 1e-9}
+    with fixed.client() as admin:
+        assert admin.post("/api/keys", json=body | {"days": 0}).status_code == 400
+        made = admin.post("/api/keys", json=body).json()
+        listed = {one["id"]: one for one in admin.get("/api/keys").json()["items"]}
+    assert made["created_at_ms"] < made["expires_at_ms"]
+    assert listed[made["id"]]["expires_at_ms"] == made["expires_at_ms"]
+    with as_(fixed, made["key"]) as late:
+        for path in ("/readyz", "/v1/models", "/api/keys"):
+            refused = late.get(path)
+            assert refused.status_code == 401
+            error = refused.json()["error"]
+            assert (error["code"], error["reason"]) == ("unauthorized", "key_expired")
+            assert "new one" in error["hint"]
+
+
 def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
     fixed: Running,
 ) -> None:

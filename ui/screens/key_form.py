@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.widgets import Input, Select
 
 from appliance.schema.fields import UID_PATTERN
-from appliance.schema.people import ApiKeyPost, NewApiKey, Role
+from appliance.schema.people import MAX_KEY_DAYS, ApiKeyPost, NewApiKey, Role
 from ui.keys import key
 from ui.safe_text import safe_line
 from ui.screens.dialogs import Confirm, Question
@@ -21,6 +21,7 @@ from ui.widgets.plain import LineField, Plain
 
 MAX_NAME_CHARS: Final = 100
 MAX_UID_CHARS: Final = 63
+MAX_DAYS_CHARS: Final = 5
 ROLES: Final[tuple[Role, ...]] = ("person", "service", "admin")
 
 
@@ -56,6 +57,10 @@ class KeyForm(Dialog[ApiKeyPost | None]):
             id="key-uid", max_length=MAX_UID_CHARS, placeholder=words.uid_unneeded
         )
         self._uid.border_title = words.person
+        self._days = LineField(
+            id="key-days", max_length=MAX_DAYS_CHARS, placeholder=words.days_unneeded
+        )
+        self._days.border_title = words.days
         self._trouble = Plain(id="trouble")
 
     def compose(self) -> ComposeResult:
@@ -64,6 +69,7 @@ class KeyForm(Dialog[ApiKeyPost | None]):
             yield self._label
             yield self._role
             yield self._uid
+            yield self._days
             yield self._trouble
         yield KeyBar()
 
@@ -80,15 +86,18 @@ class KeyForm(Dialog[ApiKeyPost | None]):
         self.action_create()
 
     def action_create(self) -> None:
-        name, uid, role = self._label.value.strip(), self._uid.value.strip(), self._chosen
+        words, name, role = self.texts.keys, self._label.value.strip(), self._chosen
+        uid = self._uid.value.strip() if role == "person" else None
+        days = self._days.value.strip()
         if not name:
-            self._trouble.update(self.texts.keys.name_missing)
-        elif role != "person":
-            self.dismiss(ApiKeyPost(role=role, name=name))
-        elif not re.fullmatch(UID_PATTERN, uid):
-            self._trouble.update(self.texts.keys.uid_missing)
+            self._trouble.update(words.name_missing)
+        elif uid is not None and not re.fullmatch(UID_PATTERN, uid):
+            self._trouble.update(words.uid_missing)
+        elif days and not (days.isascii() and days.isdigit() and 1 <= int(days) <= MAX_KEY_DAYS):
+            self._trouble.update(words.days_wrong.format(most=MAX_KEY_DAYS))
         else:
-            self.dismiss(ApiKeyPost(role=role, name=name, uid=uid))
+            lasting = int(days) if days else None
+            self.dismiss(ApiKeyPost(role=role, name=name, uid=uid, days=lasting))
 
     def action_close(self) -> None:
         self.dismiss(None)

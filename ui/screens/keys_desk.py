@@ -31,7 +31,7 @@ class KeysDesk(Desk[None]):
 
     def __init__(self, texts: Texts, *, operating: Operating, clock: Clock) -> None:
         words = texts.keys
-        columns = (words.name, words.role, words.person, words.created)
+        columns = (words.name, words.role, words.person, words.created, words.until)
         super().__init__(texts, name="keys", title=words.title, columns=columns)
         self._operating = operating
         self._clock = clock
@@ -64,7 +64,18 @@ class KeysDesk(Desk[None]):
             Text(role_word(self.texts, one.role)),
             cell(one.uid, 24),
             Text(self._clock.minute(one.created_at_ms), no_wrap=True),
+            Text(self._until(one), no_wrap=True),
         )
+
+    def _until(self, one: ApiKey) -> str:
+        if not one.expires_at_ms:
+            return self.texts.keys.never
+        if self._has_expired(one):
+            return self.texts.keys.expired
+        return self._clock.minute(one.expires_at_ms)
+
+    def _has_expired(self, one: ApiKey) -> bool:
+        return 0 < one.expires_at_ms <= self._clock.now_ms()
 
     def on_data_table_row_highlighted(self) -> None:
         self._show_pointed()
@@ -81,7 +92,11 @@ class KeysDesk(Desk[None]):
             "person": words.may_person.format(uid=safe_line(one.uid, 63)),
         }[one.role]
         at, name = self._clock.minute(one.created_at_ms), safe_line(one.name, 100)
-        self.show_text(Content(words.about.format(name=name, may=may, at=at, id=one.id)))
+        about = words.about.format(name=name, may=may, at=at, id=one.id)
+        if one.expires_at_ms:
+            until = words.about_expired if self._has_expired(one) else words.about_until
+            about += "\n" + until.format(at=self._clock.minute(one.expires_at_ms))
+        self.show_text(Content(about))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self._pointed is not None if action == "revoke_key" else True
