@@ -16,9 +16,12 @@
     └─ CannotBoot               a process cannot start as configured; restarting will not help
 
 Raise where the fact is known, catch where something can be done, convert at the edge.
-Every error says what happened (`message`) and what the person can do next (`hint`).
+Every error says what happened (`message`) and what the person can do next (`hint`). `reason` names
+what happened for programs, and `facts` what it happened to: from both, a UI makes a sentence in
+another language (`ui/texts_zh_errors.py`).
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 EXIT_OK = 0
@@ -44,12 +47,14 @@ class SluiceError(Exception):
         hint: str = "",
         reason: str = "",
         retry_after_s: float | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.facts = {name: str(fact) for name, fact in (facts or {}).items()}
         self.headers: dict[str, str] = {}
         """What an HTTP answer says besides."""
 

@@ -93,4 +93,5 @@ def refusal(status: int, content: bytes) -> SluiceError:
         hint=detail.hint,
         reason=detail.reason,
         retry_after_s=detail.retry_after_s,
+        facts=detail.facts,
     )

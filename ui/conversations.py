@@ -304,7 +304,12 @@ class Conversations:
             session_id,
             request_id,
             lambda now: replace(
-                now, phase="lost", message=error.message, hint=error.hint, interrupted=False
+                now,
+                phase="lost",
+                reason=error.reason,
+                message=error.message,
+                hint=error.hint,
+                interrupted=False,
             ),
         )
 

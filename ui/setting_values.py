@@ -9,6 +9,7 @@ import json
 from appliance.schema.settings import Setting
 from ui.safe_text import safe_line
 from ui.texts import Texts
+from ui.texts_zh_settings import MEANINGS
 
 
 def written(setting: Setting) -> str:
@@ -36,16 +37,25 @@ def shown(texts: Texts, setting: Setting, value: str) -> str:
     return safe_line(value, 400) or texts.settings.no_value
 
 
-def found_by(setting: Setting, wanted: str) -> bool:
+def explained(texts: Texts, setting: Setting) -> str:
+    """The explanation in the reader's language; the server's own for a setting it has newly."""
+    if texts.language != "zh":
+        return setting.description
+    return MEANINGS.get(setting.key, setting.description)
+
+
+def found_by(texts: Texts, setting: Setting, wanted: str) -> bool:
     """Whether each of the words is a part of the name, the explanation or the value."""
-    text = f"{setting.key} {setting.description} {setting.value}".casefold()
+    told = f"{setting.description} {explained(texts, setting)}"
+    text = f"{setting.key} {told} {setting.value}".casefold()
     return all(word in text for word in wanted.casefold().split())
 
 
 def about(texts: Texts, setting: Setting) -> str:
     """The explanation and the values of a setting, in lines."""
     words = texts.settings
-    lines = [safe_line(setting.description, 1_000)] if setting.description else []
+    explanation = safe_line(explained(texts, setting), 1_000)
+    lines = [explanation] if explanation else []
     if setting.choices:
         lines.append(words.one_of.format(values=", ".join(map(_choice, setting.choices))))
     lines.append(words.is_default.format(value=safe_line(setting.default, 400) or words.no_value))

@@ -280,6 +280,7 @@ class Texts:
     alarm_gpu_driver_missing: str
     alarm_gpu_not_found: str
     alarm_gpu_backend_missing: str
+    alarm_gpu_aborted: str
     alarm_rule_failed: str
     alarm_store_full: str
     alarm_unknown: str

@@ -261,6 +261,7 @@ ENGLISH: Final = Texts(
     alarm_gpu_driver_missing="The GPU's driver is missing",
     alarm_gpu_not_found="The GPU named in the settings is not there",
     alarm_gpu_backend_missing="A GPU lies idle",
+    alarm_gpu_aborted="The GPU made a worker fail",
     alarm_rule_failed="The operator's rule of admission fails",
     alarm_store_full="The store is full or nearly so",
     alarm_unknown="Alarm",

@@ -256,6 +256,7 @@ CHINESE: Final = Texts(
     alarm_gpu_driver_missing="缺少 GPU 驱动程序",
     alarm_gpu_not_found="找不到设置中指定的 GPU",
     alarm_gpu_backend_missing="GPU 处于闲置状态",
+    alarm_gpu_aborted="GPU 使工作进程异常退出",
     alarm_rule_failed="管理员的准入规则运行失败",
     alarm_store_full="存储已满或即将存满",
     alarm_unknown="警报",

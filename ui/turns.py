@@ -66,6 +66,7 @@ class LiveTurn:
     has_searched: bool = False
     matches: tuple[Match, ...] = ()
     degraded: str = ""
+    degraded_reason: str = ""
     decision: Decision | Literal[""] = ""
     finish_reason: str = ""
     usage: Usage = field(default_factory=Usage)
@@ -137,6 +138,7 @@ def advance(turn: LiveTurn, event: Event) -> LiveTurn:
                 has_searched=True,
                 matches=matches,
                 degraded=degraded,
+                degraded_reason=event.degraded_reason,
                 decision=decision,
             )
         case Delta(text=text):

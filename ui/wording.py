@@ -17,6 +17,7 @@ from appliance.schema.status import Alarm, Limit, ModelStatus, Status
 from ui.answers import UNREACHABLE
 from ui.link import LinkState
 from ui.safe_text import safe_line, safe_text
+from ui.said import alarm_said, error_said, failure_said
 from ui.texts import Texts
 from ui.turns import LiveTurn
 
@@ -104,8 +105,9 @@ def ending(texts: Texts, turn: LiveTurn) -> str:
 
 def trouble(texts: Texts, turn: LiveTurn) -> Trouble | None:
     """None for a turn that is open or ended well."""
-    reason = safe_line(turn.message or turn.reason)
-    hint = safe_line(turn.hint)
+    said = failure_said(texts, turn.reason)
+    reason = said.what or safe_line(turn.message or turn.reason)
+    hint = said.then or ("" if said.what else safe_line(turn.hint))
     match turn.phase:
         case "failed":
             return Trouble("error", texts.turn_failed, reason, hint or texts.turn_failed_next)
@@ -140,19 +142,22 @@ def error_words(texts: Texts, error: SluiceError) -> str:
         "unavailable": (texts.error_unavailable, texts.error_unavailable_next),
     }
     title, next_step = titles.get(kind, (texts.error_internal, texts.error_internal_next))
+    said = error_said(texts, error.reason, error.facts)
     if error.retry_after_s is not None:
         next_step = texts.error_retry.format(duration=duration(texts, error.retry_after_s))
+    elif said.what:
+        next_step = said.then or next_step
     elif error.hint and kind not in (UNREACHABLE, KEY_EXPIRED):
         next_step = _advice(texts, kind, safe_line(error.hint), next_step)
-    if kind in (UNREACHABLE, KEY_EXPIRED) or not error.message:
+    what = said.what or refusal(texts, error.reason) or safe_line(error.message)
+    if kind in (UNREACHABLE, KEY_EXPIRED) or not what:
         return f"{texts.error_alone.format(title=title)}\n{next_step}"
-    said = texts.error_with_reason.format(title=title, reason=safe_line(error.message))
-    return f"{said}\n{next_step}"
+    return f"{texts.error_with_reason.format(title=title, reason=what)}\n{next_step}"
 
 
 def _advice(texts: Texts, kind: str, hint: str, ours: str) -> str:
-    """The server speaks English: elsewhere our own words come first, and its hint only where it
-    says what to change."""
+    """Of an error that is told in the server's words, which are English: elsewhere our own come
+    first, and its hint only where it says what to change."""
     if texts.language == "en":
         return hint
     return f"{ours}{texts.error_hint.format(hint=hint)}" if kind == "invalid" else ours
@@ -292,19 +297,21 @@ def queue_lines(texts: Texts, status: Status) -> tuple[str, ...]:
 
 
 def alarm_words(texts: Texts, alarm: Alarm) -> str:
-    """Three lines: what is wrong in the reader's language, the server's facts, its advice."""
+    """Three lines: what is wrong, the facts, and what to do."""
     titles = {
         "gpu_not_used": texts.alarm_gpu_not_used,
         "gpu_partly_used": texts.alarm_gpu_partly_used,
         "gpu_driver_missing": texts.alarm_gpu_driver_missing,
         "gpu_not_found": texts.alarm_gpu_not_found,
         "gpu_backend_missing": texts.alarm_gpu_backend_missing,
+        "gpu_aborted": texts.alarm_gpu_aborted,
         "rule_failed": texts.alarm_rule_failed,
         "store_full": texts.alarm_store_full,
+        "store_disk_full": texts.alarm_store_full,
     }
     title = titles.get(alarm.code, texts.alarm_unknown)
-    message, hint = safe_line(alarm.message, 400), safe_line(alarm.hint, 400)
-    return f"⚠ {title}\n  {message}\n  → {hint}"
+    said = alarm_said(texts, alarm)
+    return f"⚠ {title}\n  {said.what}\n  → {said.then}"
 
 
 def message_line(texts: Texts, message: InboxMessage) -> str:

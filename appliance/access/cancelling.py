@@ -58,7 +58,11 @@ class Cancelling:
         if not state:
             raise unknown(request_id)
         if state in TERMINAL_STATES:
-            raise Conflict(f"request {request_id} has ended as {state}", hint="nothing to do")
+            raise Conflict(
+                f"request {request_id} has ended as {state}",
+                hint="nothing to do",
+                reason="request_ended",
+            )
         ended = state in ("waiting", "loading", "queued") and await scripts.end(
             self._bus, request_id, Cancelled(reason=reason), ttl_s=self._reply_ttl_s
         )
@@ -103,4 +107,5 @@ def unknown(request_id: str) -> NotFound:
     return NotFound(
         f"no request {request_id}",
         hint="a finished request is kept for requests.reply_ttl_s; its turn stays",
+        reason="no_request",
     )

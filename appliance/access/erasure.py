@@ -170,7 +170,10 @@ class Erasure:
                         await asyncio.sleep(END_BEAT_S)  # a worker elsewhere ends it: no event
         except TimeoutError:
             raise Unavailable(
-                "an answer is still being cancelled", hint="try again", retry_after_s=5.0
+                "an answer is still being cancelled",
+                hint="try again",
+                retry_after_s=5.0,
+                reason="still_cancelling",
             ) from None
 
     async def _unnamed(self, uid: str) -> None:

@@ -36,9 +36,14 @@ class FeedbackDesk:
             raise NotFound(
                 f"no answer {request_id}",
                 hint="answers without a session are kept for requests.reply_ttl_s",
+                reason="no_answer",
             )
         if isinstance(before, int):
-            raise Conflict(f"request {request_id} has not ended", hint="wait for its last event")
+            raise Conflict(
+                f"request {request_id} has not ended",
+                hint="wait for its last event",
+                reason="request_open",
+            )
         await self._stats.vote(answered.entry_ids, before.thumb, feedback.thumb)
         if feedback.thumb == "down":
             self._questions.heard(answered)

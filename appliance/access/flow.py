@@ -143,7 +143,11 @@ class Flow:
         the session was deleted in the meantime.
         """
         if self._tasks is None or not self._accepting:
-            raise Unavailable("the appliance is starting or stopping", hint="try again in a moment")
+            raise Unavailable(
+                "the appliance is starting or stopping",
+                hint="try again in a moment",
+                reason="starting",
+            )
         limits = self._settings.limiter
         if await self._bus.zcard(keys.OPEN) >= 2 * limits.queue_bound + 1024:
             raise Overloaded(
@@ -171,7 +175,9 @@ class Flow:
             self.abandon(request.id)
             raise
         if stored < 0:
-            raise NotFound(f"no session {request.session_id}", hint="create a new one")
+            raise NotFound(
+                f"no session {request.session_id}", hint="create a new one", reason="no_session"
+            )
         self._tasks.create_task(self._walk(request), name=f"walk {request.id}")
         if session:
             with contextlib.suppress(*AWAY):  # it is accepted for all that
@@ -339,7 +345,9 @@ class Flow:
         """
         status = await self.status(request_id)
         if parse_id(after) > parse_id(await self._replies.last_id(request_id)):
-            raise Invalid("Last-Event-ID is not one of ours", hint="leave it out")
+            raise Invalid(
+                "Last-Event-ID is not one of ours", hint="leave it out", reason="bad_event_id"
+            )
         # The state is terminal no earlier than the last event is there, so a replay is whole.
         read = self._replies.replay if status.state in TERMINAL_STATES else self._replies.follow
         return read(request_id, after)

@@ -63,7 +63,12 @@ class Fragments:
     async def read(self, name: str) -> Fragment:
         body = await self._bus.hget(keys.FRAGMENTS, name)
         if body is None:
-            raise NotFound(f"no fragment {name}", hint="list them with GET /api/fragments")
+            raise NotFound(
+                f"no fragment {name}",
+                hint="list them with GET /api/fragments",
+                reason="no_fragment",
+                facts={"name": name},
+            )
         return msgspec.json.decode(body, type=Fragment)
 
     async def put(self, name: str, put: FragmentPut) -> Fragment:
@@ -86,10 +91,17 @@ class Fragments:
             raise Invalid(
                 f"there are {bound} fragments, which is the bound",
                 hint="delete some, or raise people.fragments_bound in the settings",
+                reason="fragments_full",
+                facts={"bound": bound},
             )
         return fragment
 
     async def delete(self, name: str) -> None:
         """Raises NotFound."""
         if not await _REMOVE.run(self._bus, (keys.FRAGMENTS,), name):
-            raise NotFound(f"no fragment {name}", hint="list them with GET /api/fragments")
+            raise NotFound(
+                f"no fragment {name}",
+                hint="list them with GET /api/fragments",
+                reason="no_fragment",
+                facts={"name": name},
+            )

@@ -87,7 +87,9 @@ class Profiles:
         turns = await self._turns.latest(session_id, latest)
         position = next((n for n, turn in enumerate(turns) if turn.id == request_id), None)
         if position is None:
-            raise NotFound(f"no turn {request_id}", hint="turns are kept as the settings say")
+            raise NotFound(
+                f"no turn {request_id}", hint="turns are kept as the settings say", reason="no_turn"
+            )
         turn, before = turns[position], turns[:position]
         held = await self._held(session_id)
         bounds = self._settings.sessions

@@ -50,6 +50,7 @@ class Rehearsal:
             evidence=evidence([match.score for match in searched.weighed]),
             calibration=self._retrieval.calibration,
             degraded=decided.degraded,
+            degraded_reason=decided.degraded_reason,
             answer=answer,
             prompt=() if answer else prompt.messages,
         )

@@ -88,11 +88,19 @@ class SetUp:
     async def _require_usable(self, name: str) -> None:
         """Raises NotFound, Conflict or Invalid unless this model can be taken into use now."""
         if self._restarting:
-            raise Conflict("another model is being taken into use", hint="wait until it is ready")
+            raise Conflict(
+                "another model is being taken into use",
+                hint="wait until it is ready",
+                reason="model_changing",
+            )
         if name == self._offers.chosen:
             return
         if self._situation.fixed:
-            raise Conflict(self._situation.fixed, hint="start it without, then choose here")
+            raise Conflict(
+                self._situation.fixed,
+                hint="start it without, then choose here",
+                reason="model_fixed",
+            )
         await asyncio.to_thread(self._offers.require, name)
 
     async def _write(self, section: str, key: str, value: str) -> str:

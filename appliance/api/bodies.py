@@ -26,7 +26,10 @@ class StrictRequest(Request[Any, Any, Any]):
             try:
                 msgspec.convert(body, declared.annotation, str_keys=True)
             except msgspec.ValidationError as error:
-                raise Invalid(_worded(error), hint=HINTS[400]) from None
+                said = _worded(error)
+                raise Invalid(
+                    said, hint=HINTS[400], reason="malformed", facts={"detail": said}
+                ) from None
         return body
 
 

@@ -85,7 +85,9 @@ class Choices:
         try:
             one = await anext(self._merged)
         except StopAsyncIteration:
-            raise Unavailable("the reply ended too early", hint="ask again") from None
+            raise Unavailable(
+                "the reply ended too early", hint="ask again", reason="reply_cut"
+            ) from None
         if one is not None and isinstance(one.event, Done | Failed | Refused | Cancelled):
             del self._open[one.index]
             _raise_if_failed(one.event)

@@ -136,7 +136,11 @@ def _version(if_match: str | None) -> int | None:
         return None
     digits = if_match.strip().removeprefix('"').removesuffix('"')
     if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
-        raise Invalid("If-Match is not an ETag of ours", hint="send the ETag that GET answered")
+        raise Invalid(
+            "If-Match is not an ETag of ours",
+            hint="send the ETag that GET answered",
+            reason="bad_etag",
+        )
     return int(digits)
 
 

@@ -79,7 +79,10 @@ async def import_entries(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in FORMATS:
         raise Invalid(
-            "the file's type is not known", hint=f"send it as {', '.join(sorted(FORMATS))}"
+            "the file's type is not known",
+            hint=f"send it as {', '.join(sorted(FORMATS))}",
+            reason="bad_file_type",
+            facts={"kinds": ", ".join(sorted(FORMATS))},
         )
     data = await request.body()
     if dry_run:

@@ -104,6 +104,7 @@ class Gate:
                 "too many connections are open",
                 hint="close some, or raise server.connections in the settings",
                 retry_after_s=1.0,
+                reason="too_many_connections",
             )
         headers = list(headers)
         hosts = [value for name, value in headers if name == b"host"]
@@ -111,13 +112,22 @@ class Gate:
             raise Forbidden(
                 "this Host is not served here",
                 hint="call 127.0.0.1 or localhost, or add the name to server.allowed_hosts",
+                reason="foreign_host",
             )
         found = dict(headers)
         origin = found.get(b"origin")
         if origin is not None and origin.lower() != b"http://" + hosts[0].lower():
-            raise Forbidden("requests from web pages are refused", hint="call from a program")
+            raise Forbidden(
+                "requests from web pages are refused",
+                hint="call from a program",
+                reason="foreign_origin",
+            )
         if found.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
-            raise Forbidden("requests from web pages are refused", hint="call from a program")
+            raise Forbidden(
+                "requests from web pages are refused",
+                hint="call from a program",
+                reason="foreign_origin",
+            )
 
     async def _caller(self, path: str, headers: dict[bytes, bytes]) -> Caller:
         """Whose key this is. Raises Unauthorized."""
@@ -134,6 +144,7 @@ class Gate:
         raise Unauthorized(
             "a valid key is needed",
             hint="send Authorization: Bearer KEY; the key is in admin.key in the data directory",
+            reason="no_key",
         )
 
     async def _check_permission(self, caller: Caller, method: str, path: str) -> None:
@@ -155,7 +166,11 @@ class Gate:
             owner = await self._owners.request(need.id)
         if owner != caller.uid:
             kind = "user" if need.owner == "uid" else need.owner
-            raise NotFound(f"no {kind} {need.id}", hint="a person's key sees what is theirs")
+            raise NotFound(
+                f"no {kind} {need.id}",
+                hint="a person's key sees what is theirs",
+                reason="not_yours",
+            )
 
     def _check_body(self, scope: Scope) -> int:
         """The bound of this request's body in bytes."""
@@ -174,6 +189,8 @@ class Gate:
                 raise UnsupportedMedia(
                     f"a body of type {kind or 'unknown'} is not taken here",
                     hint=f"send it as {' or '.join(sorted(allowed))}",
+                    reason="bad_body_type",
+                    facts={"kinds": ", ".join(sorted(allowed))},
                 )
         return limit
 
@@ -198,6 +215,8 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(
         f"the body is larger than {limit:,} bytes",
         hint="send less, or raise the bound in the [server] settings",
+        reason="body_too_large",
+        facts={"limit": f"{limit:,}"},
     )
 
 

@@ -26,7 +26,9 @@ async def read_logs(
 ) -> LogPage:
     """Lines of at least `level`, the newest `limit` of them in order. `log.kept_lines` are kept."""
     if caller.role != "admin":
-        raise Forbidden("only the operator reads logs", hint="use the key in admin.key")
+        raise Forbidden(
+            "only the operator reads logs", hint="use the key in admin.key", reason="operator_only"
+        )
     return services.logs.read(level=level, words=words, after=after, limit=limit)
 
 

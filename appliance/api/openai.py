@@ -140,7 +140,10 @@ def _check_model(data: EmbeddingsBody, embedder: Embedder, *, aliases: Sequence[
     habits = (*aliases, *EMBEDDING_ALIASES)
     if data.model not in known and not any(fnmatchcase(data.model, one) for one in habits):
         raise NotFound(
-            f"no embedding model is called {data.model!r}", hint=f"there is: {embedder.stamp}"
+            f"no embedding model is called {data.model!r}",
+            hint=f"there is: {embedder.stamp}",
+            reason="no_embedding_model",
+            facts={"name": data.model},
         )
     if data.dimensions not in (None, embedder.size):
         raise Invalid(

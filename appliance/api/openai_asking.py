@@ -73,6 +73,7 @@ def _messages(given: Sequence[Message], *, shared: bool) -> tuple[ChatMessage, .
         raise Invalid(
             "the last message is the assistant's, whose words cannot be continued",
             hint="append a user message",
+            reason="assistant_last",
         )
     return (*before[:-1], *after, before[-1])
 

@@ -129,6 +129,8 @@ def embedded_texts(body: EmbeddingsBody) -> tuple[str, ...]:
         raise Invalid(
             f"there are more than {MAX_EMBEDDED_TEXTS} texts",
             hint="send them in several calls; LangChain and LlamaIndex have a setting for that",
+            reason="too_many_texts",
+            facts={"bound": MAX_EMBEDDED_TEXTS},
         )
     return texts
 
@@ -158,7 +160,11 @@ def _wanted_of(message: Message) -> dict[str, bool]:
     }
     if message.content is None:
         if message.role != "assistant" and not any(wanted.values()):
-            raise Invalid(f"a message of the {message.role} has no content", hint="add some text")
+            raise Invalid(
+                f"a message of the {message.role} has no content",
+                hint="add some text",
+                reason="empty_message",
+            )
         return wanted
     if isinstance(message.content, tuple):
         for part in message.content:
@@ -173,5 +179,9 @@ def wanted_schema(form: ResponseFormat | None) -> dict[str, Any] | None:
     if form.type == "json_object":
         return form.schema if form.schema is not None else {"type": "object"}
     if form.json_schema is None:
-        raise Invalid("response_format has no json_schema", hint="add it, or use json_object")
+        raise Invalid(
+            "response_format has no json_schema",
+            hint="add it, or use json_object",
+            reason="no_json_schema",
+        )
     return form.json_schema.schema

@@ -90,7 +90,10 @@ def needed(caller: Caller, method: str, path: str) -> Needed:
                 return Needed(rule.owner, found[1])
             return Needed("")
     raise Forbidden(
-        f"a key of the role {caller.role} may not do this", hint="ask the operator, who may"
+        f"a key of the role {caller.role} may not do this",
+        hint="ask the operator, who may",
+        reason="role_may_not",
+        facts={"role": caller.role},
     )
 
 
@@ -102,5 +105,7 @@ def own_uid(caller: Caller, uid: str) -> str:
     if caller.role != "person":
         return uid
     if uid not in (DEFAULT_UID, caller.uid):
-        raise Forbidden("this key is for another person", hint="leave the uid out")
+        raise Forbidden(
+            "this key is for another person", hint="leave the uid out", reason="key_of_another"
+        )
     return caller.uid

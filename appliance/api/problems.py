@@ -30,6 +30,7 @@ HINTS = {
     405: "the OpenAPI document at /schema/openapi.json lists the methods of each path",
     413: "send less",
 }
+REASONS = {405: "no_method"}
 CODES = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 409: "conflict"}
 
 
@@ -40,6 +41,7 @@ def error_body(error: SluiceError) -> ErrorBody:
         message=error.message,
         hint=error.hint,
         reason=error.reason,
+        facts=error.facts,
         retry_after_s=error.retry_after_s,
         errors=error.lines if isinstance(error, ImportRefused | ImportConflict) else (),
     )
@@ -57,7 +59,7 @@ def no_route(path: str) -> NotFound:
             hint="there are /v1/chat/completions, /v1/embeddings and /v1/models",
             reason="unsupported",
         )
-    return NotFound("Not Found", hint=HINTS[404])
+    return NotFound("Not Found", hint=HINTS[404], reason="no_route")
 
 
 def on_sluice_error(_: Request[Any, Any, Any], error: SluiceError) -> Response[ErrorBody]:
@@ -74,11 +76,14 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         return on_sluice_error(request, no_route(request.scope["path"]))
     if status >= 500:
         log.error("the HTTP layer failed: %s", error.detail)
+    message = _worded(error)
     detail = ErrorDetail(
         code=CODES.get(status, "invalid" if status < 500 else "internal"),
         type=CODES.get(status, "invalid" if status < 500 else "internal"),
-        message=_worded(error),
+        message=message,
         hint=HINTS.get(status, HINTS[400]),
+        reason=REASONS.get(status, "malformed" if status < 500 else "internal"),
+        facts={"detail": message},
     )
     headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
     return Response(ErrorBody(error=detail), status_code=status, headers=headers)
@@ -93,7 +98,14 @@ def on_unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[Error
     """The body decoder gives these two through: too deep a nesting, and bytes that are no text."""
     too_deep = isinstance(error, RecursionError)
     message = "the body is nested too deeply" if too_deep else "the body is not UTF-8 text"
-    detail = ErrorDetail(code="invalid", type="invalid", message=message, hint=HINTS[400])
+    detail = ErrorDetail(
+        code="invalid",
+        type="invalid",
+        message=message,
+        hint=HINTS[400],
+        reason="malformed",
+        facts={"detail": message},
+    )
     return Response(ErrorBody(error=detail), status_code=400)
 
 
@@ -104,6 +116,7 @@ def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorB
         type="internal",
         message="something went wrong on our side",
         hint="the log has the details; `sluice doctor` checks the parts",
+        reason="internal",
     )
     return Response(ErrorBody(error=detail), status_code=500)
 

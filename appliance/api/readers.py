@@ -24,7 +24,7 @@ async def unless_gone(receive: Receive, answering: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise Unavailable("the caller went away", hint="ask again")
+            raise Unavailable("the caller went away", hint="ask again", reason="caller_gone")
         return answer.result()
     finally:
         answer.cancel()

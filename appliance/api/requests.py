@@ -32,7 +32,9 @@ def cursor_of(last_event_id: str | None) -> str:
     try:
         parse_id(after)
     except ValueError:
-        raise Invalid("Last-Event-ID is not one of ours", hint="leave it out") from None
+        raise Invalid(
+            "Last-Event-ID is not one of ours", hint="leave it out", reason="bad_event_id"
+        ) from None
     return after
 
 

@@ -40,7 +40,11 @@ async def wanted_grammar(grammar: str | None, *, json_schema: dict[str, Any] | N
     Raises Invalid when both are given, and when what is given is broken.
     """
     if grammar is not None and json_schema is not None:
-        raise Invalid("a grammar and a JSON schema cannot be combined", hint="leave one out")
+        raise Invalid(
+            "a grammar and a JSON schema cannot be combined",
+            hint="leave one out",
+            reason="grammar_and_schema",
+        )
     if json_schema is None and not grammar:
         return ""
     return await asyncio.to_thread(_checked, grammar or "", json_schema)
@@ -58,5 +62,7 @@ def wanted_logprobs(logprobs: bool | None, top_logprobs: int | None) -> int | No
     Raises Invalid for alternatives without log-probabilities, as OpenAI does.
     """
     if top_logprobs and not logprobs:
-        raise Invalid("top_logprobs needs logprobs", hint='add "logprobs": true')
+        raise Invalid(
+            "top_logprobs needs logprobs", hint='add "logprobs": true', reason="logprobs_missing"
+        )
     return (top_logprobs or 0) if logprobs else None

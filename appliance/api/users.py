@@ -35,6 +35,8 @@ async def read_users(
         raise Invalid(
             f"ids: at most {USERS_AT_ONCE} users are read in one call, not {len(uids)}",
             hint="ask for the rest in another call",
+            reason="too_many_users",
+            facts={"bound": USERS_AT_ONCE},
         )
     return Page(items=await services.people.users.read_many(uids))
 
@@ -75,7 +77,11 @@ async def delete_tag(services: Services, caller: Caller, uid: UidPath, tag: TagP
     if caller.role == "person":
         held = {one.name: one.source for one in (await services.people.users.read(uid)).details}
         if held.get(tag, "job") != "job":
-            raise Forbidden("this tag is the operator's", hint="ask the operator to take it off")
+            raise Forbidden(
+                "this tag is the operator's",
+                hint="ask the operator to take it off",
+                reason="tag_of_operator",
+            )
     return await services.people.users.untag(uid, tag)
 
 

@@ -56,7 +56,9 @@ class DeadLetters:
         body = await self._bus.get(keys.dead(request_id))
         if body is None:
             raise NotFound(
-                f"no dead letter {request_id}", hint="they are kept for requests.dead_letter_ttl_s"
+                f"no dead letter {request_id}",
+                hint="they are kept for requests.dead_letter_ttl_s",
+                reason="no_dead_letter",
             )
         return msgspec.json.decode(body, type=Kept)
 

@@ -99,7 +99,11 @@ class Embedder:
     ) -> Vectors:
         """What `embed` gives, with its tokens."""
         if not self.size:
-            raise Unavailable("no worker with an embedding model is running", hint="try again soon")
+            raise Unavailable(
+                "no worker with an embedding model is running",
+                hint="try again soon",
+                reason="no_embedding_worker",
+            )
         if not texts:
             return Vectors([], 0)
         for _ in range(ATTEMPTS):
@@ -107,10 +111,18 @@ class Embedder:
             if answer is None:
                 continue
             if answer.error:
-                raise Invalid(f"the texts cannot be embedded: {answer.error}")
+                raise Invalid(
+                    f"the texts cannot be embedded: {answer.error}",
+                    reason="not_embeddable",
+                    facts={"detail": answer.error},
+                )
             rows = np.frombuffer(answer.vectors, dtype="<f4").reshape(len(texts), -1)
             return Vectors([[float(x) for x in row] for row in rows], answer.tokens)
-        raise Unavailable("the embedding model does not answer", hint="see `sluice doctor`")
+        raise Unavailable(
+            "the embedding model does not answer",
+            hint="see `sluice doctor`",
+            reason="embedding_silent",
+        )
 
     async def _ask(
         self, texts: tuple[str, ...], kind: EmbeddingKind, *, background: bool
@@ -136,7 +148,9 @@ class Embedder:
         except TimeoutError:
             return None
         except AWAY as error:
-            raise Unavailable("the message store is away", hint="try again soon") from error
+            raise Unavailable(
+                "the message store is away", hint="try again soon", reason="store_away"
+            ) from error
         finally:
             self._pending.pop(job.job_id, None)
 

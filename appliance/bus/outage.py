@@ -25,11 +25,13 @@ def told(fault: Exception) -> SluiceError:
             "the store takes nothing new: its memory or its disk is full",
             hint="make room on the disk, or raise store.memory_mb and start again; what is "
             "stored can be read meanwhile",
+            reason="store_full",
         )
     return Unavailable(
         "the store is not answering",
         hint="it is restarted by itself; try again in a few seconds",
         retry_after_s=2.0,
+        reason="store_away",
     )
 
 

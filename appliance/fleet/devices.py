@@ -40,6 +40,8 @@ def devices() -> tuple[Device, ...]:
         raise Unavailable(
             f"the inference library does not start: {error}",
             hint="run `sluice devices` to see what it says, and install Sluice again",
+            reason="library_broken",
+            facts={"detail": error},
         ) from None
 
 

@@ -120,6 +120,7 @@ class Downloads:
                 f"{going.name} is being downloaded",
                 hint="pause it first, or wait until it is here",
                 reason="downloading",
+                facts={"name": going.name},
             )
         self._job = _Job(self._store, self._ways, entry)
         return self.status
@@ -127,7 +128,9 @@ class Downloads:
     def pause(self) -> DownloadStatus:
         """Asks the download to stop where it is. Raises Conflict when none runs."""
         if self._job is None or self.status.state not in GOING:
-            raise Conflict("nothing is being downloaded", hint="start a download first")
+            raise Conflict(
+                "nothing is being downloaded", hint="start a download first", reason="no_download"
+            )
         self._job.pause()
         return self.status
 

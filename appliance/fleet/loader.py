@@ -149,13 +149,27 @@ class Loader:
         """Unloads a model nobody uses. Raises NotFound, and Conflict for any other."""
         resolved = await self.resolve(name)
         if not resolved:
-            raise Conflict("the chat model stays loaded", hint="set models.chat to change it")
+            raise Conflict(
+                "the chat model stays loaded",
+                hint="set models.chat to change it",
+                reason="chat_model_stays",
+            )
         one = self._models.get(resolved)
         if one is None or one.state != "loaded":
-            raise Conflict(f"{resolved} is not loaded", hint="see GET /api/models")
+            raise Conflict(
+                f"{resolved} is not loaded",
+                hint="see GET /api/models",
+                reason="model_not_loaded",
+                facts={"name": resolved},
+            )
         users = self._users(one)
         if users or one.waiters:
-            raise Conflict(f"{users} requests use {resolved}", hint="wait for them or cancel them")
+            raise Conflict(
+                f"{users} requests use {resolved}",
+                hint="wait for them or cancel them",
+                reason="model_in_use",
+                facts={"name": resolved, "count": users},
+            )
         self._unload(one)
         return await self.status(resolved)
 

@@ -96,7 +96,12 @@ class Offers:
         if listed is None:
             raise unknown(name)
         if listed.state in ("missing", "partial"):
-            raise Conflict(f"the weights of {name} are not here", hint="download them first")
+            raise Conflict(
+                f"the weights of {name} are not here",
+                hint="download them first",
+                reason="weights_missing",
+                facts={"name": name},
+            )
         self._store.checked(name)
         need_bytes = worker_bytes(listed.path, self._cache_tokens)
         room = self.capacity()
@@ -106,6 +111,11 @@ class Offers:
                 f"and {room.free_bytes / GIGABYTE:.1f} GB are free",
                 hint="choose a smaller model, lower worker.cache_tokens, or free memory",
                 reason="no_room",
+                facts={
+                    "name": name,
+                    "need": f"{need_bytes / GIGABYTE:.1f}",
+                    "free": f"{room.free_bytes / GIGABYTE:.1f}",
+                },
             )
 
     def _is_shown(self, one: Listed) -> bool:

@@ -57,6 +57,8 @@ class Shelf:
             raise Invalid(
                 f"two models are called {', '.join(sorted(twice))}",
                 hint="rename one of the files in models.more, or import it under another name",
+                reason="same_model_name",
+                facts={"names": ", ".join(sorted(twice))},
             )
 
     def listing(self) -> list[Weights]:
@@ -74,7 +76,12 @@ class Shelf:
         if any(fnmatchcase(asked, alias) for alias in self._aliases):
             return ""
         names = ", ".join(weights.name for weights in known if weights.path)[:1000]
-        raise NotFound(f"no model is called {asked[:100]!r}", hint=f"there are: {names}")
+        raise NotFound(
+            f"no model is called {asked[:100]!r}",
+            hint=f"there are: {names}",
+            reason="no_model",
+            facts={"name": asked[:100]},
+        )
 
     def find(self, name: str) -> Weights:
         """Weights that are here. Raises NotFound."""
@@ -87,9 +94,19 @@ class Shelf:
     def _here(self, name: str, known: list[Weights]) -> Weights:
         weights = next((one for one in known if one.name == name), None)
         if weights is None:
-            raise NotFound(f"no model is called {name[:100]!r}", hint="see GET /api/models")
+            raise NotFound(
+                f"no model is called {name[:100]!r}",
+                hint="see GET /api/models",
+                reason="no_model",
+                facts={"name": name[:100]},
+            )
         if not weights.path:
-            raise NotFound(f"the weights of {name} are not here", hint=weights.missing)
+            raise NotFound(
+                f"the weights of {name} are not here",
+                hint=weights.missing,
+                reason="weights_missing",
+                facts={"name": name},
+            )
         return weights
 
 
@@ -101,7 +118,12 @@ class _StoreSource:
         self._more = [Path(text).expanduser().absolute() for text in settings.models.more]
         missing = [path for path in self._more if not path.is_file()]
         if missing:
-            raise Invalid(f"there is no model at {missing[0]}", hint="mend models.more")
+            raise Invalid(
+                f"there is no model at {missing[0]}",
+                hint="mend models.more",
+                reason="no_model_file",
+                facts={"path": missing[0]},
+            )
 
     def listing(self) -> list[Weights]:
         chat: Weights | None = None

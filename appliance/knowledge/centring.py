@@ -200,7 +200,9 @@ class Centred:
     def _require(self, stamp: str) -> None:
         """What was made with one model is not mixed with what another makes."""
         if self.stamp != stamp:
-            raise Unavailable("the embedding model was changed", hint="try again")
+            raise Unavailable(
+                "the embedding model was changed", hint="try again", reason="embedding_changed"
+            )
 
 
 def _decoded(raw: bytes) -> Centre:

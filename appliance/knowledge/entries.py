@@ -155,7 +155,9 @@ class Entries:
         """Raises Invalid for an empty text, or when the FAQ is full."""
         entry = first_version(tidied(put), at_ms=now_ms())
         if not await self.write([entry]):
-            raise Conflict("the entry was written by somebody else", hint="try again")
+            raise Conflict(
+                "the entry was written by somebody else", hint="try again", reason="entry_busy"
+            )
         return entry
 
     async def read(self, entry_id: str) -> Entry:
@@ -165,6 +167,7 @@ class Entries:
                 f"no FAQ entry {entry_id}",
                 hint="list them with GET /api/faq, and those that can come back with "
                 "GET /api/faq/deleted",
+                reason="no_entry",
             )
         return found[0]
 
@@ -184,7 +187,11 @@ class Entries:
             entry = revised(held, put, at_ms=now_ms())
             if await self.write([entry]):
                 return entry
-        raise Conflict(f"FAQ entry {entry_id} is being written by others", hint="try again")
+        raise Conflict(
+            f"FAQ entry {entry_id} is being written by others",
+            hint="try again",
+            reason="entry_busy",
+        )
 
     async def delete(self, entry_id: str, *, expected: int | None = None) -> None:
         """It can come back until `deleted_kept` others were deleted after it.
@@ -238,6 +245,8 @@ class Entries:
             raise Invalid(
                 f"the FAQ holds at most {self._bound} entries",
                 hint="delete some, or raise faq.entries_bound in the settings",
+                reason="faq_full",
+                facts={"bound": self._bound},
             )
         if outcome == 1:
             self._tell({entry.id: entry for entry in entries})
@@ -388,5 +397,9 @@ def _parse_cursor(cursor: str | None) -> _Position:
         return _START
     created, _, entry_id = cursor.partition(".")
     if not (created.isascii() and created.isdigit() and len(created) < 16 and valid_id(entry_id)):
-        raise Invalid("the cursor is not one of ours", hint="start again without a cursor")
+        raise Invalid(
+            "the cursor is not one of ours",
+            hint="start again without a cursor",
+            reason="bad_cursor",
+        )
     return _Position(int(created), entry_id)

@@ -32,9 +32,10 @@ from appliance.knowledge.files.rows import (
     Record,
     Row,
     fields_of,
+    line_error,
 )
 from appliance.knowledge.files.xlsx import CELL_CHARS, NotAWorkbook, read_rows, write_workbook
-from appliance.knowledge.text import canonical, checked, tidied, worded
+from appliance.knowledge.text import canonical, checked, field_fault, tidied
 from appliance.schema.faq import Entry, EntryPut, LineError
 
 Format = Literal["csv", "jsonl", "xlsx", "markdown"]
@@ -71,16 +72,19 @@ def read(data: bytes, form: Format, *, rows_bound: int) -> Parsed:
     try:
         for line, fields in _records(data, form, problems):
             if len(rows) >= rows_bound:
-                problems.add(
-                    line, f"the file holds more than {rows_bound} entries, which is the bound"
+                fault = Invalid(
+                    f"the file holds more than {rows_bound} entries, which is the bound",
+                    reason="too_many_rows",
+                    facts={"bound": rows_bound},
                 )
+                problems.add(line, fault)
                 break
             row = _row(line, fields, problems)
             if row is not None:
                 rows.append(row)
         rows = _without_repeats(rows, problems)
     except NotAWorkbook as error:
-        problems.lines.append(LineError(line=1, message=error.message))
+        problems.lines.append(line_error(1, error))
     except EnoughProblems:
         pass
     return Parsed(rows, problems.lines)
@@ -162,7 +166,7 @@ def _sheet(data: bytes, problems: Problems) -> Iterator[tables.TableRow]:
     for row in read_rows(data):
         width = width or len(row.cells)
         if row.fault:
-            problems.add(row.number, row.fault)
+            problems.add(row.number, Invalid(row.fault, reason="error_cell"))
         else:
             yield tables.TableRow(row.number, row.cells + [""] * (width - len(row.cells)))
 
@@ -172,7 +176,7 @@ def _text(data: bytes, problems: Problems) -> str:
         return data.decode().removeprefix(tables.BOM)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        problems.add(line, "not UTF-8 text; save the file as UTF-8")
+        problems.add(line, Invalid("not UTF-8 text; save the file as UTF-8", reason="not_utf8"))
         raise EnoughProblems from None
 
 
@@ -184,21 +188,28 @@ def _json(text: str, problems: Problems) -> Iterator[Record]:
         try:
             yield number, msgspec.structs.asdict(decoder.decode(line))
         except (msgspec.DecodeError, RecursionError) as error:
-            problems.add(number, worded(error))
+            problems.add(number, field_fault(error))
 
 
 def _row(line: int, fields: dict[str, object], problems: Problems) -> Row | None:
     entry_id, version = str(fields.pop("id", "")), str(fields.pop("version", 0))
     if entry_id and not valid_id(entry_id):
-        problems.add(line, "id: 1 to 63 of a-z, 0-9, - and _, not the name of one of our own keys")
+        fault = Invalid(
+            "id: 1 to 63 of a-z, 0-9, - and _, not the name of one of our own keys",
+            reason="bad_id",
+        )
+        problems.add(line, fault)
         return None
     if not (version.isascii() and version.isdigit() and len(version) < 16):
-        problems.add(line, "version: expected the number that an export wrote, or nothing")
+        fault = Invalid(
+            "version: expected the number that an export wrote, or nothing", reason="bad_version"
+        )
+        problems.add(line, fault)
         return None
     try:
         return Row(line, tidied(checked(fields, strict=False)), entry_id, int(version))
     except Invalid as error:
-        problems.add(line, error.message)
+        problems.add(line, error)
         return None
 
 
@@ -211,9 +222,19 @@ def _without_repeats(rows: Sequence[Row], problems: Problems) -> list[Row]:
         same_id = ids.setdefault(row.entry_id, row)
         same_question = questions.setdefault(canonical(row.put.question), row)
         if same_id is not row and row.entry_id:
-            problems.add(row.line, f"id: the same as in line {same_id.line}")
+            fault = Invalid(
+                f"id: the same as in line {same_id.line}",
+                reason="same_as_line",
+                facts={"field": "id", "line": same_id.line},
+            )
+            problems.add(row.line, fault)
         elif same_question is not row and not (row.entry_id and same_question.entry_id):
-            problems.add(row.line, f"question: the same as in line {same_question.line}")
+            fault = Invalid(
+                f"question: the same as in line {same_question.line}",
+                reason="same_as_line",
+                facts={"field": "question", "line": same_question.line},
+            )
+            problems.add(row.line, fault)
         else:
             kept.append(row)
     return kept

@@ -37,7 +37,9 @@ class History:
         newest = [_revision(entry, current=True) for entry in live]
         older = [_revision(past[number], current=False) for number in sorted(past, reverse=True)]
         if not newest and not older:
-            raise NotFound(f"no FAQ entry {entry_id}", hint="list them with GET /api/faq")
+            raise NotFound(
+                f"no FAQ entry {entry_id}", hint="list them with GET /api/faq", reason="no_entry"
+            )
         return (*newest, *(r for r in older if not live or r.version < live[0].version))
 
     async def deleted(self, skip: int, count: int) -> tuple[DeletedEntry, ...]:
@@ -69,6 +71,7 @@ class History:
             raise Invalid(
                 f"FAQ entry {entry_id} is not deleted",
                 hint="name the `version` to go back to; GET its /history lists them",
+                reason="entry_not_deleted",
             )
         wanted = past.get(version) if version is not None else _latest(past)
         if wanted is None and live and version == live[0].version:
@@ -79,6 +82,7 @@ class History:
                 if version is not None
                 else f"no FAQ entry {entry_id}",
                 hint="GET its /history lists what can come back",
+                reason="no_version",
             )
         if live:
             return await self._entries.replace(entry_id, content(wanted), expected=expected)
@@ -101,7 +105,11 @@ class History:
             entry = msgspec.structs.replace(entry, updated_at_ms=now_ms())
             if await self._entries.write([entry]):
                 return entry
-        raise Conflict(f"FAQ entry {wanted.id} is being written by others", hint="try again")
+        raise Conflict(
+            f"FAQ entry {wanted.id} is being written by others",
+            hint="try again",
+            reason="entry_busy",
+        )
 
     async def _past(self, entry_id: str) -> dict[int, Entry]:
         """Older versions by number."""

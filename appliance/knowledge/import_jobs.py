@@ -58,7 +58,11 @@ class ImportJobs:
         """How far an import is. Raises NotFound."""
         body = await self._bus.get(keys.import_job(job_id))
         if body is None:
-            raise NotFound(f"no import {job_id}", hint="list them with GET /api/faq/imports")
+            raise NotFound(
+                f"no import {job_id}",
+                hint="list them with GET /api/faq/imports",
+                reason="no_import",
+            )
         job = msgspec.json.decode(body, type=ImportJob)
         left = int(
             await scripts.REMAINING.run(
@@ -70,6 +74,7 @@ class ImportJobs:
             indexed=job.entries - left,
             state="indexing" if left else "done",
             detail=self._index.degraded if left else "",
+            reason=self._index.degraded_reason if left else "",
         )
 
     async def follow(self, job_id: str) -> AsyncGenerator[ImportJob, None]:

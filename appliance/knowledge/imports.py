@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from appliance.clock import now_ms
-from appliance.errors import Conflict
+from appliance.errors import Conflict, Invalid
 from appliance.knowledge.entries import Entries, content, first_version, revised
 from appliance.knowledge.exchange import Format, Parsed, read
-from appliance.knowledge.files.rows import ImportRefused, Row
+from appliance.knowledge.files.rows import ImportRefused, Row, line_error
 from appliance.knowledge.import_jobs import ImportJobs
 from appliance.knowledge.text import canonical
 from appliance.schema.curation import LineConflict
@@ -57,7 +57,10 @@ class ImportConflict(Conflict):
             hint="export again and edit that, or send the file with ?overwrite=true",
             reason="edited_since",
         )
-        self.lines = tuple(LineError(line=c.line, message=c.message) for c in conflicts)
+        self.lines = tuple(
+            LineError(line=c.line, message=c.message, reason=c.kind, facts={"id": c.id})
+            for c in conflicts
+        )
 
 
 async def import_file(
@@ -86,7 +89,9 @@ async def import_file(
         job = jobs.new(form, planned.report, len(planned.writes)) if jobs else None
         if await entries.write(planned.writes, job):
             return replace(planned, job_id=job.job_id if job else "")
-    raise Conflict("others are editing the same entries", hint="import the file again")
+    raise Conflict(
+        "others are editing the same entries", hint="import the file again", reason="entry_busy"
+    )
 
 
 async def rehearse(entries: Entries, data: bytes, form: Format) -> Rehearsal:
@@ -96,7 +101,8 @@ async def rehearse(entries: Entries, data: bytes, form: Format) -> Rehearsal:
     excess = await entries.count() + planned.report.created - entries.bound
     if excess > 0:
         message = f"the FAQ holds at most {entries.bound} entries, which is {excess} too few"
-        parsed.problems.append(LineError(line=1, message=message))
+        fault = Invalid(message, reason="faq_full", facts={"bound": entries.bound})
+        parsed.problems.append(line_error(1, fault))
     return Rehearsal(planned, parsed)
 
 

@@ -98,7 +98,7 @@ class Index:
         self._unflushed = 0
         self._compare = True
         self._away = False
-        self._fault = "the FAQ index is starting"
+        self._fault, self._reason = "the FAQ index is starting", "index_starting"
         self._woken = asyncio.Event()
         self._progress = asyncio.Event()
         self._switched: list[Callable[[str], None]] = []
@@ -148,10 +148,15 @@ class Index:
     ) -> Sequence[Nominee]:
         """The nearest rows, best first. Raises Unavailable, at once while that is known already."""
         if self._away or not self._in_use.name:
-            raise Unavailable(self._fault or "the vector index is away")
+            raise Unavailable(
+                self._fault or "the vector index is away", reason=self._reason or "index_failed"
+            )
         if self._stamp != self._embedder.stamp:
             self.wake()
-            raise Unavailable("the FAQ index is being rebuilt for another embedding model")
+            raise Unavailable(
+                "the FAQ index is being rebuilt for another embedding model",
+                reason="index_rebuilding",
+            )
         try:
             return await self._vectors.search(
                 self._in_use.name, vector, limit, category=category, language=language
@@ -254,18 +259,28 @@ class Index:
             return self._fault
         return f"{behind} FAQ entries are still being indexed"
 
+    @property
+    def degraded_reason(self) -> str:
+        """The same for programs."""
+        if self._fault:
+            return self._reason
+        return "index_behind" if self.degraded else ""
+
     async def status(self) -> FaqStatus:
         behind = await self._entries.count_unindexed()
         entries = await self._entries.count()
         detail = self._fault or (self._behind(behind, entries) if behind else self._rebuilding)
+        why = self._reason if self._fault else "index_behind" if detail else ""
         if self._refused and not self._fault:
             entry_id, reason = next(iter(self._refused.items()))
             detail = f"{len(self._refused)} entries cannot be indexed; {entry_id}: {reason}"
+            why = "entries_refused"
         return FaqStatus(
             entries=entries,
             phrasings=self.lexical.phrasings,
             indexed=not self._fault and not behind,
             detail=detail,
+            reason=why,
         )
 
     def _behind(self, behind: int, entries: int) -> str:
@@ -308,11 +323,11 @@ class Index:
         if not isinstance(error, _ModelAway):
             self._compare = self._away = True
         if isinstance(error, SluiceError):
-            fault = error.message
+            fault, self._reason = error.message, error.reason or "index_failed"
         elif isinstance(error, AWAY):
-            fault = "the message store is away"
+            fault, self._reason = "the message store is away", "store_away"
         else:
-            fault = "the FAQ index has failed; see the log"
+            fault, self._reason = "the FAQ index has failed; see the log", "index_failed"
             log.error("index: unexpected fault", exc_info=error)
         if fault != self._fault:  # while starting, others are starting too
             log.log(logging.WARNING if self._in_use.name else logging.INFO, "index: %s", fault)
@@ -343,7 +358,7 @@ class Index:
         """Opens the model's collection and marks every entry whose rows are not right."""
         stamp, size = self._embedder.stamp, self._embedder.size
         if not stamp or size < 1:
-            raise _ModelAway("no embedding model is ready yet")
+            raise _ModelAway("no embedding model is ready yet", reason="no_embedding_worker")
         self._compare = True
         there = await self._vectors.collections()
         collection = in_use(there, collection_name(stamp, size))
@@ -492,9 +507,12 @@ class Index:
         try:
             vectors = await row_vectors(self._embedder, planned, background=not urgent)
         except Unavailable as error:
-            raise _ModelAway(error.message, hint=error.hint) from error
+            raise _ModelAway(error.message, hint=error.hint, reason=error.reason) from error
         if self._embedder.stamp != self._stamp:
-            raise _ModelAway("the embedding model was changed; the FAQ index is rebuilt")
+            raise _ModelAway(
+                "the embedding model was changed; the FAQ index is rebuilt",
+                reason="embedding_changed",
+            )
         return [
             Row(
                 pk=p.pk,

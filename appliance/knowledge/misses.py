@@ -113,7 +113,9 @@ class Misses:
         """Raises NotFound."""
         group = self._groups.get(miss_id)
         if group is None:
-            raise NotFound(f"no miss {miss_id}", hint="list them with GET /api/faq/misses")
+            raise NotFound(
+                f"no miss {miss_id}", hint="list them with GET /api/faq/misses", reason="no_miss"
+            )
         return group.kept.miss
 
     def untold(self) -> list[Miss]:

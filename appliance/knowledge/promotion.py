@@ -57,6 +57,7 @@ class Promotion:
             raise Invalid(
                 "either an `answer` or an `entry_id` is needed",
                 hint="write the answer, or name the entry that has it",
+                reason="answer_or_entry",
             )
         entry = await (
             self._extended(miss, body.entry_id) if body.entry_id else self._created(miss, body)
@@ -71,7 +72,11 @@ class Promotion:
         """
         miss, text = self._misses.find(miss_id), body.answer.strip()
         if not text:
-            raise Invalid("the answer is empty", hint="write what the askers should read")
+            raise Invalid(
+                "the answer is empty",
+                hint="write what the askers should read",
+                reason="empty_answer",
+            )
         if miss.state == "answered" and miss.answer == text:
             return miss
         if miss.state == "promoted":
@@ -80,6 +85,7 @@ class Promotion:
             raise Conflict(
                 f"miss {miss.id} has been answered otherwise",
                 hint=f"to send another answer, first POST /api/faq/misses/{miss.id}/reopen",
+                reason="miss_answered",
             )
         answered = await self._misses.change(miss.id, state="answered", answer=text, told=False)
         self._woken.set()
@@ -127,7 +133,9 @@ class Promotion:
         await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
         try:
             if not await self._entries.write([entry]):
-                raise Conflict("the entry was written by somebody else", hint="try again")
+                raise Conflict(
+                    "the entry was written by somebody else", hint="try again", reason="entry_busy"
+                )
         except SluiceError:
             await self._misses.change(miss.id, state="open", entry_id="")
             raise
@@ -225,6 +233,7 @@ def _became_another(miss: Miss) -> Conflict:
     return Conflict(
         f"miss {miss.id} became the entry {miss.entry_id}",
         hint=f"edit that with PUT /api/faq/{miss.entry_id}",
+        reason="miss_promoted",
     )
 
 
@@ -238,4 +247,6 @@ def _require_one_side(asked: str, told: str) -> None:
         raise Invalid(
             f"“{told}” is the opposite of “{asked}”",
             hint="make an entry of each, or name both in the question where one answer will do",
+            reason="opposite",
+            facts={"asked": asked, "told": told},
         )

@@ -64,7 +64,12 @@ class Regressions:
             await self._entries.read(post.entry_id)
         question = tidied_line(post.question)
         if not question:
-            raise Invalid("question: nothing but white space", hint="write the question")
+            raise Invalid(
+                "question: nothing but white space",
+                hint="write the question",
+                reason="blank_field",
+                facts={"field": "question"},
+            )
         saved = Regression(
             id=keys.new_regression_id(), question=question, entry_id=post.entry_id, outcome=None
         )
@@ -72,6 +77,8 @@ class Regressions:
             raise Invalid(
                 f"at most {self._bound} regression questions are kept",
                 hint="delete some, or raise curation.regressions_bound in the settings",
+                reason="regressions_full",
+                facts={"bound": self._bound},
             )
         try:
             saved = msgspec.structs.replace(saved, outcome=await self._ask(saved))
@@ -93,6 +100,7 @@ class Regressions:
             raise NotFound(
                 f"no regression question {regression_id}",
                 hint="list them with GET /api/faq/regressions",
+                reason="no_regression",
             )
 
     async def runs(self) -> list[RegressionRun]:
@@ -109,7 +117,11 @@ class Regressions:
             causes, self._causes = self._causes, []
             try:
                 if not await self._index.opened(SETTLE_TIMEOUT_S):
-                    raise Unavailable(self._index.degraded)
+                    raise Unavailable(
+                        self._index.degraded,
+                        reason="faq_degraded",
+                        facts={"detail": self._index.degraded},
+                    )
                 await self._index.settled(await self._entries.unindexed(), SETTLE_TIMEOUT_S)
                 await self._run_all(", ".join(dict.fromkeys(causes)) or "change")
                 self._ran.set()
@@ -211,7 +223,12 @@ class Regressions:
             self._embedded[saved.question] = embedded
         found = await self._retrieval.closest(saved.question, embedded, supposed=supposed)
         if found.degraded:
-            raise Unavailable(found.degraded, hint="wait until the FAQ is indexed")
+            raise Unavailable(
+                found.degraded,
+                hint="wait until the FAQ is indexed",
+                reason="faq_degraded",
+                facts={"detail": found.degraded},
+            )
         best = found.matches[0] if found.matches else None
         entry_id = best.id if best else ""
         return Outcome(

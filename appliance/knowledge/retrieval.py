@@ -121,12 +121,14 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Nominated:
-    """Vectors by row key, empty where there is none; `fault` names what is missing."""
+    """Vectors by row key, empty where there is none; `fault` names what is missing, and
+    `reason` does so for programs."""
 
     vectors: Mapping[str, Sequence[float]]
     asked: Sequence[float]
     complete: bool
     fault: str = ""
+    reason: str = ""
 
 
 class Retrieval:
@@ -296,9 +298,12 @@ class Retrieval:
                 records.append(supposed.entry)
             matches = self._weighed(text, nominated, records, only)
             if len(matches) >= limit or nominated.complete or rows >= ROWS_MAX:
-                degraded = nominated.fault or self._index.degraded
+                degraded, reason = nominated.fault, nominated.reason
+                if not degraded:
+                    degraded, reason = self._index.degraded, self._index.degraded_reason
                 timed = any(record.valid_from or record.valid_until for record in records)
-                return _Found(Retrieved(matches=tuple(matches), degraded=degraded), timed)
+                found = Retrieved(matches=tuple(matches), degraded=degraded, degraded_reason=reason)
+                return _Found(found, timed)
             embedded = Embedded(self._embedder.stamp, nominated.asked)
             rows = min(rows * 4, ROWS_MAX)
 
@@ -318,11 +323,13 @@ class Retrieval:
                 )
         except TimeoutError:  # nor is it waited for again with more rows
             fault = f"the FAQ search took longer than {waited_s:g} s"
-            return _Nominated(dict.fromkeys(self._by_words(text, rows), ()), (), True, fault)
+            vectors = dict.fromkeys(self._by_words(text, rows), ())
+            return _Nominated(vectors, (), True, fault, "index_slow")
         except SluiceError as error:
             by_words = self._by_words(text, rows)
             vectors = dict.fromkeys(by_words, ())
-            return _Nominated(vectors, (), len(by_words) < rows // 4, error.message)
+            complete = len(by_words) < rows // 4
+            return _Nominated(vectors, (), complete, error.message, error.reason)
         unmade = [pk for pk in by_words if pk not in vectors][:WORD_ROWS]
         return _Nominated(dict.fromkeys(unmade, ()) | vectors, asked, len(near) < rows)
 

@@ -20,6 +20,9 @@ _LINE_ENDS = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 _EMPTY = "Expected `str` of length >= 1"  # in the words of msgspec
+_TOO_LONG = re.compile(r"Expected `\w+` of length <= (\d+)")
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_CORRECT = "correct that field"
 _EXPECTED = {
     "language": "expected a code such as zh, en or pt-BR, or nothing",
     "state": "expected published or draft",
@@ -51,7 +54,12 @@ def tidied(put: EntryPut) -> EntryPut:
     check_period(put.valid_from, put.valid_until)
     for name in ("question", "answer"):
         if not fields[name]:
-            raise Invalid(f"{name}: nothing but white space", hint=f"write the {name}")
+            raise Invalid(
+                f"{name}: nothing but white space",
+                hint=f"write the {name}",
+                reason="blank_field",
+                facts={"field": name},
+            )
     return checked(fields)
 
 
@@ -63,16 +71,34 @@ def checked(fields: dict[str, object], *, strict: bool = True) -> EntryPut:
     try:
         return msgspec.convert(fields, EntryPut, strict=strict)
     except msgspec.ValidationError as error:
-        raise Invalid(worded(error), hint="correct that field") from None
+        raise field_fault(error) from None
 
 
-def worded(error: Exception) -> str:
+def field_fault(error: Exception) -> Invalid:
     """A validation error with its field first: `question: Expected ...`."""
     message, _, path = str(error).partition(" - at `$")
     field = path.strip(".`").partition("[")[0]
+    missing = _MISSING.fullmatch(message)
+    if missing is not None:
+        facts = {"field": missing[1]}
+        return Invalid(message, hint=_CORRECT, reason="missing_field", facts=facts)
+    if not field:
+        return Invalid(message, hint=_CORRECT, reason="bad_line")
+    facts, bound = {"field": field}, _TOO_LONG.fullmatch(message)
     if message == _EMPTY:
-        message = "must not be empty"
-    return f"{field}: {_EXPECTED.get(field, message)}" if field else message
+        said = f"{field}: must not be empty"
+        return Invalid(said, hint=_CORRECT, reason="blank_field", facts=facts)
+    said = f"{field}: {_EXPECTED.get(field, message)}"
+    if bound is not None:
+        facts |= {"bound": bound[1]}
+        return Invalid(said, hint=_CORRECT, reason="too_long", facts=facts)
+    if field == "language":
+        return Invalid(said, hint=_CORRECT, reason="bad_language")
+    if field == "state":
+        return Invalid(said, hint=_CORRECT, reason="bad_state")
+    if field in ("valid_from", "valid_until"):
+        return Invalid(said, hint=_CORRECT, reason="bad_moment", facts=facts)
+    return Invalid(said, hint=_CORRECT, reason="bad_field", facts=facts)
 
 
 def tidied_text(text: str) -> str:

@@ -40,6 +40,8 @@ def check_period(valid_from: str, valid_until: str) -> None:
         raise Invalid(
             f"valid_until: {valid_until} is not after valid_from {valid_from}",
             hint="exchange them, or leave one out",
+            reason="period_reversed",
+            facts={"begin": valid_from, "end": valid_until},
         )
 
 
@@ -47,7 +49,12 @@ def _begin(name: str, text: str) -> datetime.datetime:
     try:
         return datetime.datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
-        raise Invalid(f"{name}: no calendar has {text}", hint=f"write {EXAMPLE}") from None
+        raise Invalid(
+            f"{name}: no calendar has {text}",
+            hint=f"write {EXAMPLE}",
+            reason="no_such_day",
+            facts={"field": name, "day": text},
+        ) from None
 
 
 def _end(name: str, text: str) -> datetime.datetime:
@@ -58,4 +65,9 @@ def _end(name: str, text: str) -> datetime.datetime:
     try:
         return moment + datetime.timedelta(days=1)
     except OverflowError:
-        raise Invalid(f"{name}: no calendar has {text}", hint=f"write {EXAMPLE}") from None
+        raise Invalid(
+            f"{name}: no calendar has {text}",
+            hint=f"write {EXAMPLE}",
+            reason="no_such_day",
+            facts={"field": name, "day": text},
+        ) from None

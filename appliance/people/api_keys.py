@@ -60,6 +60,7 @@ class ApiKeys:
             raise Invalid(
                 "a person's key needs a uid, and no other has one",
                 hint='send {"role": "person", "name": ..., "uid": ...}',
+                reason="key_uid",
             )
         secret, at_ms = PREFIX + secrets.token_urlsafe(32), now_ms()
         made = ApiKey(
@@ -77,6 +78,8 @@ class ApiKeys:
             raise Invalid(
                 f"there are {self._bound} keys, which is the bound",
                 hint="delete some, or raise people.keys_bound in the settings",
+                reason="keys_full",
+                facts={"bound": self._bound},
             )
         return NewApiKey(key=secret, **msgspec.structs.asdict(made))
 
@@ -106,7 +109,9 @@ class ApiKeys:
     async def delete(self, key_id: str) -> None:
         """Raises NotFound."""
         if not await _REMOVE.run(self._bus, _NAMES, key_id):
-            raise NotFound(f"no key {key_id}", hint="list them with GET /api/keys")
+            raise NotFound(
+                f"no key {key_id}", hint="list them with GET /api/keys", reason="no_key_of_id"
+            )
 
     async def erase(self, uid: str) -> int:
         """Deletes the keys of a person; how many there were."""

@@ -60,6 +60,7 @@ class Branches:
             raise NotFound(
                 f"no turn {turn_id} in this session",
                 hint=f"list them with GET /api/sessions/{session_id}/turns",
+                reason="no_turn",
             )
         ids = ids[: ids.index(turn_id) + 1]
         pipeline = self._bus.pipeline(transaction=False)

@@ -19,5 +19,9 @@ def decode_offset(cursor: str | None) -> int:
     except (binascii.Error, ValueError):
         text = ""
     if not text.startswith("o") or not text[1:].isdigit() or len(text) > 12:
-        raise Invalid("the cursor is not one of ours", hint="start again without a cursor")
+        raise Invalid(
+            "the cursor is not one of ours",
+            hint="start again without a cursor",
+            reason="bad_cursor",
+        )
     return int(text[1:])

@@ -166,6 +166,7 @@ class Inbox:
                 hint="write later, or raise inbox.per_minute in the settings",
                 reason="inbox_per_minute",
                 retry_after_s=wait_s,
+                facts={"bound": limit},
             )
 
     async def _write(self, uid: str, later: Later, planned: Plan) -> bool:
@@ -211,6 +212,7 @@ class Inbox:
             raise Conflict(
                 "this idempotency key came with another message",
                 hint="send each message with a key of its own",
+                reason="idempotency_key",
             )
         body = await self._bus.hget(keys.inbox_later(uid), known.id)
         if body:
@@ -223,7 +225,7 @@ class Inbox:
                 at_ms = parse_id(entry.cursor)[0]
                 planned = Plan(at_ms, entry.message.expires_at_ms)
                 return _accepted(known.id, planned, repeated=True)
-        raise Conflict("the message is being moved", hint="send it again")
+        raise Conflict("the message is being moved", hint="send it again", reason="message_moving")
 
     async def _quiet(self, uid: str) -> QuietHours | None:
         person = (await self._users.find(uid)).attributes
@@ -286,7 +288,9 @@ class Inbox:
         key = msgspec.json.decode(body, type=Later).key if body else ""
         if not body or not await inbox_store.unschedule(self._bus, uid, message_id, key):
             raise NotFound(
-                f"no message {message_id} waits for {uid}", hint="it may have been delivered"
+                f"no message {message_id} waits for {uid}",
+                hint="it may have been delivered",
+                reason="no_message",
             )
 
     # -- reading
@@ -379,7 +383,9 @@ def _position(cursor: str) -> tuple[int, int]:
         return parse_id(cursor)
     except ValueError:
         raise Invalid(
-            "the cursor is not one of ours", hint="start again without a cursor"
+            "the cursor is not one of ours",
+            hint="start again without a cursor",
+            reason="bad_cursor",
         ) from None
 
 

@@ -64,11 +64,15 @@ def check_quiet(attributes: Mapping[str, str | None]) -> None:
         raise Invalid(
             f"quiet_hours: {hours!r} is not from one time to another",
             hint='write them as "22:00-07:00", or "" for none',
+            reason="bad_quiet_hours",
+            facts={"hours": hours},
         )
     if zone and _zone(zone) is None:
         raise Invalid(
             f"timezone: no zone is called {zone!r}",
             hint='write it as "Asia/Shanghai", or "" for that of the appliance',
+            reason="bad_timezone",
+            facts={"zone": zone},
         )
 
 
@@ -111,7 +115,9 @@ def plan(wanted: Wanted, quiet: QuietHours | None, *, now_ms: int, kept_ms: int)
     asked = max(now_ms, wanted.deliver_at_ms or 0)
     if asked - now_ms > kept_ms:
         raise Invalid(
-            "deliver_at_ms is too far away", hint="the bound is inbox.kept_days in the settings"
+            "deliver_at_ms is too far away",
+            hint="the bound is inbox.kept_days in the settings",
+            reason="deliver_too_late",
         )
     due = asked if wanted.urgent else after_quiet_hours(asked, quiet)
     expires = min(wanted.expires_at_ms or due + kept_ms, due + kept_ms)
@@ -120,6 +126,7 @@ def plan(wanted: Wanted, quiet: QuietHours | None, *, now_ms: int, kept_ms: int)
         raise Invalid(
             f"the message would expire {why}",
             hint="let it expire later, or send it as urgent" if due > asked else "expire it later",
+            reason="would_expire",
         )
     reason: Literal["", "asked", "quiet_hours"] = ""
     if due > now_ms:

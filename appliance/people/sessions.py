@@ -65,13 +65,16 @@ class Sessions:
                 f"user {uid} has {self._sessions_kept} sessions, which is the bound",
                 hint="delete some, or raise sessions.sessions_kept in the settings",
                 reason="too_many_sessions",
+                facts={"bound": self._sessions_kept},
             )
 
     async def read(self, session_id: str) -> Session:
         fields = await self._bus.hgetall(keys.session(session_id))
         if not fields:
             raise NotFound(
-                f"no session {session_id}", hint="list yours with GET /api/sessions?uid=UID"
+                f"no session {session_id}",
+                hint="list yours with GET /api/sessions?uid=UID",
+                reason="no_session",
             )
         return _session(session_id, fields)
 

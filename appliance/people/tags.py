@@ -75,12 +75,16 @@ def check_attributes(attributes: Mapping[str, str | None], specs: Iterable[Attri
             raise Invalid(
                 f"there is no attribute {name}",
                 hint=f"did you mean {near[0]}? The schema is people.attributes in the settings",
+                reason="no_attribute",
+                facts={"name": name},
             )
         values = known[name].values
         if value is not None and values and value not in values:
             raise Invalid(
                 f"{value!r} is no value of the attribute {name}",
                 hint=f"it is one of {', '.join(values)}",
+                reason="bad_attribute",
+                facts={"name": name, "values": ", ".join(values)},
             )
 
 
@@ -88,10 +92,14 @@ def check_own(patch: UserPatch, specs: Iterable[AttributeSpec]) -> None:
     """Raises Forbidden for what people may not change of themselves, on which tags may rest."""
     allowed = OWN_ATTRIBUTES | {spec.name for spec in specs if spec.own}
     if patch.tags is not msgspec.UNSET:
-        raise Forbidden("people do not set their own tags", hint="change attributes only")
+        raise Forbidden(
+            "people do not set their own tags", hint="change attributes only", reason="own_tags"
+        )
     for name in patch.attributes:
         if name not in allowed:
             raise Forbidden(
                 f"the attribute {name} is the operator's",
                 hint=f"you may set {', '.join(sorted(allowed))}",
+                reason="attribute_of_operator",
+                facts={"name": name},
             )

@@ -113,7 +113,12 @@ class Users:
         """Raises NotFound for a person nothing was ever stored about."""
         fields = await self._bus.hgetall(keys.user(uid))
         if not fields:
-            raise NotFound(f"no user {uid}", hint="create it with PUT /api/users/{uid}")
+            raise NotFound(
+                f"no user {uid}",
+                hint="create it with PUT /api/users/{uid}",
+                reason="no_user",
+                facts={"uid": uid},
+            )
         return self._user(uid, fields)
 
     async def read_many(self, uids: Sequence[str]) -> tuple[User, ...]:
@@ -149,21 +154,35 @@ class Users:
         pairs = [part for name in tags for part in (name, _note(source, note))]
         put = int(await self._bus.eval(_TAG, 1, keys.user(uid), MAX_TAGS, force, *pairs))
         if put < 0:
-            raise Invalid(f"a user has at most {MAX_TAGS} tags", hint="take some off first")
+            raise Invalid(
+                f"a user has at most {MAX_TAGS} tags",
+                hint="take some off first",
+                reason="tags_full",
+                facts={"bound": MAX_TAGS},
+            )
         return put
 
     async def untag(self, uid: str, tag: str) -> User:
         """Takes a tag off, whoever put it on or whatever rule gives it. Raises NotFound."""
         person = await self.read(uid)
         if tag not in person.tags:
-            raise NotFound(f"user {uid} has no tag {tag}", hint="GET /api/users/{uid} lists them")
+            raise NotFound(
+                f"user {uid} has no tag {tag}",
+                hint="GET /api/users/{uid} lists them",
+                reason="no_tag",
+                facts={"tag": tag},
+            )
         held = await self._bus.hget(keys.user(uid), "tags")
         rest: str | bytes = ""
         if held:
             rest = msgspec.json.encode([one for one in msgspec.json.decode(held) if one != tag])
         found = await self._bus.eval(_UNTAG, 1, keys.user(uid), tag, now_ms(), MAX_TAKEN_OFF, rest)
         if int(found) < 0:
-            raise Invalid("too many tags were taken off this user", hint="change the rules instead")
+            raise Invalid(
+                "too many tags were taken off this user",
+                hint="change the rules instead",
+                reason="tags_taken_off",
+            )
         return await self.read(uid)
 
     async def taken_off(self, uid: str) -> dict[str, int]:
@@ -201,11 +220,18 @@ class Users:
             _WRITE, 1, keys.user(uid), int(replace), set_tags, MAX_ATTRIBUTES, count, *pairs
         )
         if version == 0:
-            raise NotFound(f"no user {uid}", hint="create it with PUT /api/users/{uid}")
+            raise NotFound(
+                f"no user {uid}",
+                hint="create it with PUT /api/users/{uid}",
+                reason="no_user",
+                facts={"uid": uid},
+            )
         if version == -1:
             raise Invalid(
                 f"a user has at most {MAX_ATTRIBUTES} attributes",
                 hint="remove some by setting them to null",
+                reason="attributes_full",
+                facts={"bound": MAX_ATTRIBUTES},
             )
 
     def _user(self, uid: str, fields: Fields) -> User:

@@ -1,7 +1,7 @@
 """What the appliance says about itself: status for the operator, readiness for callers."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import msgspec
@@ -31,7 +31,14 @@ def rule_alarms(rule: RuleStatus | None) -> list[Alarm]:
     if rule.state == "set_aside":
         hint += ", which is tried after limiter.rule_pause_s"
     message = f"{rule.file}: {rule.error}; the built-in rule decides"
-    return [Alarm(code="rule_failed", message=message, hint=hint)]
+    return [
+        Alarm(
+            code="rule_failed",
+            message=message,
+            hint=hint,
+            facts={"file": rule.file, "error": rule.error},
+        )
+    ]
 
 
 def store_alarms(found: Room | None) -> list[Alarm]:
@@ -40,11 +47,18 @@ def store_alarms(found: Room | None) -> list[Alarm]:
         return []
     if not found.disk_works:
         message, hint = "the store cannot write to its disk", "make room on the disk"
-    else:
-        used_mb, bound_mb = found.used_bytes >> 20, found.bound_bytes >> 20
-        message = f"the store uses {used_mb} of {bound_mb} MB"
-        hint = "raise store.memory_mb and start again, or delete sessions that are not needed"
-    return [Alarm(code="store_full", message=message, hint=hint)]
+        return [Alarm(code="store_disk_full", message=message, hint=hint)]
+    used_mb, bound_mb = found.used_bytes >> 20, found.bound_bytes >> 20
+    message = f"the store uses {used_mb} of {bound_mb} MB"
+    hint = "raise store.memory_mb and start again, or delete sessions that are not needed"
+    return [
+        Alarm(
+            code="store_full",
+            message=message,
+            hint=hint,
+            facts={"used": str(used_mb), "bound": str(bound_mb)},
+        )
+    ]
 
 
 @dataclass
@@ -79,12 +93,10 @@ class Report:
             placement=await self.placements.told(),
             dead_letters=await self.dead_letters.count(),
             models=await self.loader.statuses(),
-            alarms=tuple(
-                dict.fromkeys(
-                    [alarm for worker in workers for alarm in worker.alarms]
-                    + rule_alarms(self.limiter.status.rule)
-                    + store_alarms(await self._room())
-                )
+            alarms=_distinct(
+                [alarm for worker in workers for alarm in worker.alarms]
+                + rule_alarms(self.limiter.status.rule)
+                + store_alarms(await self._room())
             ),
         )
 
@@ -118,3 +130,8 @@ class Report:
             if child.state == "starting" and self.loader.pool_of(child.name) == keys.MAIN:
                 return child.detail or "starting"
         return "no worker has reported; the model may still be loading"
+
+
+def _distinct(alarms: Sequence[Alarm]) -> tuple[Alarm, ...]:
+    """Workers on one machine say the same."""
+    return tuple({(alarm.code, alarm.message): alarm for alarm in alarms}.values())

@@ -90,7 +90,7 @@ class ImportOutcome(ImportReport, frozen=True, kw_only=True):
 class ImportJob(ImportReport, frozen=True, kw_only=True):
     """A stored import. Of the `entries` it wrote `indexed` can be found by meaning.
 
-    `detail` says why the rest is not, when it takes longer than it should.
+    `detail` says why the rest is not, when it takes longer than it should; `reason` for programs.
     """
 
     id: str
@@ -100,6 +100,7 @@ class ImportJob(ImportReport, frozen=True, kw_only=True):
     indexed: int = 0
     state: Literal["indexing", "done"] = "indexing"
     detail: str = ""
+    reason: str = ""
 
 
 Thumb = Literal["up", "down", "none"]

@@ -34,11 +34,12 @@ class Admitted(Record, frozen=True, kw_only=True):
 
 
 class Retrieved(Record, frozen=True, kw_only=True):
-    """`degraded` says why retrieval gave less than it should, empty when all is well. `decision` is
-    "" where the FAQ was not asked."""
+    """`degraded` says why retrieval gave less than it should, empty when all is well, and
+    `degraded_reason` for programs. `decision` is "" where the FAQ was not asked."""
 
     matches: tuple[Match, ...]
     degraded: str = ""
+    degraded_reason: str = ""
     decision: Decision | Literal[""] = ""
 
 

@@ -93,13 +93,18 @@ class FaqTest(Record, frozen=True, kw_only=True):
     evidence: float
     calibration: Calibration
     degraded: str = ""
+    degraded_reason: str = ""
     answer: str = ""
     prompt: tuple[ChatMessage, ...] = ()
 
 
 class LineError(Record, frozen=True, kw_only=True):
+    """What is wrong with a line of a file. `reason` and `facts` say it for programs."""
+
     line: int
     message: str
+    reason: str = ""
+    facts: dict[str, str] = {}
 
 
 class ImportReport(Record, frozen=True, kw_only=True):

@@ -60,11 +60,13 @@ class DeviceStatus(Record, frozen=True, kw_only=True):
 
 
 class Alarm(Record, frozen=True, kw_only=True):
-    """Something works worse than it was meant to, and nobody would notice."""
+    """Something works worse than it was meant to, and nobody would notice. `facts` are what the
+    message names."""
 
     code: str
     message: str
     hint: str
+    facts: dict[str, str] = {}
 
 
 class WorkerStatus(Record, frozen=True, kw_only=True):
@@ -227,10 +229,13 @@ class DeadLetter(Record, frozen=True, kw_only=True):
 
 
 class FaqStatus(Record, frozen=True, kw_only=True):
+    """`detail` says why the index is not up to date, and `reason` does so for programs."""
+
     entries: int
     phrasings: int
     indexed: bool
     detail: str
+    reason: str = ""
     calibration: Calibration | None = None
 
 

@@ -73,7 +73,9 @@ def load(data_directory: Path) -> Settings:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Invalid(
-            f"{path} is not valid TOML: {error}", hint="mend or delete the file"
+            f"{path} is not valid TOML: {error}",
+            hint="mend or delete the file",
+            reason="settings_not_toml",
         ) from None
     return checked(path, table)
 
@@ -84,9 +86,18 @@ def checked(path: Path, table: dict[str, Any]) -> Settings:
     try:
         return msgspec.convert(table, Settings)
     except msgspec.ValidationError as error:
-        raise Invalid(
-            f"{path}: {error}", hint=f"each setting is explained in {path.name} of a new directory"
-        ) from None
+        raise _refused(path, error) from None
+
+
+def _refused(path: Path, error: msgspec.ValidationError) -> Invalid:
+    """With the key, and what was expected of its value in the terms of types: `int` >= 1."""
+    what, _, where = str(error).partition(" - at `$")
+    wanted = what.removeprefix("Expected ").partition(", got")[0]
+    hint = f"each setting is explained in {path.name} of a new directory"
+    facts = {"key": where.strip(".`"), "wanted": wanted}
+    if what.startswith("Invalid enum value"):
+        return Invalid(f"{path}: {error}", hint=hint, reason="no_choice", facts=facts)
+    return Invalid(f"{path}: {error}", hint=hint, reason="bad_setting", facts=facts)
 
 
 def example() -> str:
@@ -110,6 +121,8 @@ def _check_keys(path: Path, table: dict[str, Any], section: type, prefix: str) -
             raise Invalid(
                 f"{path}: unknown key {prefix}{key}",
                 hint=f"did you mean {prefix}{near[0]}?" if near else "remove it",
+                reason="unknown_key",
+                facts={"key": f"{prefix}{key}", "near": f"{prefix}{near[0]}" if near else "–"},
             )
         kind, tables = known[key], [value]
         if isinstance(value, list) and get_origin(kind) is tuple:

@@ -90,6 +90,8 @@ def edit(
                 raise Conflict(
                     f"{name} cannot be changed in {before.path} by itself",
                     hint=f"{by_hand} there by hand",
+                    reason="by_hand",
+                    facts={"name": name, "path": before.path},
                 )
             text = changed
         if not is_rehearsal:
@@ -110,6 +112,7 @@ def _with(table: Table, names: list[str], literal: str | None) -> Table:
         raise Invalid(
             f"this is no value for {name}",
             hint='write a text in quotes, a number, true or false, or a list like ["a", "b"]',
+            reason="not_toml",
         )
     return table | {name: said["value"]}
 
@@ -217,5 +220,8 @@ def _write(path: Path, text: str) -> None:
         fresh.rename(path)
     except OSError as error:
         raise Unavailable(
-            f"{path} cannot be written: {error.strerror}", hint="check its folder and the disk"
+            f"{path} cannot be written: {error.strerror}",
+            hint="check its folder and the disk",
+            reason="settings_not_written",
+            facts={"path": path},
         ) from None

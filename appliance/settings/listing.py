@@ -58,7 +58,12 @@ class SettingsFile:
         for name in changes:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-                raise Invalid(f"there is no setting {name}", hint=f"did you mean {near}?")
+                raise Invalid(
+                    f"there is no setting {name}",
+                    hint=f"did you mean {near}?",
+                    reason="no_setting",
+                    facts={"name": name, "near": near},
+                )
         written = settings_file.edit(self._data, changes, seen=seen, is_rehearsal=is_rehearsal)
         return self._page(written)
 

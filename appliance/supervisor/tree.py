@@ -58,9 +58,15 @@ class Tree:
         Raises Conflict for a name that is taken and while everything stops.
         """
         if self._group is None or self._stopping.is_set():
-            raise Conflict("the appliance is starting or stopping", hint="try again later")
+            raise Conflict(
+                "the appliance is starting or stopping", hint="try again later", reason="starting"
+            )
         if spec.name in self._children:
-            raise Conflict(f"a child named {spec.name} is there already", hint="remove it first")
+            raise Conflict(
+                f"a child named {spec.name} is there already",
+                hint="remove it first",
+                reason="child_exists",
+            )
         last = next(reversed(self._children), None)
         needs = ((last,) if last else ()) if spec.needs is None else spec.needs
         for needed in needs:
@@ -73,7 +79,7 @@ class Tree:
         """Stops a child that no other needs and forgets it. Raises NotFound, Conflict."""
         child = self._commanded(name)
         if any(name in needed for needed in self._needs.values()):
-            raise Conflict(f"others need {name}", hint="remove them first")
+            raise Conflict(f"others need {name}", hint="remove them first", reason="child_needed")
         child.stop(timeout_s)
         await self._ended(name)
         if self._stopping.is_set() or self._children.get(name) is not child:
@@ -127,11 +133,13 @@ class Tree:
             return self._children[name]
         except KeyError:
             known = ", ".join(self._children)
-            raise NotFound(f"no child is named {name}", hint=f"there are: {known}") from None
+            raise NotFound(
+                f"no child is named {name}", hint=f"there are: {known}", reason="no_child"
+            ) from None
 
     def _commanded(self, name: str) -> Child:
         if self._stopping.is_set():
-            raise Conflict("the appliance is stopping", hint="start it again")
+            raise Conflict("the appliance is stopping", hint="start it again", reason="starting")
         return self._child(name)
 
     def _changed(self, child: Child) -> None:

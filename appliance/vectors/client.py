@@ -187,7 +187,9 @@ class Vectors:
         if self._closed:
             raise Unavailable("the vector index is closed", reason="closed")
         if self._waiting >= CALLS_WAITING:
-            raise Overloaded("too many calls wait for the vector index", retry_after_s=1.0)
+            raise Overloaded(
+                "too many calls wait for the vector index", retry_after_s=1.0, reason="index_busy"
+            )
         if self._lost.is_set():
             raise _lost()
         deadline = time.monotonic() + (timeout_s or self._call_timeout_s)

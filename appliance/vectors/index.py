@@ -262,6 +262,7 @@ class Index:
         return Unavailable(
             f"the vector index failed: {_first_line(error)}",
             hint="see its log; when it stays, restart it or rebuild the index",
+            reason="index_failed",
         )
 
     # --- connection -------------------------------------------------------------------------

@@ -60,6 +60,7 @@ def gpu_alarms(seen: Seen) -> tuple[Alarm, ...]:
                 "everything runs on the CPU",
                 hint=f"{DRIVERS.get(seen.silent[0], 'install its driver')}, "
                 "or set worker.gpu_layers = 0",
+                facts={"backends": ", ".join(seen.silent)},
             ),
         )
     return _not_found(seen)
@@ -73,6 +74,7 @@ def _not_found(seen: Seen) -> tuple[Alarm, ...]:
                 code="gpu_not_found",
                 message=f"{wanted} is set and there is no such GPU; everything runs on the CPU",
                 hint="`sluice doctor` lists what is there; mend worker.device or gpu_layers",
+                facts={"wanted": f"worker.device = {seen.named}" if seen.named else wanted},
             ),
         )
     if not seen.nvidia:
@@ -89,10 +91,12 @@ def _not_found(seen: Seen) -> tuple[Alarm, ...]:
 def _not_used(seen: Seen) -> Alarm:
     reason = seen.failures[-1] if seen.failures else "no layer of the model fits into its memory"
     free = ", ".join(f"{gpu.name} has {gpu.free_bytes / 1e9:.1f} GB free" for gpu in seen.gpus)
+    sizes = ", ".join(f"{gpu.name} {gpu.free_bytes / 1e9:.1f} GB" for gpu in seen.gpus)
     return Alarm(
         code="gpu_not_used",
         message=f"everything runs on the CPU: {reason} ({free})",
         hint="free the GPU's memory, lower worker.cache_tokens, or choose a smaller model",
+        facts={"gpus": sizes},
     )
 
 
@@ -102,6 +106,7 @@ def _aborted(seen: Seen) -> Alarm:
         code="gpu_aborted",
         message=f"the worker was aborted while it used {names}; everything runs on the CPU",
         hint="update the GPU's driver and start Sluice again, or set worker.gpu_layers = 0",
+        facts={"gpus": names},
     )
 
 
@@ -111,4 +116,5 @@ def _partly(seen: Seen) -> Alarm:
         message=f"{seen.planned.layers} layers did not load on the GPU, {seen.used.layers} did: "
         f"{seen.failures[0]}",
         hint="free the GPU's memory or lower worker.cache_tokens",
+        facts={"missing": str(seen.planned.layers), "used": str(seen.used.layers)},
     )

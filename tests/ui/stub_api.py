@@ -402,7 +402,12 @@ class StubApi(LoopbackServer):
         if asked.method == "PATCH":
             for key, value in msgspec.json.decode(asked.body)["changes"].items():
                 if value is not None and "wrong" in value:
-                    return problem(400, "invalid", f"{value} is no {key}", hint="write another")
+                    facts = {"key": key, "wanted": "`int` >= 0"}
+                    said = f"{value} is no {key}"
+                    hint = "write another"
+                    return problem(
+                        400, "invalid", said, hint=hint, reason="bad_setting", facts=facts
+                    )
                 now = items[key].default if value is None else value
                 is_set = value is not None
                 items[key] = msgspec.structs.replace(items[key], value=now, is_set=is_set)

@@ -12,6 +12,7 @@ from ui_driver import Driven, running
 
 from appliance.schema.curation import ImportJob, ImportOutcome, LineConflict, NearLine
 from appliance.schema.faq import LineError
+from ui.said import conflict_said, line_said
 from ui.screens.faq_import import ImportScreen
 from ui.widgets.plain import LineField
 
@@ -25,7 +26,14 @@ BAD = ImportOutcome(
     updated=0,
     unchanged=0,
     dry_run=True,
-    errors=(LineError(line=7, message="answer: nothing but white space"),),
+    errors=(
+        LineError(
+            line=7,
+            message="answer: nothing but white space",
+            reason="blank_field",
+            facts={"field": "answer"},
+        ),
+    ),
     conflicts=(
         LineConflict(line=2, id="e-2", kind="same_question", message="replaces the text of e-2"),
         LATE,
@@ -88,7 +96,8 @@ async def test_a_dry_run_tells_every_line_and_a_bad_file_is_not_offered(
     api.curation.rehearsed = BAD
     async with looked_at(api, file, language=language) as sluice:
         words = sluice.texts.curate
-        await sluice.sees("answer: nothing but white space", "e-1 was edited since")
+        texts = sluice.texts
+        await sluice.sees(line_said(texts, BAD.errors[0]), conflict_said(texts, LATE))
         await sluice.sees(words.import_error, words.import_same_question, words.import_near)
         await sluice.sees(words.import_mend)
         await sluice.press("down", "down", "down")

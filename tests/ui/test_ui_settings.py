@@ -9,7 +9,7 @@ from test_ui_hostile import EVIL, SEEN, sees_clean
 from ui_driver import Driven, running
 
 from appliance.schema.settings import Setting
-from ui.setting_values import literal, written
+from ui.setting_values import explained, literal, written
 
 pytestmark = pytest.mark.ui
 
@@ -74,10 +74,11 @@ async def test_settings_are_read_and_filtered(settled: StubApi, language: str) -
         words = sluice.texts.settings
         await open_settings(sluice)
         await sluice.sees("settings.toml", words.count.format(count=6, set=2, waiting=2)[:20])
-        await sluice.sees("Address to listen on.", words.not_shown, "9000", "↻")
+        meant = {key: explained(sluice.texts, one) for key, one in settled.settings.items()}
+        await sluice.sees(meant["server.host"], words.not_shown, "9000", "↻")
         await sluice.press("slash")
         await sluice.type("LISTEN port")
-        await sluice.sees(words.found.format(count=1), "Port to listen on")
+        await sluice.sees(words.found.format(count=1), meant["server.port"][:8])
         await sluice.sees(words.in_use.format(value="8400"))
         await sluice.sees_no("server.host")
         await sluice.press("escape")

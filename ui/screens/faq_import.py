@@ -24,6 +24,7 @@ from ui.curating import EDITED_SINCE, Curating
 from ui.faq_files import FaqFile, FaqFileError, read_faq_file
 from ui.keys import key
 from ui.safe_text import safe_line
+from ui.said import conflict_said, error_said, line_said, shortage
 from ui.screens.desk import Desk
 from ui.screens.dialogs import Confirm, Question
 from ui.setup_wording import file_words
@@ -183,7 +184,8 @@ class ImportScreen(Desk[bool]):
         except Conflict as error:
             if error.reason != EDITED_SINCE:
                 raise
-            self.say(safe_line(error.message), is_trouble=True)
+            said = error_said(self.texts, error.reason, error.facts).what
+            self.say(said or safe_line(error.message), is_trouble=True)
             self._ask_overwrite(self.texts.curate.import_late_since)
             return
         self._has_written = True
@@ -202,7 +204,7 @@ class ImportScreen(Desk[bool]):
         async with aclosing(self._curating.follow_import(outcome.import_id)) as jobs:
             async for job in jobs:
                 way = words.import_found.format(done=job.indexed, count=job.entries)
-                detail = safe_line(job.detail, 200)
+                detail = shortage(self.texts, job.detail, job.reason)
                 self.say(f"{counts}\n{way} {detail}".rstrip())
 
     def action_close(self) -> None:
@@ -213,9 +215,13 @@ def report_lines(texts: Texts, report: ImportOutcome) -> list[tuple[int, str, st
     """What to know of a file's lines as (line, kind, what): errors first, then conflicts."""
     words = texts.curate
     kinds = {"edited_since": words.import_edited_since, "same_question": words.import_same_question}
-    lines = [(one.line, words.import_error, one.message) for one in report.errors]
+    lines = [(one.line, words.import_error, line_said(texts, one)) for one in report.errors]
     for kind, name in kinds.items():
-        lines += [(one.line, name, one.message) for one in report.conflicts if one.kind == kind]
+        lines += [
+            (one.line, name, conflict_said(texts, one))
+            for one in report.conflicts
+            if one.kind == kind
+        ]
     return lines + [(one.line, words.import_near, _near(texts, one)) for one in report.duplicates]
 
 

@@ -21,6 +21,7 @@ from ui.background import start
 from ui.curating import Curating
 from ui.keys import key
 from ui.safe_text import safe_line
+from ui.said import shortage
 from ui.screens.expected import ask_expected
 from ui.screens.faq_checks import saved_words
 from ui.screens.frame import Dialog, explained
@@ -137,7 +138,8 @@ def outcome_words(texts: Texts, outcome: FaqTest) -> Content:
         said = template.format(evidence=f"{outcome.evidence:.2f}", bar=f"{bar or 0:.2f}")
         parts.append(Content(said))
     if outcome.degraded:
-        degraded = texts.turn_degraded.format(detail=safe_line(outcome.degraded, 200))
+        detail = shortage(texts, outcome.degraded, outcome.degraded_reason)
+        degraded = texts.turn_degraded.format(detail=detail)
         parts.append(Content.styled(degraded, "$text-warning"))
     parts += [Content(), *_found(texts, outcome), Content()]
     if outcome.answer:

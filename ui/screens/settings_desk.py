@@ -83,7 +83,9 @@ class SettingsDesk(Desk[None]):
 
     def _show(self) -> None:
         wanted = self._field.value
-        self._found = {one.key: one for one in self._page.items if found_by(one, wanted)}
+        self._found = {
+            one.key: one for one in self._page.items if found_by(self.texts, one, wanted)
+        }
         self.table.show([(one.key, self._cells(one)) for one in self._found.values()])
         self._show_pointed()
 

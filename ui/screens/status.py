@@ -13,6 +13,7 @@ from ui.drafts import Drafts
 from ui.keys import key
 from ui.operating import Operating
 from ui.safe_text import safe_line
+from ui.said import shortage
 from ui.screens.polled import PolledScreen
 from ui.screens.settings_desk import SettingsDesk
 from ui.texts import Texts
@@ -102,7 +103,7 @@ class StatusScreen(PolledScreen):
             phrasings=status.faq.phrasings,
             indexed=texts.status_indexed if status.faq.indexed else texts.status_not_indexed,
         )
-        detail = safe_line(status.faq.detail, 120)
+        detail = shortage(texts, status.faq.detail, status.faq.reason)
         self._faq.update(f"{faq} ({detail})" if detail else faq)
         self._dead.display = bool(status.dead_letters)
         self._dead.update(texts.status_dead_line.format(count=status.dead_letters))

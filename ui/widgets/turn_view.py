@@ -13,6 +13,7 @@ from textual.message import Message
 from appliance.schema.answers import Match
 from ui.attachments import split
 from ui.safe_text import safe_line
+from ui.said import shortage
 from ui.texts import Texts
 from ui.turns import LiveTurn
 from ui.widgets.answer import Answer
@@ -149,7 +150,8 @@ class PickableLines(Plain):
 def _sources(texts: Texts, turn: LiveTurn) -> list[Content]:
     lines: list[Content] = []
     if turn.degraded:
-        words = texts.turn_degraded.format(detail=safe_line(turn.degraded, 200))
+        detail = shortage(texts, turn.degraded, turn.degraded_reason)
+        words = texts.turn_degraded.format(detail=detail)
         lines.append(Content.styled(words, "$text-warning"))
     if turn.matches:
         title = texts.chat.did_you_mean if turn.choices else texts.turn_sources

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from appliance.errors import Invalid
 from appliance.knowledge.files.rows import COLUMNS, Problems, Record, fields_of
 from appliance.schema.faq import Entry
 
@@ -88,7 +89,10 @@ def _sections(lines: Sequence[str], problems: Problems) -> Iterator[tuple[str, _
 def _stray(lines: Sequence[str], first: int, problems: Problems) -> None:
     for number, line in enumerate(lines, start=first):
         if line.strip():
-            problems.add(number, "text outside any question; a question starts with ## ")
+            fault = Invalid(
+                "text outside any question; a question starts with ## ", reason="stray_text"
+            )
+            problems.add(number, fault)
             return
 
 
@@ -98,7 +102,8 @@ def _read_body(section: _Section, body: Sequence[str], problems: Problems) -> bo
     if start < len(body) and body[start].rstrip() == "<!--":
         end = next((i for i in range(start, len(body)) if body[i].rstrip() == "-->"), len(body))
         if end == len(body):
-            problems.add(section.line + 1 + start, "the comment <!-- has no line --> to end it")
+            fault = Invalid("the comment <!-- has no line --> to end it", reason="open_comment")
+            problems.add(section.line + 1 + start, fault)
             return False
         for i in range(start + 1, end):
             _read_note(section, body[i], section.line + 1 + i, problems)
@@ -115,7 +120,12 @@ def _read_note(section: _Section, line: str, number: int, problems: Problems) ->
         return
     note = _NOTE.match(line)
     if not note or note[1] not in _NOTES:
-        problems.add(number, f"expected one of {', '.join(_NOTES)} and a colon")
+        fault = Invalid(
+            f"expected one of {', '.join(_NOTES)} and a colon",
+            reason="unknown_note",
+            facts={"notes": ", ".join(_NOTES)},
+        )
+        problems.add(number, fault)
     elif note[1] == "also":
         section.phrasings.append(note[2])
     elif note[2].strip():

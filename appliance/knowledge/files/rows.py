@@ -41,8 +41,14 @@ class ImportRefused(Invalid):
             f"line {first.line}: {first.message}{more}; nothing was imported",
             hint="correct the lines named and import the file again; ?dry_run=true only looks",
             reason="bad_lines",
+            facts={"line": first.line, "count": len(lines)},
         )
         self.lines = tuple(lines)
+
+
+def line_error(line: int, fault: Invalid) -> LineError:
+    """What is wrong, and where."""
+    return LineError(line=line, message=fault.message, reason=fault.reason, facts=fault.facts)
 
 
 class EnoughProblems(Exception):
@@ -55,9 +61,9 @@ class Problems:
     def __init__(self) -> None:
         self.lines: list[LineError] = []
 
-    def add(self, line: int, message: str) -> None:
+    def add(self, line: int, fault: Invalid) -> None:
         """Raises EnoughProblems once there are `LINE_ERRORS`."""
-        self.lines.append(LineError(line=line, message=message))
+        self.lines.append(line_error(line, fault))
         if len(self.lines) >= LINE_ERRORS:
             raise EnoughProblems
 

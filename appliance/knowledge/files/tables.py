@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from appliance.errors import Invalid
 from appliance.knowledge.files.rows import COLUMNS, NEEDED_COLUMNS, Problems, Record, fields_of
 from appliance.schema.faq import Entry
 
@@ -59,14 +60,25 @@ def table_records(rows: Iterator[TableRow], problems: Problems) -> Iterator[Reco
     filled = (row for row in rows if any(cell.strip() for cell in row.cells))
     header = next(filled, None)
     if header is None:
-        problems.add(1, f"no header; the first line must name the columns {', '.join(COLUMNS)}")
+        columns = ", ".join(COLUMNS)
+        fault = Invalid(
+            f"no header; the first line must name the columns {columns}",
+            reason="no_header",
+            facts={"columns": columns},
+        )
+        problems.add(1, fault)
         return
-    columns = _columns(header, problems)
+    named = _columns(header, problems)
     for row in filled:
-        if len(row.cells) != len(columns):
-            problems.add(row.line, f"{len(row.cells)} cells where the header names {len(columns)}")
+        if len(row.cells) != len(named):
+            fault = Invalid(
+                f"{len(row.cells)} cells where the header names {len(named)}",
+                reason="cell_count",
+                facts={"cells": len(row.cells), "columns": len(named)},
+            )
+            problems.add(row.line, fault)
             continue
-        yield row.line, _fields(columns, row.cells)
+        yield row.line, _fields(named, row.cells)
 
 
 def _columns(header: TableRow, problems: Problems) -> list[str]:
@@ -76,12 +88,25 @@ def _columns(header: TableRow, problems: Problems) -> list[str]:
         if column not in COLUMNS:
             near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(COLUMNS)}"
-            problems.add(header.line, f"unknown column {column!r}; {hint}")
+            fault = Invalid(
+                f"unknown column {column!r}; {hint}",
+                reason="unknown_column",
+                facts={"column": column, "known": near[0] if near else ", ".join(COLUMNS)},
+            )
+            problems.add(header.line, fault)
         elif column in columns[:position] and column != "phrasings":
-            problems.add(header.line, f"column {column} is named twice")
+            fault = Invalid(
+                f"column {column} is named twice", reason="column_twice", facts={"column": column}
+            )
+            problems.add(header.line, fault)
     for column in NEEDED_COLUMNS:
         if column not in columns:
-            problems.add(header.line, f"no column {column}; columns are separated by commas")
+            fault = Invalid(
+                f"no column {column}; columns are separated by commas",
+                reason="no_column",
+                facts={"column": column},
+            )
+            problems.add(header.line, fault)
     problems.stop()
     return columns
 
@@ -111,7 +136,7 @@ def _rows(text: str, problems: Problems) -> Iterator[TableRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            problems.add(line, f"not valid CSV from here on: {error}")
+            problems.add(line, Invalid(f"not valid CSV from here on: {error}", reason="not_csv"))
             return
 
 

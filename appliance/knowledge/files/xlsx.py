@@ -57,6 +57,9 @@ class SheetRow:
 class NotAWorkbook(Invalid):
     """The bytes are no workbook that can be read, or too large a one."""
 
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint, reason="bad_workbook")
+
 
 @dataclass
 class _Node:
