@@ -54,7 +54,7 @@ from ui.screens.models import ModelsScreen
 from ui.screens.palette import Command, Palette
 from ui.screens.people import PeopleScreen
 from ui.screens.settings_desk import SettingsDesk
-from ui.screens.setup import KeyStep, LanguageChosen, SetupStep, Turned
+from ui.screens.setup import Bring, KeyStep, LanguageChosen, SetupStep, Turned
 from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
 from ui.setting_up import SettingUp
@@ -97,8 +97,10 @@ class SluiceApp(App[int]):
         clock: Clock | None = None,
         driver: type[Driver] | None = None,
         until: Work | None = None,
+        bring: Bring | None = None,
     ) -> None:
-        """The person is shown out when `until` returns, which goes with a server that starts."""
+        """The person is shown out when `until` returns, which goes with a server that starts.
+        `bring` takes models out of a file, where the server runs on this machine."""
         super().__init__(driver_class=driver)
         self._until = until
         self.title = "Sluice"
@@ -117,7 +119,9 @@ class SluiceApp(App[int]):
         self._inbox = Inbox(self._operating, tell=self._tell_inbox)
         for place, make in self._makers().items():
             self.add_mode(place, partial(self._open, make))
-        hands = Hands(opened=self._opened, closed=self._screen_closed, speak=self._speak)
+        hands = Hands(
+            opened=self._opened, closed=self._screen_closed, speak=self._speak, bring=bring
+        )
         self._first_start = FirstStart(self, client, texts, hands)
 
     # --- places -----------------------------------------------------------------------------
@@ -379,13 +383,16 @@ def run(
     language: str | None = None,
     log_file: Path | None = None,
     until: Work | None = None,
+    bring: Bring | None = None,
 ) -> int:
     """Runs the UI until the person leaves or `until` returns; returns an exit status.
 
     Needs a terminal on standard input and output (else `EXIT_USAGE` with a message). `language`
     "en" or "zh" overrides the locale. What would be written to standard error goes to `log_file`.
     """
-    return asyncio.run(run_async(base_url, key, language=language, log_file=log_file, until=until))
+    return asyncio.run(
+        run_async(base_url, key, language=language, log_file=log_file, until=until, bring=bring)
+    )
 
 
 async def run_async(
@@ -395,6 +402,7 @@ async def run_async(
     language: str | None = None,
     log_file: Path | None = None,
     until: Work | None = None,
+    bring: Bring | None = None,
 ) -> int:
     """`run` inside a running event loop; call it from the main thread."""
     texts = texts_for(language or language_of(os.environ))
@@ -407,7 +415,7 @@ async def run_async(
         shown = safe_line(repr(base_url), 100)
         sys.stderr.write(f"{texts.start_bad_address.format(address=shown)}\n")
         return EXIT_USAGE
-    app = SluiceApp(client, texts, driver=driver_class(), until=until)
+    app = SluiceApp(client, texts, driver=driver_class(), until=until, bring=bring)
     try:
         with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)):
             await app.run_async()

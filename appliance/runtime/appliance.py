@@ -9,6 +9,9 @@
     HTTP                             answers as soon as the store does; `/readyz` says the rest
     ready                            when a question can be answered; asked earlier, it waits
 
+Without models there are no workers and this life is never ready: it serves, fetches what is lacking
+(`fleet.provision`), and is followed by one that has them.
+
 A stop drains: new requests are refused, running answers get `drain_timeout_s`, then
 everything ends in order under one deadline. What was not finished is in the store and goes on
 at the next start. A second signal stops at once. `serving` starts it, and starts another after it.
@@ -162,6 +165,10 @@ class Appliance:
         where = address(self._bound)
         log.info("serving at %s", where)
         loops.append(group.create_task(parts.vectors.prepare(), name="vectors"))
+        if parts.provision is not None:
+            log.info("without models: %s are not here", ", ".join(self._children.lacking))
+            loops.append(group.create_task(parts.provision.run(), name="provision"))
+            return
         await self._workers_met(parts)
         loops.append(group.create_task(parts.centred.prepare(), name="centre"))
         await self._index_opened(parts)
@@ -261,8 +268,8 @@ class Appliance:
         self._stop.set()
 
     async def _drain(self) -> None:
-        """Refuses what is new and lets answers end for a while."""
-        if self._parts is None:
+        """Refuses what is new and lets answers end for a while; without models none can."""
+        if self._parts is None or self._parts.provision is not None:
             return
         drain_s = self._settings.supervision.drain_timeout_s
         log.info("draining: nothing new is taken, running answers may take %g s more", drain_s)

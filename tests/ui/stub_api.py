@@ -249,7 +249,13 @@ class StubApi(LoopbackServer):
                     now = replace(now, done=put.done)
                 if put.language is not msgspec.UNSET:
                     now = replace(now, language=put.language)
-                if put.chat is not msgspec.UNSET:
+                if put.chat is not msgspec.UNSET and now.lacking:
+                    models = [replace(one, chosen=one.name == put.chat) for one in now.models]
+                    coming = DownloadStatus(name=put.chat, state="running", total_bytes=GB)
+                    now = replace(
+                        now, chat=put.chat, models=tuple(models), settled=True, download=coming
+                    )
+                elif put.chat is not msgspec.UNSET:
                     now = replace(now, restarting=True)
                 self.setup = now
                 return Reply(200, now)
