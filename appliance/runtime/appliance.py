@@ -40,6 +40,7 @@ from appliance.settings import Settings
 from appliance.supervisor.tree import Tree
 
 if TYPE_CHECKING:
+    from appliance.fleet.provision import Provision
     from appliance.runtime.parts import Parts
 
 log = logging.getLogger("sluice")
@@ -73,6 +74,7 @@ class Appliance:
         self._situation = situation
         self.was_ready = False
         self.replaced: str | None = None
+        self._failure: SluiceError | None = None
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
         self._server: HttpServer | None = None
@@ -98,6 +100,8 @@ class Appliance:
         except* SluiceError as group:
             raise _first(group) from None
         log.info("stopped")
+        if self._failure is not None:
+            raise self._failure
         return EXIT_OK
 
     # -- start
@@ -167,7 +171,7 @@ class Appliance:
         loops.append(group.create_task(parts.vectors.prepare(), name="vectors"))
         if parts.provision is not None:
             log.info("without models: %s are not here", ", ".join(self._children.lacking))
-            loops.append(group.create_task(parts.provision.run(), name="provision"))
+            loops.append(group.create_task(self._provide(parts.provision), name="provision"))
             return
         await self._workers_met(parts)
         loops.append(group.create_task(parts.centred.prepare(), name="centre"))
@@ -175,6 +179,14 @@ class Appliance:
         log.info("ready at %s", where)
         self.was_ready = True
         ready(where)
+
+    async def _provide(self, provision: "Provision") -> None:
+        """Ends this life in order when nobody is there to mend what keeps models away."""
+        try:
+            await provision.run()
+        except SluiceError as error:
+            self._failure = error
+            self._stop.set()
 
     async def _assembled(self, key: str) -> "Parts":
         from appliance.runtime.parts import Ground, assemble
@@ -262,8 +274,8 @@ class Appliance:
         self._stop.set()
 
     def _replace(self, before: str) -> None:
-        """Another chat model was chosen: this life ends in order and the next one has it."""
-        log.info("another chat model was chosen: starting anew")
+        """Another chat model was chosen, or what was lacking is here: the next life has it."""
+        log.info("starting anew, with the models that are to be used now")
         self.replaced = before
         self._stop.set()
 
