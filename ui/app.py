@@ -50,6 +50,7 @@ from ui.screens.help import HelpScreen, KeySection
 from ui.screens.inbox import InboxScreen, SessionWanted
 from ui.screens.keys_desk import KeysDesk
 from ui.screens.logs import LogsScreen
+from ui.screens.messages_desk import MessagesDesk
 from ui.screens.models import ModelsScreen
 from ui.screens.palette import Command, Palette
 from ui.screens.people import PeopleScreen
@@ -140,7 +141,7 @@ class SluiceApp(App[int]):
                 texts, address, operating=operating, setting_up=SettingUp(client)
             ),
             "people": lambda: PeopleScreen(
-                texts, address, client=client, operating=operating, clock=clock
+                texts, address, client=client, operating=operating, clock=clock, drafts=drafts
             ),
             "logs": lambda: LogsScreen(texts, address, operating=operating, clock=clock),
             "inbox": lambda: InboxScreen(texts, address, inbox=inbox, clock=clock),
@@ -184,6 +185,7 @@ class SluiceApp(App[int]):
             KeySection(texts.settings.key_show_settings, ours(SettingsDesk.BINDINGS)),
             KeySection(texts.operate.key_models, ours(ModelsScreen.BINDINGS)),
             KeySection(texts.operate.key_people, ours(PeopleScreen.BINDINGS)),
+            KeySection(texts.messages.key_show_messages, ours(MessagesDesk.BINDINGS)),
             KeySection(texts.keys.title, ours(KeysDesk.BINDINGS)),
             KeySection(texts.operate.key_logs, ours(LogsScreen.BINDINGS)),
             KeySection(texts.operate.key_inbox, ours(InboxScreen.BINDINGS)),
