@@ -91,21 +91,25 @@ class SetUp:
             await self._bus.set(keys.SETUP, "1" if wanted.done else "0")
             if wanted.done and self._provision is not None:
                 self._provision.begin()
-        if wanted.chat is not msgspec.UNSET:
-            await self._choose(wanted.chat)
-        return await self.status()
+        before = None if wanted.chat is msgspec.UNSET else await self._choose(wanted.chat)
+        status = await self.status()
+        if before is not None:
+            self._restart(before)  # only now: a life that ends waits for no answer for long
+        return status
 
-    async def _choose(self, name: str) -> None:
+    async def _choose(self, name: str) -> str | None:
+        """What the next life falls back to, None when this one goes on."""
         provision, download = self._provision, self.downloads.status
         if name != self._offers.chosen:
             if provision is not None and download.state in GOING:
                 self.downloads.pause()
             before = await self._write("models", "chat", self._offers.setting(name))
             self._restarting = True
-            self._restart(before if provision is None else "")
-        elif provision is not None:
+            return before if provision is None else ""
+        if provision is not None:
             provision.begin()
             provision.go_on()
+        return None
 
     async def _require_usable(self, name: str) -> None:
         """Raises NotFound, Conflict or Invalid unless this model can be taken into use now."""
