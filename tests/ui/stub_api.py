@@ -405,7 +405,7 @@ class StubApi(LoopbackServer):
                 del self.scheduled[name]
                 return Reply(204)
             case ("POST", "inbox"):
-                return self._message(msgspec.json.decode(asked.body, type=InboxPost))
+                return self._written(msgspec.json.decode(asked.body, type=InboxPost))
             case ("POST", "inbox", "ack") if self.inbox is not None:
                 body = msgspec.json.decode(asked.body)
                 for one in self.inbox if body["all"] else body["ids"]:
@@ -414,7 +414,7 @@ class StubApi(LoopbackServer):
             case _:
                 return _missing("route")
 
-    def _message(self, post: InboxPost) -> Reply:
+    def _written(self, post: InboxPost) -> Reply:
         """One that names a time waits for it."""
         name = f"m-{next(self._ids)}"
         at_ms = post.deliver_at_ms

@@ -41,8 +41,8 @@ STEPS: Final[tuple[Step, ...]] = ("language", "model", "faq", "key")
 MAX_PATH_CHARS: Final = 4_096
 
 
+# Takes models out of a file, which blocks; returns the name of the chat model to use.
 Bring = Callable[[Path], str]
-"""Takes models out of a file, which blocks; returns the name of the chat model to use."""
 
 
 @dataclass
