@@ -400,7 +400,7 @@ class StubApi(LoopbackServer):
             case ("GET", "inbox", "events") if self.inbox is not None:
                 return None
             case ("GET", "inbox", "scheduled"):
-                return Reply(200, Page(items=list(self.scheduled.values())))
+                return Reply(200, Page(items=tuple(self.scheduled.values())))
             case ("DELETE", "inbox", "scheduled", name) if name in self.scheduled:
                 del self.scheduled[name]
                 return Reply(204)
