@@ -24,8 +24,8 @@ REQUIREMENTS := packaging/requirements.txt
 .PHONY: run test check torture interleave bench-engine bench-lengths bench-retrieval bench-import bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
 
 run: $(VENV)/.ready
-	@$(BIN)/sluice models pull >/dev/null
-	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; else exec $(BIN)/sluice serve --demo-faq; fi
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; \
+	else exec $(BIN)/sluice serve --demo-faq --missing fetch; fi
 
 # Tests of processes wait more than they compute and run two files at a time; those with real models
 # compute. What failed runs once more by itself: a machine starved for seconds fails a test once, a

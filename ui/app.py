@@ -50,11 +50,12 @@ from ui.screens.help import HelpScreen, KeySection
 from ui.screens.inbox import InboxScreen, SessionWanted
 from ui.screens.keys_desk import KeysDesk
 from ui.screens.logs import LogsScreen
+from ui.screens.messages_desk import MessagesDesk
 from ui.screens.models import ModelsScreen
 from ui.screens.palette import Command, Palette
 from ui.screens.people import PeopleScreen
 from ui.screens.settings_desk import SettingsDesk
-from ui.screens.setup import KeyStep, LanguageChosen, SetupStep, Turned
+from ui.screens.setup import Bring, KeyStep, LanguageChosen, SetupStep, Turned
 from ui.screens.setup_model import ModelStep
 from ui.screens.status import StatusScreen
 from ui.setting_up import SettingUp
@@ -97,8 +98,10 @@ class SluiceApp(App[int]):
         clock: Clock | None = None,
         driver: type[Driver] | None = None,
         until: Work | None = None,
+        bring: Bring | None = None,
     ) -> None:
-        """The person is shown out when `until` returns, which goes with a server that starts."""
+        """The person is shown out when `until` returns, which goes with a server that starts.
+        `bring` takes models out of a file, where the server runs on this machine."""
         super().__init__(driver_class=driver)
         self._until = until
         self.title = "Sluice"
@@ -117,7 +120,9 @@ class SluiceApp(App[int]):
         self._inbox = Inbox(self._operating, tell=self._tell_inbox)
         for place, make in self._makers().items():
             self.add_mode(place, partial(self._open, make))
-        hands = Hands(opened=self._opened, closed=self._screen_closed, speak=self._speak)
+        hands = Hands(
+            opened=self._opened, closed=self._screen_closed, speak=self._speak, bring=bring
+        )
         self._first_start = FirstStart(self, client, texts, hands)
 
     # --- places -----------------------------------------------------------------------------
@@ -136,7 +141,7 @@ class SluiceApp(App[int]):
                 texts, address, operating=operating, setting_up=SettingUp(client)
             ),
             "people": lambda: PeopleScreen(
-                texts, address, client=client, operating=operating, clock=clock
+                texts, address, client=client, operating=operating, clock=clock, drafts=drafts
             ),
             "logs": lambda: LogsScreen(texts, address, operating=operating, clock=clock),
             "inbox": lambda: InboxScreen(texts, address, inbox=inbox, clock=clock),
@@ -180,6 +185,7 @@ class SluiceApp(App[int]):
             KeySection(texts.settings.key_show_settings, ours(SettingsDesk.BINDINGS)),
             KeySection(texts.operate.key_models, ours(ModelsScreen.BINDINGS)),
             KeySection(texts.operate.key_people, ours(PeopleScreen.BINDINGS)),
+            KeySection(texts.messages.key_show_messages, ours(MessagesDesk.BINDINGS)),
             KeySection(texts.keys.title, ours(KeysDesk.BINDINGS)),
             KeySection(texts.operate.key_logs, ours(LogsScreen.BINDINGS)),
             KeySection(texts.operate.key_inbox, ours(InboxScreen.BINDINGS)),
@@ -379,13 +385,16 @@ def run(
     language: str | None = None,
     log_file: Path | None = None,
     until: Work | None = None,
+    bring: Bring | None = None,
 ) -> int:
     """Runs the UI until the person leaves or `until` returns; returns an exit status.
 
     Needs a terminal on standard input and output (else `EXIT_USAGE` with a message). `language`
     "en" or "zh" overrides the locale. What would be written to standard error goes to `log_file`.
     """
-    return asyncio.run(run_async(base_url, key, language=language, log_file=log_file, until=until))
+    return asyncio.run(
+        run_async(base_url, key, language=language, log_file=log_file, until=until, bring=bring)
+    )
 
 
 async def run_async(
@@ -395,6 +404,7 @@ async def run_async(
     language: str | None = None,
     log_file: Path | None = None,
     until: Work | None = None,
+    bring: Bring | None = None,
 ) -> int:
     """`run` inside a running event loop; call it from the main thread."""
     texts = texts_for(language or language_of(os.environ))
@@ -407,7 +417,7 @@ async def run_async(
         shown = safe_line(repr(base_url), 100)
         sys.stderr.write(f"{texts.start_bad_address.format(address=shown)}\n")
         return EXIT_USAGE
-    app = SluiceApp(client, texts, driver=driver_class(), until=until)
+    app = SluiceApp(client, texts, driver=driver_class(), until=until, bring=bring)
     try:
         with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)):
             await app.run_async()

@@ -18,7 +18,7 @@ from appliance.schema.setup import SetupStatus, UiLanguage
 from ui.background import start
 from ui.client import Client, backoff_s
 from ui.screens.frame import LinkedScreen
-from ui.screens.setup import FaqStep, KeyStep, LanguageStep, Premises, SetupStep, Step
+from ui.screens.setup import Bring, FaqStep, KeyStep, LanguageStep, Premises, SetupStep, Step
 from ui.screens.setup_model import ModelStep
 from ui.setting_up import SettingUp
 from ui.texts import Texts, texts_for
@@ -36,11 +36,12 @@ _STEPS: Final[dict[Step, type[SetupStep]]] = {
 @dataclass(frozen=True)
 class Hands:
     """What the app does for the walk: `opened` and `closed` hear of screens that want to know of
-    the link, and `speak` changes the language of every other screen."""
+    the link, and `speak` changes the language of every other screen. `bring` is of `Premises`."""
 
     opened: Callable[[LinkedScreen], None]
     closed: Callable[[LinkedScreen], None]
     speak: Callable[[Texts], Awaitable[None]]
+    bring: Bring | None = None
 
 
 class SetupBegun(Message):
@@ -133,7 +134,7 @@ class FirstStart:
 
     def _made(self, step: Step) -> SetupStep:
         assert self._status is not None
-        premises = Premises(self._texts, self._client, self._calls, self._status)
+        premises = Premises(self._texts, self._client, self._calls, self._status, self._hands.bring)
         self._step = _STEPS[step](premises)
         self._hands.opened(self._step)
         return self._step

@@ -6,7 +6,17 @@ from typing import Final
 from urllib.parse import quote
 
 from appliance.errors import SluiceError
-from appliance.schema.inbox import InboxAck, InboxMessage, InboxPage, MessagesRead, Related, Unread
+from appliance.schema.inbox import (
+    InboxAccepted,
+    InboxAck,
+    InboxMessage,
+    InboxPage,
+    InboxPost,
+    MessagesRead,
+    Related,
+    ScheduledMessage,
+    Unread,
+)
 from appliance.schema.logs import LogLevel, LogPage
 from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, TagPut, User
 from appliance.schema.settings import SettingsPage, SettingsPatch
@@ -67,6 +77,19 @@ class Operating:
         response = await self._client.send_call("DELETE", _tag_path(uid, tag))
         return parse(response.content, User)
 
+    # --- messages to people -------------------------------------------------------------
+
+    async def scheduled(self, uid: str) -> Listing[ScheduledMessage]:
+        """What waits for its time, or for the end of quiet hours."""
+        return await self._client.get(f"{_inbox_path(uid)}/scheduled", Listing[ScheduledMessage])
+
+    async def send_message(self, uid: str, post: InboxPost) -> InboxAccepted:
+        return await self._client.write("POST", _inbox_path(uid), InboxAccepted, post)
+
+    async def withdraw_message(self, uid: str, message_id: str) -> None:
+        path = f"{_inbox_path(uid)}/scheduled/{quote(message_id, safe='')}"
+        await self._client.send_call("DELETE", path)
+
     # --- keys ---------------------------------------------------------------------------
 
     async def keys(self) -> Listing[ApiKey]:
@@ -103,7 +126,7 @@ class Operating:
 
     @property
     def _inbox(self) -> str:
-        return f"/api/users/{self._client.uid}/inbox"
+        return _inbox_path(self._client.uid)
 
     async def inbox(self, *, cursor: str | None = None, limit: int = 100) -> InboxPage:
         query = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
@@ -136,6 +159,10 @@ class Operating:
                     raise
             failures += 1
             await self._client.pause(backoff_s(failures))
+
+
+def _inbox_path(uid: str) -> str:
+    return f"/api/users/{quote(uid, safe='')}/inbox"
 
 
 def _tag_path(uid: str, tag: str) -> str:

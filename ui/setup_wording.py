@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from appliance.schema.setup import DownloadStatus, SetupMachine, SetupModel, UiLanguage
+from appliance.schema.setup import DownloadStatus, SetupMachine, SetupModel, SetupStatus, UiLanguage
 from ui.faq_files import KINDS, MAX_FAQ_BYTES, FaqFileError
 from ui.safe_text import safe_line
 from ui.texts import Texts
@@ -11,6 +11,7 @@ from ui.wording import duration, memory, model_note
 LANGUAGES: Final[tuple[tuple[UiLanguage, str], ...]] = (("en", "English"), ("zh", "中文"))
 BAR_CELLS: Final = 24
 GOING: Final = ("running", "pausing", "checking")
+STOPPED: Final = ("paused", "failed")
 
 
 def machine_line(texts: Texts, machine: SetupMachine) -> str:
@@ -28,7 +29,7 @@ def machine_line(texts: Texts, machine: SetupMachine) -> str:
 def weights_state(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
     """In a word or two, for a table of eighty columns; a star marks the suggested one."""
     words = texts.setup
-    if model.chosen:
+    if model.chosen and model.state == "here":
         said = words.model_in_use
     elif download.name == model.name and download.state in GOING:
         said = words.model_part.format(percent=download.percent)
@@ -54,7 +55,7 @@ def rate(texts: Texts, model: SetupModel) -> str:
     return texts.setup.model_rate.format(rate=_number(model.tokens_per_s))
 
 
-def prospects(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
+def prospects(texts: Texts, model: SetupModel, status: SetupStatus) -> str:
     """What to expect of a model, and what Enter would do."""
     words = texts.setup
     note = model_note(texts, model.notes)
@@ -66,13 +67,15 @@ def prospects(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
         expect = words.model_expect_gpu if model.size_bytes else ""
     first = "  ".join(part for part in (note, safe_line(model.licence, 40)) if part)
     suggested = f"★ {words.model_suggested}" if model.recommended else ""
-    last = " ".join(part for part in (suggested, _deed(texts, model, download)) if part)
+    last = " ".join(part for part in (suggested, _deed(texts, model, status)) if part)
     return "\n".join(part for part in (first, expect, last) if part)
 
 
-def _deed(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
-    words = texts.setup
-    if model.chosen:
+def _deed(texts: Texts, model: SetupModel, status: SetupStatus) -> str:
+    words, download = texts.setup, status.download
+    if status.lacking and model.chosen and status.settled:
+        return words.model_enter_next
+    if model.chosen and not status.lacking:
         return words.model_enter_keep
     if download.name == model.name and download.state in GOING:
         return ""
@@ -80,6 +83,8 @@ def _deed(texts: Texts, model: SetupModel, download: DownloadStatus) -> str:
         return words.model_enter_no_memory
     if model.obstacle == "disk":
         return words.model_enter_no_disk
+    if status.lacking:
+        return words.model_enter_first
     if model.state == "here":
         return words.model_enter_use
     return words.model_enter_go_on if model.state == "partial" else words.model_enter_fetch
@@ -112,6 +117,18 @@ def download_line(texts: Texts, download: DownloadStatus, left_s: float | None) 
             return words.download_failed.format(name=name, reason=reason)
         case "done":
             return words.download_done.format(name=name)
+
+
+def lacking_line(texts: Texts, status: SetupStatus) -> str:
+    """What a server without models waits for, beside the download there is."""
+    if not status.lacking:
+        return ""
+    if not status.settled:
+        return texts.setup.lacking
+    others = [safe_line(name, 60) for name in status.lacking if name != status.download.name]
+    if not others or status.download.state not in (*GOING, "paused"):
+        return ""
+    return texts.setup.lacking_next.format(names=", ".join(others))
 
 
 def file_words(texts: Texts, error: FaqFileError, name: str) -> str:

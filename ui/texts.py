@@ -16,6 +16,7 @@ from ui.texts_chat import ChatTexts
 from ui.texts_curate import CurateTexts
 from ui.texts_faq import FaqTexts
 from ui.texts_keys import KeyTexts
+from ui.texts_messages import MessageTexts
 from ui.texts_operate import OperateTexts
 from ui.texts_settings import SettingTexts
 from ui.texts_setup import SetupTexts
@@ -33,6 +34,7 @@ class Texts:
     curate: CurateTexts
     operate: OperateTexts
     keys: KeyTexts
+    messages: MessageTexts
     settings: SettingTexts
     setup: SetupTexts
 

@@ -18,6 +18,8 @@ class SetupTexts:
     tip_take: str
     key_pause: str
     tip_pause: str
+    key_bring: str
+    tip_bring: str
     key_finish: str
     tip_finish: str
     key_copy_key: str
@@ -58,6 +60,8 @@ class SetupTexts:
     model_enter_use: str
     model_enter_fetch: str
     model_enter_go_on: str
+    model_enter_first: str
+    model_enter_next: str
     model_enter_no_memory: str
     model_enter_no_disk: str
     download_running: str
@@ -67,6 +71,17 @@ class SetupTexts:
     download_paused: str
     download_failed: str
     download_done: str
+    lacking: str
+    lacking_next: str
+    bring_title: str
+    bring_label: str
+    bringing: str
+    brought: str
+    banner_choose: str
+    banner_fetching: str
+    banner_paused: str
+    banner_failed: str
+    banner_soon: str
     taking: str
     taken: str
     trouble: str
@@ -107,6 +122,8 @@ ENGLISH: Final = SetupTexts(
     tip_take="Take what is marked and go on",
     key_pause="Pause",
     tip_pause="Pause the download, or let it go on",
+    key_bring="From a file",
+    tip_bring="Take models from a file on this machine",
     key_finish="To the chat",
     tip_finish="Finish and ask the first question",
     key_copy_key="Copy",
@@ -146,6 +163,8 @@ ENGLISH: Final = SetupTexts(
     model_enter_use="Enter takes it into use; the server starts anew, answers go on afterwards.",
     model_enter_fetch="Enter downloads it.",
     model_enter_go_on="Enter goes on with the download.",
+    model_enter_first="Enter downloads it and takes it into use.",
+    model_enter_next="It answers once it is here; Enter goes on.",
     model_enter_no_memory="This machine has too little free memory for it.",
     model_enter_no_disk="Free some space on the disk to download it.",
     download_running="Downloading {name}: {done} of {total}, {percent} %",
@@ -155,6 +174,17 @@ ENGLISH: Final = SetupTexts(
     download_paused="{name} is paused at {percent} %. P goes on.",
     download_failed="{name} was not downloaded: {reason}",
     download_done="{name} is here. Enter on it takes it into use.",
+    lacking="There is no model here yet. Esc takes the starter, I one from a file.",
+    lacking_next="Next: {names}, which finds entries of the FAQ.",
+    bring_title="Models from a file",
+    bring_label="Path of a GGUF file, a bundle, or sluice-full",
+    bringing="Taking the models from {name}…",
+    brought="{name} is here and is taken into use.",
+    banner_choose="There is no model here yet, so nothing can be answered. F12 chooses one.",
+    banner_fetching="Downloading {name}, {percent} %; questions wait for it.",
+    banner_paused="{name} is paused at {percent} %; F12 goes on with it.",
+    banner_failed="{name} was not downloaded: {reason} F12 tries again.",
+    banner_soon="The models are being fetched; questions wait for them.",
     taking="Taking {name} into use: the server starts anew…",
     taken="{name} is in use.",
     trouble="The model did not start, the one before is in use again: {reason}",
@@ -194,6 +224,8 @@ CHINESE: Final = SetupTexts(
     tip_take="采用选中的一项，继续下一步",
     key_pause="暂停",
     tip_pause="暂停下载，或让它继续",
+    key_bring="从文件",
+    tip_bring="从本机上的文件取得模型",
     key_finish="开始对话",
     tip_finish="完成设置，提出第一个问题",
     key_copy_key="复制",
@@ -231,6 +263,8 @@ CHINESE: Final = SetupTexts(
     model_enter_use="按 Enter 启用它：服务会重新启动，未完成的回答随后继续。",
     model_enter_fetch="按 Enter 下载。",
     model_enter_go_on="按 Enter 继续下载。",
+    model_enter_first="按 Enter 下载并启用它。",
+    model_enter_next="下载完成后即可回答；按 Enter 可先继续设置。",
     model_enter_no_memory="本机可用内存不够运行它。",
     model_enter_no_disk="请先腾出磁盘空间再下载。",
     download_running="正在下载 {name}：{done} / {total}，{percent} %",
@@ -240,6 +274,17 @@ CHINESE: Final = SetupTexts(
     download_paused="{name} 已暂停在 {percent} %。按 P 继续。",
     download_failed="{name} 没有下载成功：{reason}",
     download_done="{name} 已下载。选中它按 Enter 启用。",
+    lacking="本机还没有模型。按 Esc 采用入门模型，按 I 从文件取得。",
+    lacking_next="接着下载 {names}，用于查找问答条目。",
+    bring_title="从文件取得模型",
+    bring_label="GGUF 文件、模型包或 sluice-full 的路径",
+    bringing="正在从 {name} 取得模型…",
+    brought="{name} 已就位，即将启用。",
+    banner_choose="本机还没有模型，暂时无法回答。按 F12 选择一个。",
+    banner_fetching="正在下载 {name}，{percent} %；完成后再回答问题。",
+    banner_paused="{name} 的下载已暂停在 {percent} %。按 F12 继续。",
+    banner_failed="{name} 没有下载成功：{reason} 按 F12 重试。",
+    banner_soon="正在获取模型；完成后再回答问题。",
     taking="正在启用 {name}：服务正在重新启动…",
     taken="{name} 已启用。",
     trouble="新模型无法启动，已恢复原来的模型：{reason}",

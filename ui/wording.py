@@ -3,6 +3,7 @@
 Texts of the server that are woven in are made safe here, so what comes out can be shown.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -21,6 +22,7 @@ from ui.said import alarm_said, error_said, failure_said
 from ui.texts import Texts
 from ui.turns import LiveTurn
 
+MODELS_PART: Final = "models: "
 _NO_BREAK: Final = "\u00a0"
 _BYTES_PER_MB: Final = 1_000_000
 _BYTES_PER_GB: Final = 1_000_000_000
@@ -171,6 +173,8 @@ def link_banner(texts: Texts, state: LinkState, address: str) -> str:
             return texts.link_connecting_banner.format(address=shown)
         case "away":
             return texts.link_away_banner.format(address=shown)
+        case "starting" if speaks_of_models(state):
+            return models_banner(texts, state.detail.removeprefix(MODELS_PART))
         case "starting" if state.detail:
             return texts.link_starting_detail.format(detail=safe_line(state.detail, 120))
         case "starting":
@@ -181,6 +185,24 @@ def link_banner(texts: Texts, state: LinkState, address: str) -> str:
             return texts.link_refused_banner
         case _:
             return ""
+
+
+def speaks_of_models(state: LinkState) -> bool:
+    """Whether the server is up but for models that it lacks."""
+    return state.detail.startswith(MODELS_PART)
+
+
+def models_banner(texts: Texts, said: str) -> str:
+    """What a server that lacks models says of them, in the person's language."""
+    words = texts.setup
+    if found := re.match(r"downloading (.+), (\d+) %", said):
+        return words.banner_fetching.format(name=safe_line(found[1], 60), percent=found[2])
+    if found := re.match(r"the download of (.+) is paused at (\d+) %", said):
+        return words.banner_paused.format(name=safe_line(found[1], 60), percent=found[2])
+    if found := re.match(r"(.+?) was not downloaded: (.*);", said):
+        reason = safe_line(found[2], 100)
+        return words.banner_failed.format(name=safe_line(found[1], 60), reason=reason)
+    return words.banner_choose if said.startswith("no model") else words.banner_soon
 
 
 def link_word(texts: Texts, state: LinkState) -> str:

@@ -48,6 +48,7 @@ from appliance.bus.replies import ReplyReader, StreamEvent, parse_id
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound, Overloaded, SluiceError, Unavailable
 from appliance.fleet.loader import Loader
+from appliance.fleet.provision import Provision
 from appliance.fleet.record import Wish
 from appliance.knowledge.questions import Questions
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Retrieval
@@ -97,6 +98,7 @@ class Flow:
         profiles: Profiles,
         questions: Questions,
         settings: Settings,
+        provision: Provision | None = None,
     ) -> None:
         self._bus = bus
         self._replies = replies
@@ -113,6 +115,7 @@ class Flow:
         self._questions = questions
         self._settings = settings
         self._loader = loader
+        self._provision = provision
         self._tasks: asyncio.TaskGroup | None = None
         self._accepting = True
         self._ended: Callable[[Request, StreamEvent | None], None] = lambda request, last: None
@@ -139,8 +142,8 @@ class Flow:
     async def accept(self, request: Request, session: Session | None = None) -> None:
         """Stores the request and starts its walk; on return it is certain to end exactly once.
 
-        Raises Overloaded at the bound of open requests, Unavailable while stopping, NotFound when
-        the session was deleted in the meantime.
+        Raises Overloaded at the bound of open requests, Unavailable while stopping and without a
+        model that is on its way, NotFound when the session was deleted in the meantime.
         """
         if self._tasks is None or not self._accepting:
             raise Unavailable(
@@ -148,6 +151,9 @@ class Flow:
                 hint="try again in a moment",
                 reason="starting",
             )
+        # A question of a session may wait for a model; a caller's own connection ends before it.
+        if self._provision is not None and (session is None or not self._provision.is_fetching):
+            raise self._provision.refusal()
         limits = self._settings.limiter
         if await self._bus.zcard(keys.OPEN) >= 2 * limits.queue_bound + 1024:
             raise Overloaded(

@@ -3,8 +3,8 @@
 It tells what `fleet.offers` says of this machine and its models, lets one be downloaded, and takes
 one that is here into use: the settings file gets its name, and the appliance starts anew in the
 same process. When the model does not start, the runtime puts the name before back and says why
-(`trouble`). Nothing waits for these questions to be answered: an appliance without a UI serves all
-the same.
+(`trouble`). While models are lacking, the one chosen is fetched first (`fleet.provision`). Nothing
+waits for these questions to be answered: an appliance without a UI serves all the same.
 """
 
 import asyncio
@@ -16,11 +16,18 @@ from appliance import keys
 from appliance.access.situation import Situation
 from appliance.bus.client import Bus
 from appliance.errors import Conflict
-from appliance.fleet.downloads import Downloads
+from appliance.fleet.downloads import GOING, Downloads
 from appliance.fleet.offers import Offers
+from appliance.fleet.provision import Provision
 from appliance.knowledge.entries import Entries
 from appliance.schema.setup import SetupPut, SetupStatus, UiLanguage
 from appliance.settings.file import change
+
+
+async def is_set_up(bus: Bus, entries: Entries) -> bool:
+    """Whether somebody answered the questions, or has put something into the FAQ instead."""
+    answered = await bus.get(keys.SETUP)
+    return await entries.count() > 0 if answered is None else answered == b"1"
 
 
 class SetUp:
@@ -32,6 +39,7 @@ class SetUp:
         entries: Entries,
         offers: Offers,
         situation: Situation,
+        provision: Provision | None,
         *,
         language: UiLanguage,
         restart: Callable[[str], None],
@@ -40,6 +48,7 @@ class SetUp:
         self._entries = entries
         self._offers = offers
         self._situation = situation
+        self._provision = provision
         self._language = language
         self._restart = restart
         self._restarting = False
@@ -49,11 +58,10 @@ class SetUp:
         return self._situation.downloads
 
     async def status(self) -> SetupStatus:
-        entries = await self._entries.count()
-        answered = await self._bus.get(keys.SETUP)
+        entries, provision = await self._entries.count(), self._provision
         room = await asyncio.to_thread(self._offers.capacity)
         return SetupStatus(
-            done=entries > 0 if answered is None else answered == b"1",
+            done=await is_set_up(self._bus, self._entries),
             language=self._language,
             chat=self._offers.chosen,
             restarting=self._restarting,
@@ -64,6 +72,8 @@ class SetUp:
             machine=await asyncio.to_thread(self._offers.machine, room),
             models=await asyncio.to_thread(self._offers.models, room),
             download=self.downloads.status,
+            lacking=provision.lacking if provision is not None else (),
+            settled=provision is None or provision.is_settled,
         )
 
     async def put(self, wanted: SetupPut) -> SetupStatus:
@@ -79,11 +89,27 @@ class SetUp:
             self._language = wanted.language
         if wanted.done is not msgspec.UNSET:
             await self._bus.set(keys.SETUP, "1" if wanted.done else "0")
-        if wanted.chat is not msgspec.UNSET and wanted.chat != self._offers.chosen:
-            before = await self._write("models", "chat", self._offers.setting(wanted.chat))
+            if wanted.done and self._provision is not None:
+                self._provision.begin()
+        before = None if wanted.chat is msgspec.UNSET else await self._choose(wanted.chat)
+        status = await self.status()
+        if before is not None:
+            self._restart(before)  # only now: a life that ends waits for no answer for long
+        return status
+
+    async def _choose(self, name: str) -> str | None:
+        """What the next life falls back to, None when this one goes on."""
+        provision, download = self._provision, self.downloads.status
+        if name != self._offers.chosen:
+            if provision is not None and download.state in GOING:
+                self.downloads.pause()
+            before = await self._write("models", "chat", self._offers.setting(name))
             self._restarting = True
-            self._restart(before)
-        return await self.status()
+            return before if provision is None else ""
+        if provision is not None:
+            provision.begin()
+            provision.go_on()
+        return None
 
     async def _require_usable(self, name: str) -> None:
         """Raises NotFound, Conflict or Invalid unless this model can be taken into use now."""
@@ -101,7 +127,8 @@ class SetUp:
                 hint="start it without, then choose here",
                 reason="model_fixed",
             )
-        await asyncio.to_thread(self._offers.require, name)
+        may_lack = self._provision is not None
+        await asyncio.to_thread(self._offers.require, name, may_lack=may_lack)
 
     async def _write(self, section: str, key: str, value: str) -> str:
         return await asyncio.to_thread(change, self._situation.data, section, key, value)

@@ -14,11 +14,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from appliance.backup.layout import settings_of
-from appliance.cli.first_models import await_models
+from appliance.cli.first_models import take
 from appliance.errors import (
     EXIT_ALREADY_RUNNING,
     EXIT_UNAVAILABLE,
@@ -43,8 +44,7 @@ def open_ui(options: Options) -> int:
     data = prepare_data_directory(options.data_directory)
     seen = sight(data)
     if seen.running is not None and seen.state == "running":
-        return _run_ui(seen.running.url, data / KEY_NAME, data)
-    await_models(options, data)
+        return _run_ui(seen.running.url, data / KEY_NAME, data, is_ours=True)
     try:
         return _start_and_open(options, data)
     except _Failed as failed:
@@ -52,7 +52,7 @@ def open_ui(options: Options) -> int:
         running = awaited(data) if taken else None
         if running is None:
             raise
-    return _run_ui(running.url, data / KEY_NAME, data)
+    return _run_ui(running.url, data / KEY_NAME, data, is_ours=True)
 
 
 def attach_ui(
@@ -101,7 +101,7 @@ def _start_and_open(options: Options, data: Path) -> int:
             import ui.app  # noqa: F401 # half a second, in which the appliance starts
 
             url = started.serving()
-        status = _run_ui(url, data / KEY_NAME, data, until=started.failed)
+        status = _run_ui(url, data / KEY_NAME, data, until=started.failed, is_ours=True)
         started.require()
         return status
     finally:
@@ -115,7 +115,9 @@ def _shown(words: str) -> AbstractContextManager[object]:
 
 
 def _serve_command(options: Options) -> list[str]:
-    command = list(own_command("serve", "--early", "--data", str(options.data_directory)))
+    command = list(
+        own_command("serve", "--early", "--missing", "ask", "--data", str(options.data_directory))
+    )
     for name, value in (
         ("--host", options.host),
         ("--port", options.port),
@@ -195,12 +197,16 @@ def _run_ui(
     data: Path,
     language: str | None = None,
     until: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    *,
+    is_ours: bool = False,
 ) -> int:
+    """Runs the UI; an appliance of ours works on `data`, and can be brought models."""
     from ui.app import run
 
     try:
         key = key_file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(f"the key cannot be read: {error}", hint="give --key-file") from None
+    bring = partial(take, data=data) if is_ours else None
     chosen = language or settings_of(data).ui.language or None
-    return run(url, key, language=chosen, log_file=data / "ui.log", until=until)
+    return run(url, key, language=chosen, log_file=data / "ui.log", until=until, bring=bring)

@@ -66,6 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="also print `serving ADDRESS` as soon as connections are taken; they are answered "
         "when the store is there, before the models are loaded",
     )
+    serving.add_argument(
+        "--missing",
+        choices=["refuse", "ask", "fetch"],
+        default="refuse",
+        help="without models: refuse to start, or start and wait until one is chosen (PUT "
+        "/api/setup), or start and fetch those that the settings name",
+    )
     serving.set_defaults(run=_serve)
 
     tui = commands.add_parser("tui", help="open the UI of a running appliance")
@@ -172,6 +179,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         embedding_model=arguments.embedding_model,
         engine=arguments.engine,
         demo_faq=getattr(arguments, "demo_faq", False),
+        missing=getattr(arguments, "missing", "refuse"),
     )
 
 

@@ -11,6 +11,7 @@ so such a download pauses behind the package under way.
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -35,8 +36,9 @@ class _Paused(Exception):
 class _Job:
     """A download and its thread."""
 
-    def __init__(self, store: Store, ways: Ways, entry: Entry) -> None:
+    def __init__(self, store: Store, ways: Ways, entry: Entry, ended: Callable[[], None]) -> None:
         self._store = store
+        self._ended = ended
         self._ways = replace(ways, pause=self._wait)
         self._stop = threading.Event()
         self.status = DownloadStatus(name=entry.name, state="running", total_bytes=entry.size_bytes)
@@ -69,6 +71,7 @@ class _Job:
         else:
             total_bytes = self.status.total_bytes
             self._set(state="done", done_bytes=total_bytes, percent=100)
+        self._ended()
 
     def _heard(self, _: str, done_bytes: int, total_bytes: int) -> None:
         if self._stop.is_set():
@@ -95,6 +98,11 @@ class Downloads:
         self._store = store
         self._ways = ways
         self._job: _Job | None = None
+        self._listener: Callable[[], None] | None = None
+
+    def on_ended(self, listen: Callable[[], None] | None) -> None:
+        """Who hears, on a thread of the download, that one is paused, has failed or is done."""
+        self._listener = listen
 
     @property
     def status(self) -> DownloadStatus:
@@ -122,7 +130,7 @@ class Downloads:
                 reason="downloading",
                 facts={"name": going.name},
             )
-        self._job = _Job(self._store, self._ways, entry)
+        self._job = _Job(self._store, self._ways, entry, self._ended)
         return self.status
 
     def pause(self) -> DownloadStatus:
@@ -142,3 +150,7 @@ class Downloads:
         if self._job is not None:
             self._job.pause()
             self._job.join(STOP_TIMEOUT_S)
+
+    def _ended(self) -> None:
+        if self._listener is not None:
+            self._listener()

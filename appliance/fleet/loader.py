@@ -216,7 +216,7 @@ class Loader:
         """Decides and acts until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            is_shared = False
+            is_shared = not self._chat.workers
             while True:
                 self._wake.clear()
                 try:
@@ -376,7 +376,8 @@ class Loader:
             one.state = "on_disk"
         with contextlib.suppress(*AWAY):
             used = {other.child for other in self._models.values()} | set(self._chat.workers)
-            await self._share_threads(sorted(used - {""}))
+            if left := sorted(used - {""}):
+                await self._share_threads(left)
         one.tell()
         self._wake.set()
 

@@ -85,8 +85,9 @@ class Offers:
             rows.insert(0, self._foreign())
         return tuple(rows)
 
-    def require(self, name: str) -> None:
-        """Raises NotFound, Conflict or Invalid unless this model is here, sound, and fits."""
+    def require(self, name: str, *, may_lack: bool = False) -> None:
+        """Raises NotFound, Conflict or Invalid unless this model is here, sound, and fits; one
+        that may lack only has to be one that can be fetched and fits."""
         if self._is_fake:
             parse(name)
             return
@@ -95,17 +96,26 @@ class Offers:
         )
         if listed is None:
             raise unknown(name)
-        if listed.state in ("missing", "partial"):
+        is_lacking = listed.state in ("missing", "partial")
+        if is_lacking and not may_lack:
             raise Conflict(
                 f"the weights of {name} are not here",
                 hint="download them first",
                 reason="weights_missing",
                 facts={"name": name},
             )
-        self._store.checked(name)
-        need_bytes = worker_bytes(listed.path, self._cache_tokens)
-        room = self.capacity()
-        if fit(self._offer(listed), room).obstacle == "memory":
+        if not is_lacking:
+            self._store.checked(name)
+        offer, room = self._offer(listed), self.capacity()
+        need_bytes, obstacle = offer.memory_bytes, fit(offer, room).obstacle
+        if obstacle == "disk":
+            raise Conflict(
+                f"the disk has no room for {name}",
+                hint="free some space on it",
+                reason="no_room",
+                facts={"name": name},
+            )
+        if obstacle == "memory":
             raise Conflict(
                 f"{name} needs about {need_bytes / GIGABYTE:.1f} GB of memory "
                 f"and {room.free_bytes / GIGABYTE:.1f} GB are free",

@@ -25,7 +25,8 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatPool:
-    """The workers of the chat model, which are always there. `threads` are for all workers."""
+    """The workers of the chat model, which are always there, but while its weights are not here.
+    `threads` are for all workers."""
 
     workers: tuple[str, ...]
     threads: int
@@ -108,7 +109,9 @@ class Model:
 
 
 def chat_status(found: ModelStatus, workers: Sequence[ChildStatus]) -> ModelStatus:
-    """The chat model is what its workers are."""
+    """The chat model is what its workers are; while its weights are absent it has none."""
+    if not workers:
+        return msgspec.structs.replace(found, default=True)
     state: ModelState = "failed"
     if any(one.state == "ready" for one in workers):
         state = "loaded"

@@ -29,6 +29,7 @@ from appliance.schema.inbox import (
     InboxPage,
     InboxPost,
     Related,
+    ScheduledMessage,
     Unread,
 )
 from appliance.settings.people import Inbox as Limits
@@ -272,15 +273,25 @@ class Inbox:
         written = await self._deliver(uid, later, waited=True)
         return at_ms + FULL_RETRY_MS if written < 0 else None
 
-    async def waiting(self, uid: str) -> tuple[InboxMessage, ...]:
-        """Messages to this person whose time has not come, by the time they were written."""
+    async def waiting(self, uid: str) -> tuple[ScheduledMessage, ...]:
+        """Messages to this person whose time has not come, by that time."""
         held = await self._bus.hgetall(keys.inbox_later(uid))
         found = [
             msgspec.json.decode(body, type=Later).message
             for name, body in held.items()
             if not name.startswith(b"k:")
         ]
-        return tuple(sorted(found, key=lambda message: message.sent_at_ms))
+        if not found:
+            return ()
+        names = [f"{uid}/{message.id}" for message in found]
+        dues = await self._bus.zmscore(keys.SCHEDULED, names)
+        dated = [
+            ScheduledMessage(
+                **msgspec.structs.asdict(message), deliver_at_ms=int(due or message.sent_at_ms)
+            )
+            for message, due in zip(found, dues, strict=True)
+        ]
+        return tuple(sorted(dated, key=lambda one: (one.deliver_at_ms, one.sent_at_ms)))
 
     async def withdraw(self, uid: str, message_id: str) -> None:
         """A message that has not been delivered never will be. Raises NotFound."""

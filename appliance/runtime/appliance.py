@@ -9,6 +9,9 @@
     HTTP                             answers as soon as the store does; `/readyz` says the rest
     ready                            when a question can be answered; asked earlier, it waits
 
+Without models there are no workers and this life is never ready: it serves, fetches what is lacking
+(`fleet.provision`), and is followed by one that has them.
+
 A stop drains: new requests are refused, running answers get `drain_timeout_s`, then
 everything ends in order under one deadline. What was not finished is in the store and goes on
 at the next start. A second signal stops at once. `serving` starts it, and starts another after it.
@@ -37,6 +40,7 @@ from appliance.settings import Settings
 from appliance.supervisor.tree import Tree
 
 if TYPE_CHECKING:
+    from appliance.fleet.provision import Provision
     from appliance.runtime.parts import Parts
 
 log = logging.getLogger("sluice")
@@ -70,6 +74,7 @@ class Appliance:
         self._situation = situation
         self.was_ready = False
         self.replaced: str | None = None
+        self._failure: SluiceError | None = None
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
         self._server: HttpServer | None = None
@@ -95,6 +100,8 @@ class Appliance:
         except* SluiceError as group:
             raise _first(group) from None
         log.info("stopped")
+        if self._failure is not None:
+            raise self._failure
         return EXIT_OK
 
     # -- start
@@ -162,12 +169,24 @@ class Appliance:
         where = address(self._bound)
         log.info("serving at %s", where)
         loops.append(group.create_task(parts.vectors.prepare(), name="vectors"))
+        if parts.provision is not None:
+            log.info("without models: %s are not here", ", ".join(self._children.lacking))
+            loops.append(group.create_task(self._provide(parts.provision), name="provision"))
+            return
         await self._workers_met(parts)
         loops.append(group.create_task(parts.centred.prepare(), name="centre"))
         await self._index_opened(parts)
         log.info("ready at %s", where)
         self.was_ready = True
         ready(where)
+
+    async def _provide(self, provision: "Provision") -> None:
+        """Ends this life in order when nobody is there to mend what keeps models away."""
+        try:
+            await provision.run()
+        except SluiceError as error:
+            self._failure = error
+            self._stop.set()
 
     async def _assembled(self, key: str) -> "Parts":
         from appliance.runtime.parts import Ground, assemble
@@ -255,14 +274,14 @@ class Appliance:
         self._stop.set()
 
     def _replace(self, before: str) -> None:
-        """Another chat model was chosen: this life ends in order and the next one has it."""
-        log.info("another chat model was chosen: starting anew")
+        """Another chat model was chosen, or what was lacking is here: the next life has it."""
+        log.info("starting anew, with the models that are to be used now")
         self.replaced = before
         self._stop.set()
 
     async def _drain(self) -> None:
-        """Refuses what is new and lets answers end for a while."""
-        if self._parts is None:
+        """Refuses what is new and lets answers end for a while; without models none can."""
+        if self._parts is None or self._parts.provision is not None:
             return
         drain_s = self._settings.supervision.drain_timeout_s
         log.info("draining: nothing new is taken, running answers may take %g s more", drain_s)

@@ -30,6 +30,7 @@ from appliance.supervisor.valkey import embedded_valkey
 from appliance.worker.abort_mark import forget_marks
 from appliance.worker.config import WorkerConfig
 from appliance.worker.memory import memory_bytes
+from models.catalogue import Entry
 from models.store import Store
 
 MEGABYTE = 1 << 20
@@ -42,13 +43,15 @@ MILVUS = "milvus"
 class Family:
     """The children, and where store and index answer.
 
-    `chat` are the workers of the chat model; `another` makes one of another model, from its
-    weights, the worker's number and its threads.
+    `chat` are the workers of the chat model, none of which there are while weights are `lacking`;
+    these are names of the catalogue, the chat model first. `another` makes one of another
+    model, from its weights, the worker's number and its threads.
     """
 
     specs: tuple[ChildSpec, ...]
     shelf: Shelf
     chat: ChatPool
+    lacking: tuple[str, ...]
     another: Callable[[Weights, int, int], ChildSpec]
     redis_url: str
     milvus_uri: str
@@ -57,8 +60,8 @@ class Family:
     embedded_index: bool
 
 
-def family(settings: Settings, data: Path) -> Family:
-    """Raises CannotBoot for a missing model or binary."""
+def family(settings: Settings, data: Path, *, may_lack: bool = False) -> Family:
+    """Raises CannotBoot for a missing binary or model, unless that one may still be fetched."""
     sockets = socket_directory(data)
     specs: list[ChildSpec] = []
     redis_url, milvus_uri = settings.external.redis_url, settings.external.milvus_uri
@@ -80,9 +83,9 @@ def family(settings: Settings, data: Path) -> Family:
         milvus = embedded_milvus(data / "milvus", sockets)
         specs.append(milvus.child)
         milvus_uri = milvus.uri
-    configs = worker_configs(settings, redis_url)
-    chat_path = configs[0].chat_model
-    shelf = Shelf(settings, chat_path)
+    lacking = lacking_weights(settings) if may_lack else ()
+    configs = [] if lacking else worker_configs(settings, redis_url)
+    shelf = Shelf(settings, configs[0].chat_model if configs else _future_chat(settings))
     needs = () if settings.external.redis_url else (VALKEY,)
 
     def another(weights: Weights, number: int, threads: int) -> ChildSpec:
@@ -101,8 +104,9 @@ def family(settings: Settings, data: Path) -> Family:
         chat=ChatPool(
             workers=tuple(config.name for config in configs),
             threads=_threads(settings),
-            memory_bytes=_chat_bytes(shelf, len(configs)),
+            memory_bytes=_chat_bytes(shelf, len(configs)) if configs else 0,
         ),
+        lacking=lacking,
         another=another,
         snapshots=snapshot_directory(data),
         embedded_store=not settings.external.redis_url,
@@ -150,6 +154,33 @@ def _chat_bytes(shelf: Shelf, workers: int) -> int:
     weights = shelf.listing()[0]
     own_bytes = max(0, shelf.needed_bytes(weights) - weights.size_bytes)
     return weights.size_bytes + workers * own_bytes
+
+
+def lacking_weights(settings: Settings) -> tuple[str, ...]:
+    """Weights of the catalogue that the settings mean and that are not here, chat first. Hashes
+    what was not checked before: call it on a thread."""
+    if settings.worker.engine == "fake":
+        return ()
+    store = Store(models_directory(settings))
+    meant = (("chat", settings.models.chat), ("embedding", settings.models.embedding))
+    entries = [_catalogued(store, kind, named) for kind, named in meant]
+    return tuple(one.name for one in entries if one is not None and not store.has(one.name))
+
+
+def _catalogued(store: Store, kind: str, named: str) -> Entry | None:
+    """The catalogue's entry that a setting means; None for a file of its own."""
+    if named and Path(named).expanduser().exists():
+        return None
+    return store.catalogue.by_role(named or kind) or store.catalogue.by_name(named)
+
+
+def _future_chat(settings: Settings) -> str:
+    """Where the chat model's weights are or will be."""
+    store = Store(models_directory(settings))
+    entry = _catalogued(store, "chat", settings.models.chat)
+    if entry is None:
+        return _weights(store, settings.models.chat, "chat")
+    return str(store.path(entry.name))
 
 
 def model_paths(settings: Settings) -> tuple[str, str]:

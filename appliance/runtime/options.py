@@ -8,12 +8,14 @@ import msgspec
 
 from appliance.settings import Settings, default_data_directory
 
+Missing = Literal["refuse", "ask", "fetch"]
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """None means: as the settings say."""
+    """None means: as the settings say. `missing` is what becomes of a start without models: it is
+    refused, waits until somebody has chosen one, or fetches what the settings name."""
 
     data: Path | None = None
     host: str | None = None
@@ -22,6 +24,7 @@ class Options:
     embedding_model: str | None = None
     engine: Literal["llama", "fake"] | None = None
     demo_faq: bool = False
+    missing: Missing = "refuse"
 
     @property
     def data_directory(self) -> Path:

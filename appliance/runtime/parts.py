@@ -29,7 +29,7 @@ from appliance.access.presence import Presence
 from appliance.access.profile import Profiles
 from appliance.access.quotas import Quotas
 from appliance.access.rehearsal import Rehearsal
-from appliance.access.setting_up import SetUp
+from appliance.access.setting_up import SetUp, is_set_up
 from appliance.access.situation import Situation
 from appliance.access.warmth import Warmth
 from appliance.api.app import build
@@ -48,6 +48,7 @@ from appliance.bus.workers import live_workers
 from appliance.errors import CannotBoot
 from appliance.fleet.loader import Hooks, Loader
 from appliance.fleet.offers import Offers
+from appliance.fleet.provision import Provision, Wanted
 from appliance.knowledge.calibrator import Calibrator
 from appliance.knowledge.centring import Centred
 from appliance.knowledge.entries import Entries
@@ -115,7 +116,10 @@ class Ground:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the runtime itself talks to, the API's `application`, and the `loops` to run."""
+    """What the runtime itself talks to, the API's `application`, and the `loops` to run.
+
+    `provision` is there while models are lacking.
+    """
 
     bus: Bus
     embedder: Embedder
@@ -124,6 +128,7 @@ class Parts:
     flow: Flow
     index: Index
     loader: Loader
+    provision: Provision | None
     reapers: Reapers
     vectors: Vectors
     application: Gate
@@ -241,6 +246,7 @@ async def assemble(ground: Ground) -> Parts:
         bus, entries, index, retrieval, bound=settings.curation.regressions_bound
     )
     calibrator.on_learned(regressions.again)
+    provision = _provision(ground, bus, entries)
     cancelling = Cancelling(
         bus,
         loader,
@@ -265,6 +271,7 @@ async def assemble(ground: Ground) -> Parts:
         profiles=profiles,
         questions=questions,
         settings=settings,
+        provision=provision,
     )
     afterwards = Afterwards(bus, people, inbox, retrieval, Asides(bus, flow), settings)
     flow.on_ended(afterwards.ended)
@@ -294,6 +301,7 @@ async def assemble(ground: Ground) -> Parts:
         dead_letters,
         lengths,
         placements,
+        provision,
     )
     services = Services(
         settings=settings,
@@ -349,6 +357,7 @@ async def assemble(ground: Ground) -> Parts:
             entries,
             Offers(children.shelf, settings=settings, chat=children.chat),
             ground.situation,
+            provision,
             language=settings.ui.language,
             restart=ground.on_replaced,
         ),
@@ -369,6 +378,7 @@ async def assemble(ground: Ground) -> Parts:
         flow=flow,
         index=index,
         loader=loader,
+        provision=provision,
         reapers=reapers,
         vectors=vectors,
         application=await asyncio.to_thread(build, services),
@@ -390,6 +400,27 @@ async def assemble(ground: Ground) -> Parts:
             afterwards.run,
             *([retention.run] if settings.sessions.kept_days else []),
         ),
+    )
+
+
+def _provision(ground: Ground, bus: Bus, entries: Entries) -> Provision | None:
+    """None where no model is lacking."""
+    situation, lacking = ground.situation, ground.children.lacking
+    if not lacking:
+        return None
+    # A model that was chosen and does not start gives way to the starter, unless nobody is there.
+    fallback = ground.settings.models.chat if situation.unattended else ""
+
+    async def chosen() -> bool:
+        chat_is_here = ground.children.shelf.default not in lacking
+        named = bool(ground.settings.models.chat)
+        return situation.fetches or chat_is_here or named or await is_set_up(bus, entries)
+
+    return Provision(
+        situation.downloads,
+        Wanted(lacking=situation.lacking, chosen=chosen, unattended=situation.unattended),
+        lacking=lacking,
+        complete=lambda: ground.on_replaced(fallback),
     )
 
 

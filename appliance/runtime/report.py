@@ -13,6 +13,7 @@ from appliance.bus.replies import ReplyReader
 from appliance.bus.room import Room, room
 from appliance.bus.workers import live_workers
 from appliance.fleet.loader import Loader
+from appliance.fleet.provision import Provision
 from appliance.knowledge.calibrator import Calibrator
 from appliance.knowledge.index import Index
 from appliance.limiter.service import LimiterService
@@ -76,6 +77,7 @@ class Report:
     dead_letters: DeadLetters
     lengths: Lengths
     placements: Placements
+    provision: Provision | None = None
     started_s: float = field(default_factory=time.monotonic)
 
     async def status(self) -> Status:
@@ -106,6 +108,9 @@ class Report:
 
     async def readiness(self) -> Mapping[str, str]:
         """What keeps questions from being answered, by part; empty when nothing does."""
+        if self.provision is not None:
+            said = filter(None, (self.provision.standing(), self.provision.next_step()))
+            return {"models": "; ".join(said)}
         try:
             workers = await live_workers(self.bus, self.settings.worker.lost_after_s)
         except AWAY:

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from appliance.limiter.rule_process import check_rule
 from appliance.log_ring import LogRing
 from appliance.runtime import keyfile, logs
 from appliance.runtime.appliance import Appliance
-from appliance.runtime.children import family
+from appliance.runtime.children import family, lacking_weights
 from appliance.runtime.http import address, bind
 from appliance.runtime.options import Options
 from appliance.settings import Settings, load, models_directory
@@ -106,12 +106,16 @@ class _Lives:
         listener.serving(where)  # who comes now waits until the API answers
         trouble = ""
         before: str | None = None  # the chat model of the life before
+        missing = self._options.missing
         try:
             while True:
                 situation = Situation(
                     data=self._data,
                     key_file=self._data / keyfile.FILE_NAME,
                     downloads=downloads,
+                    lacking=self._lacking,
+                    fetches=missing == "fetch" or before is not None,
+                    unattended=missing == "fetch",
                     fixed=GIVEN if self._options.model is not None else "",
                     trouble=trouble,
                 )
@@ -120,7 +124,7 @@ class _Lives:
                     life = Appliance(
                         settings,
                         self._options,
-                        family(settings, self._data),
+                        family(settings, self._data, may_lack=missing != "refuse"),
                         self._bound,
                         self._ring,
                         situation,
@@ -139,6 +143,10 @@ class _Lives:
                 settings = self._options.applied(load(self._data))
         finally:
             downloads.stop()
+
+    def _lacking(self) -> Sequence[str]:
+        """By the settings as they are now: somebody may have brought a model along."""
+        return lacking_weights(self._options.applied(load(self._data)))
 
 
 def once(call: Callable[[str], None]) -> Callable[[str], None]:

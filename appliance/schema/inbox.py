@@ -61,6 +61,12 @@ class InboxMessage(Record, frozen=True, kw_only=True):
     read: bool = False
 
 
+class ScheduledMessage(InboxMessage, frozen=True, kw_only=True):
+    """A message that waits; `sent_at_ms` is when it was written, `deliver_at_ms` when it is due."""
+
+    deliver_at_ms: int
+
+
 class InboxPage(Record, frozen=True, kw_only=True):
     """Messages, the newest first; `unread` counts all that are kept."""
 

@@ -71,6 +71,10 @@ class SetupStatus(Record, frozen=True, kw_only=True):
     `chat` is the model in use, `restarting` while another one is taken into use, and `trouble`
     why the last one chosen did not start, so that the one before is in use again. `fixed` says why
     the model cannot be chosen here.
+
+    `lacking` names the weights without which no question is answered, the chat model first. They
+    are fetched once it is `settled` which chat model that is: `chat`, and the one to be is chosen
+    though it is not here. Then the server starts anew with them by itself.
     """
 
     done: bool
@@ -84,10 +88,13 @@ class SetupStatus(Record, frozen=True, kw_only=True):
     machine: SetupMachine
     models: tuple[SetupModel, ...]
     download: DownloadStatus
+    lacking: tuple[str, ...] = ()
+    settled: bool = True
 
 
 class SetupPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is left out stays as it is. A `chat` model is taken into use by a restart."""
+    """What is left out stays as it is. A `chat` model is taken into use by a restart; while the
+    one to be used is lacking, it is downloaded first."""
 
     done: bool | msgspec.UnsetType = msgspec.UNSET
     language: UiLanguage | msgspec.UnsetType = msgspec.UNSET

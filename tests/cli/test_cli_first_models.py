@@ -1,4 +1,4 @@
-"""A first start without a network: models come from a file that is named."""
+"""Models of a machine without a network come from a file that is named."""
 
 import sys
 import tomllib
@@ -10,12 +10,11 @@ import pytest
 from appliance.backup import archive
 from appliance.backup.archive import Source
 from appliance.backup.layout import LAYOUT
-from appliance.cli import first_models
 from appliance.cli.bundle import Carried
-from appliance.cli.first_models import await_models
-from appliance.errors import Unavailable
-from appliance.runtime.options import Options
-from appliance.settings import Settings
+from appliance.cli.first_models import take
+from appliance.errors import Invalid, NotFound
+from appliance.settings import FILE_NAME
+from models.catalogue import shipped
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
 
@@ -24,59 +23,58 @@ from models_bench import Gguf  # type: ignore[import-not-found]
 pytestmark = pytest.mark.unit
 
 
-class Person:
-    """Answers one line after another, and then nothing more."""
-
-    def __init__(self, *lines: str) -> None:
-        self._lines = list(lines)
-
-    def __call__(self) -> str:
-        return f"{self._lines.pop(0)}\n" if self._lines else ""
-
-
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without a network, which is content once a model was chosen or is in the store."""
     made = tmp_path / "data"
     made.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
-
-    def fetch(settings: Settings) -> None:
-        if not settings.models.chat and not list(tmp_path.glob("share/sluice/models/*.gguf")):
-            raise Unavailable("no network")
-
-    monkeypatch.setattr(first_models, "fetch_starters", fetch)
     return made
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    path = tmp_path / "my model.gguf"
-    path.write_bytes(Gguf().build())
+def write(path: Path, gguf: Gguf) -> Path:
+    path.write_bytes(gguf.build())
     return path
 
 
-def test_weights_that_are_named_are_taken_into_use(
-    data: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+def bundle(path: Path, *names: str) -> Path:
+    listing = [Carried(f"models/{name}.gguf", name, "chat") for name in names]
+    sources = [Source(one.member, content=Gguf().build()) for one in listing]
+    sources.append(Source("models.json", content=msgspec.json.encode(listing)))
+    archive.write(path, sources, kind="bundle", layout=LAYOUT, now_ms=1)
+    return path
+
+
+def test_weights_that_are_named_are_to_be_used(data: Path, tmp_path: Path) -> None:
+    named = write(tmp_path / "my model.gguf", Gguf())
+    assert take(named, data) == "my-model"
+    assert (tmp_path / "share/sluice/models/my-model.gguf").read_bytes() == named.read_bytes()
+    assert take(named, data) == "my-model", "also when they are here already"
+
+
+def test_a_model_of_a_bundle_is_to_be_used(data: Path, tmp_path: Path) -> None:
+    assert take(bundle(tmp_path / "b", "a"), data) == "a"
+    assert (tmp_path / "share/sluice/models/a.gguf").exists()
+
+
+def test_an_embedding_model_is_put_into_the_settings(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    person = Person("", "/nothing/there", f"'{weights}'")
-    await_models(Options(data=data), data, person)
-    settings = tomllib.loads((data / "settings.toml").read_text())
-    assert settings["models"] == {"chat": "my-model"}
-    said = capsys.readouterr().err
-    assert "there is no file /nothing/there" in said
-    assert said.count("Enter tries again") == 3
+    named = write(tmp_path / "finder.gguf", Gguf())
+    monkeypatch.setattr("models.store.precheck", lambda path: Pooling())
+    assert take(named, data) == shipped().roles.chat, "the chat model stays the one it was"
+    settings = tomllib.loads((data / FILE_NAME).read_text())
+    assert settings["models"] == {"embedding": "finder"}
 
 
-def test_a_bundle_that_is_named_is_taken_in(data: Path, weights: Path, tmp_path: Path) -> None:
-    listing = msgspec.json.encode([Carried("models/a.gguf", "a", "chat")])
-    files = {"models/a.gguf": weights.read_bytes(), "models.json": listing}
-    sources = [Source(name, content=content) for name, content in files.items()]
-    archive.write(tmp_path / "b", sources, kind="bundle", layout=LAYOUT, now_ms=1)
-    await_models(Options(data=data), data, Person(str(tmp_path / "b")))
-    assert (tmp_path / "share/sluice/models/a.gguf").read_bytes() == weights.read_bytes()
+class Pooling:
+    """What is seen of the header of an embedding model."""
+
+    pools = True
 
 
-def test_when_nobody_answers_the_reason_is_raised(data: Path) -> None:
-    with pytest.raises(Unavailable, match="no network"):
-        await_models(Options(data=data), data, Person())
+def test_what_is_no_model_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no file /nothing/there"):
+        take(Path("/nothing/there"), data)
+    (tmp_path / "words.txt").write_text("words")
+    with pytest.raises(Invalid):
+        take(tmp_path / "words.txt", data)

@@ -200,7 +200,10 @@ async def test_a_dated_message_waits_is_shown_as_waiting_and_is_delivered_once(
     later = await post(inbox, "later", key="d", deliver_at_ms=due)
     gone = await post(inbox, "withdrawn", deliver_at_ms=due)
     assert await post(inbox, "later", key="d", deliver_at_ms=due) == later
-    assert [m.text for m in await inbox.waiting("lin")] == ["later", "withdrawn"]
+    soon = await post(inbox, "soon", deliver_at_ms=due - 1000)
+    waiting = [(one.text, one.deliver_at_ms) for one in await inbox.waiting("lin")]
+    assert waiting == [("soon", due - 1000), ("later", due), ("withdrawn", due)]
+    await inbox.withdraw("lin", soon)
     await inbox.withdraw("lin", gone)
     with pytest.raises(NotFound):
         await inbox.withdraw("lin", gone)

@@ -21,7 +21,14 @@ from appliance.schema.curation import FeedbackPost, ImportJob
 from appliance.schema.events import EVENT_NAMES, Delta, Event
 from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport
 from appliance.schema.fields import Page
-from appliance.schema.inbox import InboxMessage, InboxPage, Unread
+from appliance.schema.inbox import (
+    InboxAccepted,
+    InboxMessage,
+    InboxPage,
+    InboxPost,
+    ScheduledMessage,
+    Unread,
+)
 from appliance.schema.logs import LogLine, LogPage
 from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User
 from appliance.schema.problems import ErrorBody, ErrorDetail
@@ -76,6 +83,7 @@ class StubApi(LoopbackServer):
         self.settings_version = 1
         self.log: tuple[LogLine, ...] = ()
         self.inbox: dict[str, InboxMessage] | None = None
+        self.scheduled: dict[str, ScheduledMessage] = {}
         self.inbox_stream = Stream("")
         self.status = empty_status()
         self.setup: SetupStatus | None = setup_status()
@@ -249,7 +257,13 @@ class StubApi(LoopbackServer):
                     now = replace(now, done=put.done)
                 if put.language is not msgspec.UNSET:
                     now = replace(now, language=put.language)
-                if put.chat is not msgspec.UNSET:
+                if put.chat is not msgspec.UNSET and now.lacking:
+                    models = [replace(one, chosen=one.name == put.chat) for one in now.models]
+                    coming = DownloadStatus(name=put.chat, state="running", total_bytes=GB)
+                    now = replace(
+                        now, chat=put.chat, models=tuple(models), settled=True, download=coming
+                    )
+                elif put.chat is not msgspec.UNSET:
                     now = replace(now, restarting=True)
                 self.setup = now
                 return Reply(200, now)
@@ -385,6 +399,13 @@ class StubApi(LoopbackServer):
                 return Reply(200, InboxPage(items=messages, unread=self._unread()))
             case ("GET", "inbox", "events") if self.inbox is not None:
                 return None
+            case ("GET", "inbox", "scheduled"):
+                return Reply(200, Page(items=tuple(self.scheduled.values())))
+            case ("DELETE", "inbox", "scheduled", name) if name in self.scheduled:
+                del self.scheduled[name]
+                return Reply(204)
+            case ("POST", "inbox"):
+                return self._written(msgspec.json.decode(asked.body, type=InboxPost))
             case ("POST", "inbox", "ack") if self.inbox is not None:
                 body = msgspec.json.decode(asked.body)
                 for one in self.inbox if body["all"] else body["ids"]:
@@ -392,6 +413,21 @@ class StubApi(LoopbackServer):
                 return Reply(200, Unread(unread=self._unread()))
             case _:
                 return _missing("route")
+
+    def _written(self, post: InboxPost) -> Reply:
+        """One that names a time waits for it."""
+        name = f"m-{next(self._ids)}"
+        at_ms = post.deliver_at_ms
+        if at_ms is not None:
+            self.scheduled[name] = scheduled(name, post.text, at_ms, urgent=post.urgent)
+        accepted = InboxAccepted(
+            id=name,
+            state="delivered" if at_ms is None else "scheduled",
+            deliver_at_ms=at_ms or NOW_MS,
+            expires_at_ms=2 * NOW_MS,
+            reason="" if at_ms is None else "asked",
+        )
+        return Reply(201 if at_ms is None else 202, accepted)
 
     def _setting(self, asked: Asked) -> Reply:
         """A file whose settings are `settings`; a value with "wrong" in it is refused."""
@@ -534,6 +570,21 @@ def empty_status() -> Status:
 
 
 GB = 1_000_000_000
+
+
+def scheduled(
+    message_id: str, text: str, deliver_at_ms: int, *, urgent: bool = False
+) -> ScheduledMessage:
+    """A message that waits."""
+    return ScheduledMessage(
+        id=message_id,
+        text=text,
+        sender="operator",
+        sent_at_ms=NOW_MS,
+        expires_at_ms=2 * NOW_MS,
+        deliver_at_ms=deliver_at_ms,
+        urgent=urgent,
+    )
 
 
 def setup_status(*, done: bool = True) -> SetupStatus:

@@ -31,6 +31,8 @@ from ui.screens.inbox import InboxScreen
 from ui.screens.key_form import KeyForm, KeyShown
 from ui.screens.keys_desk import KeysDesk
 from ui.screens.logs import LogsScreen
+from ui.screens.message_form import MessageForm
+from ui.screens.messages_desk import MessagesDesk
 from ui.screens.miss_answer import MissAnswerForm
 from ui.screens.miss_editor import MissEditor
 from ui.screens.models import ModelsScreen
@@ -65,6 +67,8 @@ BOUND: list[type[DOMNode]] = [
     ModelsScreen,
     PeopleScreen,
     KeysDesk,
+    MessagesDesk,
+    MessageForm,
     SettingsDesk,
     SettingForm,
     KeyForm,

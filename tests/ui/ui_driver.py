@@ -21,6 +21,7 @@ from ui.client import Client
 from ui.clock import Clock
 from ui.screens.chat import ChatScreen
 from ui.screens.faq import FaqScreen
+from ui.screens.setup import Bring
 from ui.texts import Texts, texts_for
 
 DEADLINE_S = 20.0
@@ -97,17 +98,22 @@ async def until(pilot: Pilot[T], is_true: Callable[[], object]) -> None:
             await pilot.pause()
 
 
-def new_app(client: Client, language: str = "en") -> SluiceApp:
-    return SluiceApp(client, texts_for(language), clock=CLOCK)
+def new_app(client: Client, language: str = "en", bring: Bring | None = None) -> SluiceApp:
+    return SluiceApp(client, texts_for(language), clock=CLOCK, bring=bring)
 
 
 @asynccontextmanager
 async def running(
-    api: StubApi, *, language: str = "en", width: int = 100, height: int = 30
+    api: StubApi,
+    *,
+    language: str = "en",
+    width: int = 100,
+    height: int = 30,
+    bring: Bring | None = None,
 ) -> AsyncIterator[Driven]:
     """The app against the stub, with its link up or given up on."""
     client = Client(api.url, KEY)
-    app = new_app(client, language)
+    app = new_app(client, language, bring)
     try:
         async with app.run_test(size=(width, height), notifications=True, tooltips=True) as pilot:
             yield Driven(app, pilot, api, texts_for(language))

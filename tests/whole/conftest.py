@@ -113,8 +113,8 @@ def text_of(events: list[Event]) -> str:
 Start = Callable[..., Running]
 
 
-def start(data: Path, *arguments: str) -> Running:
-    """Starts an appliance and returns once it says that it is ready."""
+def start(data: Path, *arguments: str, until: str = "ready") -> Running:
+    """Starts an appliance and returns once it says that it is ready, or `until` another word."""
     command = [sys.executable, "-m", "appliance", "serve", "--port", "0", "--data", str(data)]
     process = subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -129,7 +129,7 @@ def start(data: Path, *arguments: str) -> Running:
     line = process.stdout.readline()
     timer.cancel()
     word, _, running.url = line.strip().partition(" ")
-    if word != "ready":
+    if word != until:
         process.kill()
         reading.join(10)
         pytest.fail("the appliance did not become ready:\n" + "".join(running.errors[-40:]))
@@ -144,8 +144,8 @@ def launch() -> Iterator[Start]:
     """Starts appliances which end with the test, whatever it did to them."""
     started: list[Running] = []
 
-    def launched(data: Path, *arguments: str) -> Running:
-        started.append(start(data, *arguments))
+    def launched(data: Path, *arguments: str, until: str = "ready") -> Running:
+        started.append(start(data, *arguments, until=until))
         return started[-1]
 
     yield launched

@@ -96,7 +96,7 @@ def test_a_message_for_later_comes_at_its_time(appliance: Running) -> None:
         assert made.status_code == 202
         assert made.json()["state"] == "scheduled"
         waiting = client.get("/api/users/later/inbox/scheduled").json()["items"]
-        assert [message["text"] for message in waiting] == ["now"]
+        assert [(one["text"], one["deliver_at_ms"]) for one in waiting] == [("now", due)]
     (_, event) = follow(appliance, "later", 2)
     assert event.event == "message"
     assert int(event.id.partition("-")[0]) >= due

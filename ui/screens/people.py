@@ -16,11 +16,13 @@ from appliance.schema.people import MAX_TAGS, User
 from appliance.schema.status import Quota
 from ui.client import Client
 from ui.clock import Clock
+from ui.drafts import Drafts
 from ui.keys import key
 from ui.operating import Operating
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine
 from ui.screens.keys_desk import KeysDesk
+from ui.screens.messages_desk import MessagesDesk
 from ui.screens.polled import PolledScreen
 from ui.texts import Texts
 from ui.widgets.plain import LineField, Plain
@@ -38,6 +40,7 @@ class PeopleScreen(PolledScreen):
     AUTO_FOCUS = "#people"
     BINDINGS: ClassVar[list[BindingType]] = [
         key("t", "edit_tags", "edit_tags"),
+        key("m", "show_messages", "show_messages"),
         key("k", "show_keys", "show_keys"),
         key("slash,ctrl+f", "look_up", "look_up"),
         key("escape", "leave_search", "leave_search", show=False),
@@ -45,12 +48,20 @@ class PeopleScreen(PolledScreen):
     ]
 
     def __init__(
-        self, texts: Texts, address: str, *, client: Client, operating: Operating, clock: Clock
+        self,
+        texts: Texts,
+        address: str,
+        *,
+        client: Client,
+        operating: Operating,
+        clock: Clock,
+        drafts: Drafts,
     ) -> None:
         super().__init__(texts, address)
         self._client = client
         self._operating = operating
         self._clock = clock
+        self._drafts = drafts
         self._looked_up: dict[str, None] = {DEFAULT_UID: None}
         self._user: User | None = None
         words = texts.operate
@@ -156,6 +167,17 @@ class PeopleScreen(PolledScreen):
         desk = KeysDesk(self.texts, operating=self._operating, clock=self._clock)
         self.app.push_screen(desk)
 
+    def action_show_messages(self) -> None:
+        if uid := self._table.pointed:
+            desk = MessagesDesk(
+                self.texts,
+                uid,
+                operating=self._operating,
+                clock=self._clock,
+                drafts=self._drafts,
+            )
+            self.app.push_screen(desk)
+
     def action_edit_tags(self) -> None:
         user = self._user
         if user is None:
@@ -194,4 +216,6 @@ class PeopleScreen(PolledScreen):
         await self._read_person()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "show_messages":
+            return bool(self._table.pointed)
         return self._user is not None if action == "edit_tags" else True

@@ -41,6 +41,10 @@ STEPS: Final[tuple[Step, ...]] = ("language", "model", "faq", "key")
 MAX_PATH_CHARS: Final = 4_096
 
 
+# Takes models out of a file, which blocks; returns the name of the chat model to use.
+Bring = Callable[[Path], str]
+
+
 @dataclass
 class Turned(Message):
     """The person goes to this step; None is the end."""
@@ -57,12 +61,14 @@ class LanguageChosen(Message):
 
 @dataclass(frozen=True)
 class Premises:
-    """What every step needs. `before` is what the server said when the questions began."""
+    """What every step needs. `before` is what the server said when the questions began; `bring`
+    is there where the server runs on this machine."""
 
     texts: Texts
     client: Client
     calls: SettingUp
     before: SetupStatus
+    bring: Bring | None = None
 
 
 class SetupStep(LinkedScreen):

@@ -1,22 +1,30 @@
 """The first start's question for a model: what fits this machine, its download, its use."""
 
+import asyncio
 import time
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from appliance.errors import SluiceError
 from appliance.schema.setup import DownloadStatus, SetupModel, SetupStatus
+from ui.background import start
 from ui.keys import key
+from ui.link import LinkState
 from ui.safe_text import safe_line
-from ui.screens.frame import LinkDoubted
+from ui.screens.dialogs import AskLine
+from ui.screens.frame import CallFailed, LinkDoubted
 from ui.screens.polled import Polled
-from ui.screens.setup import Premises, SetupStep
+from ui.screens.setup import MAX_PATH_CHARS, Bring, Premises, SetupStep
 from ui.setup_wording import (
     GOING,
+    STOPPED,
     download_line,
+    lacking_line,
     machine_line,
     prospects,
     rate,
@@ -24,7 +32,7 @@ from ui.setup_wording import (
 )
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable, cell, number
-from ui.wording import memory
+from ui.wording import memory, speaks_of_models
 
 
 class ModelStep(Polled, SetupStep):
@@ -35,6 +43,7 @@ class ModelStep(Polled, SetupStep):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("enter", "take", "take", priority=True),
         key("p", "pause", "pause"),
+        key("i", "bring", "bring"),
     ]
 
     def __init__(self, premises: Premises) -> None:
@@ -43,6 +52,7 @@ class ModelStep(Polled, SetupStep):
         self._calls = premises.calls
         self._status: SetupStatus | None = None
         self._taking = ""
+        self._bringing = ""
         self._outcome = ""
         self._since: tuple[float, DownloadStatus] | None = None
         self._machine = Plain(words.model_waiting, classes="setup-body")
@@ -65,6 +75,10 @@ class ModelStep(Polled, SetupStep):
         yield self._table
         yield self._detail
 
+    def draw_link(self, state: LinkState) -> None:
+        """What the banner would say of models stands below the table, and needs its line."""
+        super().draw_link(LinkState("up") if speaks_of_models(state) else state)
+
     # --- what is so -------------------------------------------------------------------------
 
     async def read(self) -> None:
@@ -74,16 +88,21 @@ class ModelStep(Polled, SetupStep):
         self.say(self.words.taking.format(name=self._taking) if self._taking else words)
 
     def _show(self, status: SetupStatus) -> None:
-        first, self._status = self._status is None, status
+        first, before, self._status = self._status is None, self._status, status
         self._machine.update(machine_line(self.texts, status.machine))
         self._table.show([(model.name, self._cells(model)) for model in status.models])
         if first:
+            chosen = [model.name for model in status.models if model.chosen]
             wanted = [model.name for model in status.models if model.recommended]
-            wanted += [model.name for model in status.models if model.chosen]
-            self._table.point_at(next(iter(wanted), ""))
+            is_coming = bool(status.lacking) and status.settled
+            self._table.point_at(next(iter(chosen if is_coming else wanted + chosen), ""))
+        if before is not None and before.lacking and not status.lacking:
+            self._outcome = self.words.taken.format(name=safe_line(status.chat, 60))
+            self.post_message(LinkDoubted())
         self._settle(status)
         self._show_pointed()
-        self.say("\n".join(part for part in (self._standing(status), self._progress()) if part))
+        parts = (self._standing(status), self._progress(), lacking_line(self.texts, status))
+        self.say("\n".join(part for part in parts if part))
         self.refresh_bindings()
 
     def _settle(self, status: SetupStatus) -> None:
@@ -100,8 +119,14 @@ class ModelStep(Polled, SetupStep):
     def _standing(self, status: SetupStatus) -> str:
         if self._taking:
             return self.words.taking.format(name=safe_line(self._taking, 60))
+        if self._bringing:
+            return self.words.bringing.format(name=self._bringing)
         if status.fixed:
             return self.words.fixed.format(reason=safe_line(status.fixed, 200))
+        if status.lacking and status.trouble:
+            return self.words.trouble.format(reason=safe_line(status.trouble, 300))
+        if status.lacking and status.download.state in (*GOING, *STOPPED):
+            return ""
         return self._outcome
 
     def _progress(self) -> str:
@@ -117,7 +142,14 @@ class ModelStep(Polled, SetupStep):
             if arrived > 0:
                 passed_s = time.monotonic() - began_s
                 left_s = (download.total_bytes - download.done_bytes) * passed_s / arrived
+        if download.state == "done" and not self._is_to_take(download.name):
+            return ""
         return download_line(self.texts, download, left_s)
+
+    def _is_to_take(self, name: str) -> bool:
+        """Whether these weights are a chat model that the person may take into use."""
+        models = self._status.models if self._status is not None else ()
+        return any(one.name == name and not one.chosen for one in models)
 
     @property
     def _download(self) -> DownloadStatus:
@@ -144,8 +176,13 @@ class ModelStep(Polled, SetupStep):
 
     def _show_pointed(self) -> None:
         model = self._pointed
-        words = prospects(self.texts, model, self._download) if model is not None else ""
-        self._detail.update(words)
+        known = self._status
+        if model is None or known is None:
+            self._detail.update("")
+        else:
+            self._detail.update(prospects(self.texts, model, known))
+            has_failed = bool(known.lacking) and known.download.state == "failed"
+            self._detail.display = not has_failed  # the reason needs its lines
 
     # --- what the person does ---------------------------------------------------------------
 
@@ -154,14 +191,71 @@ class ModelStep(Polled, SetupStep):
 
     def action_take(self) -> None:
         model = self._pointed
-        if model is None or self._taking:
+        if self._status is None or model is None or self._taking:
             return
-        if model.chosen:
+        if self._status.lacking:
+            self._take_first(model, is_settled=self._status.settled)
+        elif model.chosen:
             self.go_on()
         elif model.state == "here":
             self.attempt(partial(self._choose, model.name), group="setup-model", exclusive=True)
         elif not model.obstacle:
             self._fetch(model.name)
+
+    def _take_first(self, model: SetupModel, *, is_settled: bool) -> None:
+        """Nothing answers yet: the server fetches what is chosen and takes it into use."""
+        if model.chosen and is_settled:
+            self.go_on()
+        elif not model.obstacle:
+            self._settle_on(model.name)
+
+    def _settle_on(self, name: str) -> None:
+        self.attempt(partial(self._settled_on, name), group="setup-model", exclusive=True)
+
+    async def _settled_on(self, name: str) -> None:
+        self._show(await self._calls.choose_model(name))
+
+    def action_skip(self) -> None:
+        """Without any model the starter is taken, which goes on when the person does."""
+        known = self._status or self.premises.before
+        if known.lacking and not known.settled:
+            start(self.app, partial(self._take_starter, known.chat), group="setup-starter")
+        super().action_skip()
+
+    async def _take_starter(self, name: str) -> None:
+        try:
+            await self._calls.choose_model(name)
+        except SluiceError as error:
+            self.app.post_message(CallFailed(error))
+
+    def action_bring(self) -> None:
+        """Asks for a file with models, for a machine without a network."""
+        words, bring = self.words, self.premises.bring
+        dialog = AskLine(
+            self.texts,
+            title=words.bring_title,
+            label=words.bring_label,
+            text="",
+            max_chars=MAX_PATH_CHARS,
+        )
+
+        def named(name: str | None) -> None:
+            if name and bring is not None:
+                path = Path(name.strip().strip("'\"")).expanduser().absolute()
+                work = partial(self._bring, bring, path)
+                self.attempt(work, group="setup-model", exclusive=True)
+
+        self.app.push_screen(dialog, named)
+
+    async def _bring(self, bring: Bring, path: Path) -> None:
+        self._bringing = safe_line(path.name, 60)
+        self.say(self.words.bringing.format(name=self._bringing))
+        try:
+            name = await asyncio.to_thread(bring, path)
+        finally:
+            self._bringing = ""
+        self._outcome = self.words.brought.format(name=safe_line(name, 60))
+        await self._settled_on(name)
 
     async def _choose(self, name: str) -> None:
         self._outcome = ""
@@ -174,7 +268,7 @@ class ModelStep(Polled, SetupStep):
         download = self._download
         if download.state in GOING:
             self.attempt(self._pause, group="setup-model", exclusive=True)
-        elif download.state in ("paused", "failed"):
+        elif download.state in STOPPED:
             self._fetch(download.name)
 
     async def _pause(self) -> None:
@@ -190,5 +284,8 @@ class ModelStep(Polled, SetupStep):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "pause":
-            return self._download.state in (*GOING, "paused", "failed")
+            return self._download.state in (*GOING, *STOPPED)
+        if action == "bring":
+            is_lacking = self._status is not None and bool(self._status.lacking)
+            return is_lacking and self.premises.bring is not None and not self._bringing
         return super().check_action(action, parameters)
