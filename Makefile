@@ -50,7 +50,7 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	@for suite in tests/*/; do $(BIN)/mypy $$suite || exit 1; done
 	$(BIN)/lint-imports
-	@$(call twice,unit and not model,-q -n 2)
+	@$(call twice,unit and not model,-q -n 2 --dist loadfile)
 
 torture: $(VENV)/.ready
 	$(BIN)/python tests/whole/torture.py --runs $(or $(RUNS),50)
