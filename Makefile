@@ -1,6 +1,6 @@
 # make run    set up what is missing, then start Sluice
-# make test   set up what is missing, then run the tests, but test-gpu and test-dist; on two cores
-#             under a quarter of an hour, with a few of each kind where chance decides
+# make test   set up what is missing, then run the tests, but test-gpu and test-dist; where chance
+#             decides, a few of each kind
 # make soak   those tests of chance for longer: kills, imports, random keys, interleavings, ...
 # make check  format, lint, types, import contracts and unit tests
 # make torture   kill -9 in the middle of answers, RUNS=50 times of each kind, and look what readers saw
