@@ -17,7 +17,7 @@ pytestmark = pytest.mark.model
 
 WEIGHTS = platformdirs.user_cache_path("sluice") / "models"
 QUESTIONS = Path(__file__).parents[1] / "knowledge" / "demo_questions.json"
-ASKED = ("password", "salary", "badge", "shuttle")
+ASKED: tuple[str, ...] = ("password", "salary", "badge", "shuttle")
 ASKED += much((), ("error-e17", "mailbox", "visitors", "emergency"))
 
 
