@@ -1,9 +1,10 @@
 """Imports pymilvus without pandas.
 
-pymilvus imports pandas for its older interface, which we do not use: 0.8 s of CPU and 40 MB, in the
-appliance and again in the index's process. While pymilvus is imported, placeholders stand for what
-it takes from there; a placeholder that is called says so. From then on this process has no pandas:
-importing it fails as where it is not installed, which is what pyarrow asks at its first array.
+pymilvus imports pandas for its older interface, which we do not use: a third of a second of CPU and
+44 MB, in the appliance and again in the index's process. While pymilvus is imported, placeholders
+stand for what it takes from there; a placeholder that is called says so. From then on this process
+has no pandas: importing it fails as where it is not installed, which is what pyarrow asks at its
+first array.
 """
 
 import importlib.abc
