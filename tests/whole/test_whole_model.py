@@ -30,7 +30,7 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (data / "settings.toml").write_text(settings, encoding="utf-8")
     assert WEIGHTS.is_dir(), "the tests' weights are missing: run `make models`"
     running = start(data, "--demo-faq")
-    eventually(lambda: running.status()["faq"]["indexed"], "it is embedded", within_s=120)
+    eventually(lambda: running.status()["faq"]["indexed"], "it is embedded", within_s=240)
     yield running
     assert running.stop() == 0
     shutil.rmtree(data)
