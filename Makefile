@@ -1,5 +1,7 @@
 # make run    set up what is missing, then start Sluice
-# make test   set up what is missing, then run the tests, but test-gpu and test-dist
+# make test   set up what is missing, then run the tests, but test-gpu and test-dist; where chance
+#             decides, a few of each kind
+# make soak   those tests of chance for longer: kills, imports, random keys, interleavings, ...
 # make check  format, lint, types, import contracts and unit tests
 # make torture   kill -9 in the middle of answers, RUNS=50 times of each kind, and look what readers saw
 # make interleave   edits beside questions, RUNS=1000 times, with kills: nothing stale is ever shown
@@ -21,19 +23,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := packaging/requirements.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run test check torture interleave bench-engine bench-lengths bench-retrieval bench-import bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
+.PHONY: run test soak check torture interleave bench-engine bench-lengths bench-retrieval bench-import bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
 
 run: $(VENV)/.ready
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; \
 	else exec $(BIN)/sluice serve --demo-faq --missing fetch; fi
 
-# Tests of processes wait more than they compute and run two files at a time; those with real models
-# compute. What failed runs once more by itself: a machine starved for seconds fails a test once, a
-# defect fails it twice, and the log shows both. Pictures of tests that do not run again are no fault.
-JOBS ?= 2
+# Tests of processes wait a third of their time, so one file more runs at a time than there are cores
+# for; real models compute on one thread each. What failed runs once more by itself: a machine starved
+# for seconds fails a test once, a defect fails it twice, and the log shows both. Pictures of tests
+# that do not run again are no fault.
+JOBS ?= 3
+LONG := (not unit or model) and not gpu and not dist
 test: check models
-	@$(call twice,not unit and not model and not gpu,-n $(JOBS) --dist loadfile)
-	@$(call twice,model and not gpu)
+	@$(call twice,$(LONG),-n $(JOBS) --dist loadfile)
+
+soak: models
+	@export SLUICE_SOAK=1; $(call twice,soak and not gpu,-n $(JOBS) --dist loadfile)
 
 twice = $(BIN)/pytest -m "$(1)" $(2) || { test $$? = 1 && echo "what failed, once more:" && \
     $(BIN)/pytest -m "$(1)" --last-failed --last-failed-no-failures none --snapshot-warn-unused; }
@@ -44,7 +50,7 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	@for suite in tests/*/; do $(BIN)/mypy $$suite || exit 1; done
 	$(BIN)/lint-imports
-	@$(call twice,unit and not model,-q)
+	@$(call twice,unit and not model,-q -n 2 --dist loadfile)
 
 torture: $(VENV)/.ready
 	$(BIN)/python tests/whole/torture.py --runs $(or $(RUNS),50)

@@ -28,6 +28,7 @@ from appliance.errors import EXIT_CANNOT_BOOT, EXIT_OK
 from appliance.supervisor.guard import StatusLine, claim_stdout, die_with_parent, hold
 from appliance.supervisor.records import log_to_supervisor
 from appliance.vectors import quick
+from appliance.vectors.lean import without_pandas
 
 RPC_THREADS = 4
 STOP_GRACE_S = 2.0
@@ -76,6 +77,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 def _open(directory: Path, status: StatusLine) -> Any:  # Any: milvus_lite ships no types
     """Opens the database with every collection loaded and flushed, or set aside."""
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # read at import: no `.env` of the current folder
+    with without_pandas():
+        import pymilvus  # noqa: F401 # Milvus Lite finds it imported
     from milvus_lite import MilvusLite
 
     quick.install()

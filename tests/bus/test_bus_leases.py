@@ -12,6 +12,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from soak import much
 
 from appliance import keys
 from appliance.bus import leases, scripts
@@ -235,10 +236,10 @@ class Leases(RuleBasedStateMachine):
             assert rows[-1][1][b"event"] == ends[0]
 
 
+@pytest.mark.soak
 def test_whatever_happens_one_holder_writes_and_one_end_is_written(valkey_url: str) -> None:
     class OnThisStore(Leases):
         url = valkey_url
 
-    run_state_machine_as_test(
-        OnThisStore, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
-    )
+    counts = settings(max_examples=much(20, 200), stateful_step_count=40, deadline=None)
+    run_state_machine_as_test(OnThisStore, settings=counts)

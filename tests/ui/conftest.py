@@ -1,11 +1,30 @@
 """Fixtures of the terminal UI's tests."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from stub_api import KEY, StubApi
+from textual.css.stylesheet import Stylesheet
 
 from ui.client import Client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _styles_are_parsed_once() -> Iterator[None]:
+    """Hundreds of apps read the same style sheets; each would parse them several times."""
+    parse = Stylesheet._parse_rules
+    parsed: dict[tuple[object, ...], Any] = {}
+
+    def remembered(sheet: Stylesheet, *css: Any, **more: Any) -> Any:
+        asked = (css, *sorted(more.items()), frozenset(sheet._variables.items()))
+        if asked not in parsed:
+            parsed[asked] = parse(sheet, *css, **more)
+        return parsed[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", remembered)
+        yield
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from soak import much
 from stub_api import NOW_MS, StubApi, problem
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
@@ -254,7 +255,8 @@ async def check_streamed_as_whole(pieces: Sequence[str]) -> None:
             assert blocks(streamed) == blocks(whole)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.soak
+@settings(max_examples=much(8, 40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(PIECES, min_size=1, max_size=12))
 async def test_a_streamed_answer_ends_as_if_it_had_come_at_once(pieces: list[str]) -> None:
     await check_streamed_as_whole(pieces)

@@ -1,9 +1,9 @@
 """Whatever is pressed, typed, pasted or clicked, at whatever size: the UI never crashes.
 
-A thousand keys over a few runs of the real app against the stub, each run beginning at another
-place. Keys come in bursts, as from a person who types fast or a terminal that pastes; the app
-settles after each. Meanwhile the server answers, fails, cuts its lines, goes away and comes back.
-`SLUICE_RANDOM_KEYS=N` makes it N keys, other ones each time.
+Hundreds of keys over a few runs of the real app against the stub, thousands with `make soak`, each
+run beginning at another place. Keys come in bursts, as from a person who types fast or a terminal
+that pastes; the app settles after each. In every run the server answers, fails, cuts its lines,
+goes away and comes back. `SLUICE_RANDOM_KEYS=N` makes it N keys, other ones each time.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+from soak import much
 from stub_api import NOW_MS, StubApi, problem, setup_status
 from test_ui_keys import fill_with_keys
 from test_ui_operate import fill_for_operators
@@ -42,10 +43,10 @@ from appliance.schema.inbox import InboxMessage
 from appliance.schema.requests import TERMINAL_STATES
 from ui.app import SluiceApp
 
-pytestmark = pytest.mark.ui
+pytestmark = [pytest.mark.ui, pytest.mark.soak]
 
-KEYS = int(os.environ.get("SLUICE_RANDOM_KEYS", "1000"))
-KEYS_A_RUN = 250
+KEYS = int(os.environ.get("SLUICE_RANDOM_KEYS", much(240, 2000)))
+KEYS_A_RUN = much(80, 250)
 EVIL = "[/] [bold]x[/bold] \x1b]52;c;aGk=\x07\x1b[2J\x9b2J\u202eX\0 **_`| 一😀"
 
 NAMED = (
@@ -131,17 +132,35 @@ def some_act(chance: Random) -> Act:
     if kind < 0.72:
         return Burst(tuple(some_key(chance) for _ in range(chance.choice(LENGTHS))))
     if kind < 0.86:
-        return Clicked(chance.randrange(1000), chance.randrange(1000), chance.choice((1, 1, 3)))
+        return clicked(chance)
     if kind < 0.93:
-        return Pasted(EVIL * chance.choice((0, 1, 20)))
+        return pasted(chance)
+    return resized(chance)
+
+
+def clicked(chance: Random) -> Clicked:
+    return Clicked(chance.randrange(1000), chance.randrange(1000), chance.choice((1, 1, 3)))
+
+
+def pasted(chance: Random) -> Pasted:
+    return Pasted(EVIL * chance.choice((0, 1, 20)))
+
+
+def resized(chance: Random) -> Resized:
     return Resized(chance.randint(1, 200), chance.randint(1, 60))
 
 
 def some_acts(chance: Random) -> list[Act]:
-    """Acts of `KEYS_A_RUN` keys together; a click, a paste or another size counts as one."""
+    """Acts of `KEYS_A_RUN` keys together, with everything else at least once in between.
+
+    A click, a paste or another size counts as one.
+    """
     acts: list[Act] = []
     while sum(map(count, acts)) < KEYS_A_RUN:
         acts.append(some_act(chance))
+    others: list[Act] = [Served(change, chance.randrange(1_000_000)) for change in CHANGES]
+    for act in (*others, clicked(chance), pasted(chance), resized(chance)):
+        acts.insert(chance.randrange(len(acts)), act)
     return acts
 
 
@@ -301,7 +320,7 @@ def _nothing_leaves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     language=st.sampled_from(("en", "zh")),
     size=st.sampled_from(SIZES),
 )
-def test_a_thousand_random_keys_never_crash_the_ui(
+def test_random_keys_never_crash_the_ui(
     seed: int, place: str, way_in: tuple[str, ...], language: str, size: tuple[int, int]
 ) -> None:
     with StubApi() as api:

@@ -462,10 +462,21 @@ async def test_the_event_loop_is_never_blocked_by_the_import(tmp_path: Path) -> 
         "        await Vectors.open('unix:none', 0.1)\n"
         "    except Exception as error:\n"
         "        print(type(error).__name__, 'pymilvus' in sys.modules)\n"
+        "    print('pandas.core' in sys.modules)\n"
         "asyncio.run(main())\n"
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-c", program), stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
-    assert output.split() == [b"Unavailable", b"True"]
+    assert output.split() == [b"Unavailable", b"True", b"False"]
+
+
+async def test_the_index_has_no_pandas_in_its_memory(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (tree, vectors):
+        await vectors.ensure_collection("faq", DIMENSION)
+        await vectors.upsert("faq", [row_of(1)])
+        assert await found(vectors, 1) == ["e1"]
+        mapped = [one.path for one in psutil.Process(pid_of(tree)).memory_maps()]
+    assert [path for path in mapped if "pyarrow" in path]
+    assert [path for path in mapped if "/pandas/" in path] == []

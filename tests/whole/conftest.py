@@ -19,6 +19,8 @@ import pytest
 READY_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 60.0
 BACK_TIMEOUT_S = 30.0
+ONE_THREAD = "[worker]\nthreads = 1\n"
+"""For real models: two that wait for each other are ten times slower where others compute."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 import pytest
-from conftest import Running, Start, eventually
+from conftest import ONE_THREAD, Running, Start, eventually
 
 WEIGHTS = platformdirs.user_cache_path("sluice") / "models"
 FAKE = ("--engine", "fake")
@@ -189,7 +189,7 @@ def test_a_session_deleted_while_no_worker_hears_it_is_erased(
 def weights(tmp_path: Path) -> Path:
     """A data directory whose models are the tests' own."""
     tmp_path.chmod(0o700)
-    settings = f"[models]\ndirectory = {json.dumps(str(WEIGHTS))}\n"
+    settings = f"[models]\ndirectory = {json.dumps(str(WEIGHTS))}\n{ONE_THREAD}"
     (tmp_path / "settings.toml").write_text(settings, encoding="utf-8")
     assert WEIGHTS.is_dir(), "the tests' weights are missing: run `make models`"
     return tmp_path

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import Running, Start, eventually
+from soak import much
 
 pytestmark = pytest.mark.integration
 
@@ -171,13 +172,17 @@ def test_the_progress_of_an_import_is_followed(appliance: Running) -> None:
         assert client.get("/api/faq/imports/nothing/events").status_code == 404
 
 
-@pytest.mark.parametrize("seed", range(3))
+IMPORTED = much(400, 2000)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(much(2, 3)))  # 0 dies late, 1 early
 def test_an_import_is_there_whole_or_not_at_all_whenever_the_parent_dies(
     launch: Start, tmp_path: Path, seed: int
 ) -> None:
     """Killed between two points of the import, and once more while it is being indexed."""
     chance = random.Random(seed)
-    entries = 2000
+    entries = IMPORTED
     lines = [{"question": f"What is item {n}?", "answer": f"It is {n}."} for n in range(entries)]
     body = "\n".join(map(json.dumps, lines)).encode()
     running = launch(tmp_path, "--engine", "fake")
@@ -186,7 +191,7 @@ def test_an_import_is_there_whole_or_not_at_all_whenever_the_parent_dies(
     def kill() -> None:
         process.kill()
 
-    timer = threading.Timer(chance.uniform(0.0, 0.6), kill)
+    timer = threading.Timer(chance.uniform(0.0, 0.0003 * entries), kill)
     with running.client() as client:
         timer.start()
         with contextlib.suppress(httpx.TransportError):

@@ -8,14 +8,17 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import Running
+from soak import much
 
 pytestmark = pytest.mark.integration
 
 # Left out: Litestar's answer to OPTIONS, which names one method of many.
 NOT_ASKED = "allow_header_conformance"
+SECONDS = much("40", "180")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
+@pytest.mark.soak
 def test_the_api_keeps_to_its_document(appliance: Running, tmp_path: Path) -> None:
     found = subprocess.run(
         [
@@ -27,7 +30,7 @@ def test_the_api_keeps_to_its_document(appliance: Running, tmp_path: Path) -> No
             *("--config-file", str(CONFIG)),
             *("run", f"{appliance.url}/schema/openapi.json"),
             *("--header", f"Authorization: Bearer {appliance.key}"),
-            *("--phases", "coverage,fuzzing", "--max-examples", "2", "--max-time", "40"),
+            *("--phases", "coverage,fuzzing", "--max-examples", "2", "--max-time", SECONDS),
             *("--exclude-path-regex", "/events"),  # these never end by themselves
             *("--exclude-operation-id", "ApiSetupChangeSetup"),  # takes any made-up model into use
             *("--exclude-checks", NOT_ASKED, "--request-timeout", "60", "--warnings", "off"),
@@ -36,7 +39,7 @@ def test_the_api_keeps_to_its_document(appliance: Running, tmp_path: Path) -> No
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]
     tested = re.search(r"Tested: (\d+)", found.stdout)

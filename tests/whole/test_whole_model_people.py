@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import platformdirs
 import pytest
-from conftest import Running, eventually, start
+from conftest import ONE_THREAD, Running, eventually, start
 
 pytestmark = pytest.mark.model
 
@@ -32,7 +32,7 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One appliance with the starter models."""
     data = tmp_path_factory.mktemp("data")
     data.chmod(0o700)
-    settings = f"[models]\ndirectory = {json.dumps(str(WEIGHTS))}\n{TAGGING}"
+    settings = f"[models]\ndirectory = {json.dumps(str(WEIGHTS))}\n{ONE_THREAD}{TAGGING}"
     (data / "settings.toml").write_text(settings, encoding="utf-8")
     assert WEIGHTS.is_dir(), "the tests' weights are missing: run `make models`"
     running = start(data)

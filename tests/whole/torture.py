@@ -12,6 +12,7 @@ prints one table and exits with status 1 when anything was wrong.
 """
 
 import argparse
+import concurrent.futures
 import itertools
 import json
 import os
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -302,24 +303,35 @@ def bench_for(engine: str, data: Path, seed: int) -> Bench:
     return Bench(data, *arguments, seed=seed)
 
 
-def torture(kind: str, runs: int, *, engine: str, users: int, seed: int) -> Report:
-    """`runs` runs of one kind on one appliance."""
-    report = Report(kind)
+def torture(kinds: Mapping[str, int], *, engine: str, users: int, seed: int) -> Iterator[Report]:
+    """So many runs of each kind, all on one appliance; each kind's report when it is through."""
     with tempfile.TemporaryDirectory(prefix="sluice-torture-") as folder:
         bench = bench_for(engine, Path(folder) / "data", seed)
-        options: dict[str, Any] = {"faq": False, "temperature": 0}
-        if engine == "fake":
-            asks = [bench.undisturbed(text, options) for text in FAKE_QUESTIONS]
-            asks.append(bench.undisturbed(FAKE_QUESTIONS[0], options | {"stop": ["teen #"]}))
-        else:
-            options["max_tokens"] = 48
-            asks = [bench.undisturbed(text, options) for text in MODEL_QUESTIONS]
-        for number in range(1, runs + 1):
-            bench.run([bench.draw.choice(asks) for _ in range(users)], report)
-            if number % 10 == 0:
-                say(f"{kind}: {number} of {runs} runs, {len(report.faults)} faults")
+        asks = questions(bench, engine)
+        report = Report("")
+        for kind, runs in kinds.items():
+            if report.kind:
+                yield report
+            report = Report(kind)
+            for number in range(1, runs + 1):
+                bench.run([bench.draw.choice(asks) for _ in range(users)], report)
+                if number % 10 == 0:
+                    say(f"{kind}: {number} of {runs} runs, {len(report.faults)} faults")
         bench.stop(report)
-    return report
+    yield report
+
+
+def questions(bench: Bench, engine: str) -> list[Ask]:
+    """The fake's answers do not depend on who is answered beside them; the model's may."""
+    options: dict[str, Any] = {"faq": False, "temperature": 0}
+    if engine != "fake":
+        options["max_tokens"] = 48
+        return [bench.undisturbed(text, options) for text in MODEL_QUESTIONS]
+    stopped = options | {"stop": ["teen #"]}
+    with concurrent.futures.ThreadPoolExecutor() as askers:
+        whole = [askers.submit(bench.undisturbed, text, options) for text in FAKE_QUESTIONS]
+        cut = askers.submit(bench.undisturbed, FAKE_QUESTIONS[0], stopped)
+        return [one.result() for one in (*whole, cut)]
 
 
 def judge_ties(report: Report) -> None:
@@ -349,10 +361,8 @@ def main() -> int:
     options = parser.parse_args()
     say(f"seed {options.seed}, {options.engine} engine, {options.users} users")
     reports: list[Report] = []
-    for kind in options.kinds.split(","):
-        report = torture(
-            kind, options.runs, engine=options.engine, users=options.users, seed=options.seed
-        )
+    runs = dict.fromkeys(options.kinds.split(","), options.runs)
+    for report in torture(runs, engine=options.engine, users=options.users, seed=options.seed):
         reports.append(report)
         say("\n".join([HEAD, *(report.row() for report in reports)]))
     for report in reports:
