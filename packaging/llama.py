@@ -1,10 +1,11 @@
 """Builds the llama.cpp binding once per version, options and platform, and installs it.
 
 Run by `make` with the virtual environment's Python. The source distribution is pinned by hash in
-requirements.txt and changed by `patches`: files of ours are put beside its own, and patches applied,
-each of which says why. The wheel is cached in the user's cache directory, so a second clone installs
-it in seconds. One build serves every CPU of its kind: each instruction-set variant is a library of
-its own, chosen when the worker starts. GPU backends are libraries too: see `gpu.py`.
+requirements.txt and changed by `patches`: files of ours are put beside its own, and patches
+applied, each of which says why. The wheel is cached in the user's cache directory, so a second
+clone installs it in seconds. One build serves every CPU of its kind: each instruction-set variant
+is a library of its own, chosen when the worker starts. GPU backends are libraries too: see
+`gpu.py`.
 """
 
 import hashlib

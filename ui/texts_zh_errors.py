@@ -119,6 +119,11 @@ _MACHINE: Final[Mapping[str, Said]] = {
         "{name} 约需 {need} GB 内存，现有 {free} GB 可用",
         "请选择较小的模型，调低 worker.cache_tokens，或释放内存。",
     ),
+    "no_disk_room": Said("磁盘上放不下 {name}", "请先清理磁盘。"),
+    "models_lacking": Said(
+        "模型还没有准备好", "下载完成后再试；管理员可在首次设置中选择或继续下载。"
+    ),
+    "not_downloaded": Said("模型没有下载成功", "请运行 sluice models pull 重试。"),
     "load_failed": Said("模型无法加载", "请选择其他模型，或联系管理员。"),
     "downloading": Said("{name} 正在下载", "请先暂停，或等它完成。"),
     "no_download": Said("没有正在进行的下载", "请先开始下载。"),

@@ -112,7 +112,7 @@ class Offers:
             raise Conflict(
                 f"the disk has no room for {name}",
                 hint="free some space on it",
-                reason="no_room",
+                reason="no_disk_room",
                 facts={"name": name},
             )
         if obstacle == "memory":

@@ -94,7 +94,9 @@ class Provision:
     def refusal(self) -> Unavailable:
         """The error for a question that does not wait."""
         hint = self.next_step() or "try again when it is here"
-        return Unavailable(self.standing(), hint=hint, reason="no_model", retry_after_s=RETRY_S)
+        return Unavailable(
+            self.standing(), hint=hint, reason="models_lacking", retry_after_s=RETRY_S
+        )
 
     async def run(self) -> None:
         """Returns when nothing is lacking any more. Raises Unavailable when nobody attends."""
@@ -135,7 +137,9 @@ class Provision:
         if status.name == first and status.state in STOPPED:
             if self._wanted.unattended and status.state == "failed":
                 raise Unavailable(
-                    status.message, hint=status.hint or "run `sluice models pull` to try again"
+                    status.message,
+                    hint=status.hint or "run `sluice models pull` to try again",
+                    reason="not_downloaded",
                 )
             return False
         log.info("downloading %s", first)

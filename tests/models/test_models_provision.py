@@ -91,7 +91,7 @@ async def test_nothing_is_fetched_until_a_model_was_chosen(
         assert "none was chosen" in provision.standing()
         assert provision.next_step()
         assert not provision.is_fetching
-        assert provision.refusal().reason == "no_model"
+        assert provision.refusal().reason == "models_lacking"
         assert not server.asked
         provision.begin()
         await lacking.until_complete()

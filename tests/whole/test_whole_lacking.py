@@ -52,7 +52,7 @@ def test_without_models_a_start_waits_for_a_choice_and_fetches_it(
     session = running.session()
     assert "none was chosen" in readiness(running)["checks"]["models"]
     error = refusal(running, session)
-    assert error["reason"] == "no_model"
+    assert error["reason"] == "models_lacking"
     assert "/api/setup" in error["hint"]
     found = setup(running)
     assert (found["lacking"], found["settled"]) == (list(STARTERS), False)
