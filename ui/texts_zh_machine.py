@@ -22,7 +22,10 @@ MACHINE: Final[Mapping[str, str]] = {
     "server.keep_alive_s": "空闲的事件流每隔多少秒发一次注释，以保持连接。",
     "models.directory": "权重存放的目录；空表示用户数据目录下的 `models`。",
     "models.chat": "对话模型：`sluice models list` 中的名称，或文件路径；空表示入门模型。",
-    "models.embedding": "向量模型：名称或文件路径；空表示入门模型。",
+    "models.embedding": (
+        "向量模型：名称或文件路径；空表示入门模型。更换后，启动时会重新计算问答库的向量；"
+        "完成之前条目只按词语查找，状态中显示还剩多少。"
+    ),
     "models.lora": (
         "叠加在对话模型上的 LoRA 适配器（GGUF）："
         '[{ path = "/path/to/adapter.gguf", scale = 1.0 }]。'
