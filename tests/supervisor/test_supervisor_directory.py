@@ -1,6 +1,7 @@
 """Whose the data directory is, and where sockets live when its path is long."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,13 @@ def _umask_afterwards() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's, as those of tests may not."""
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as made:
+        yield Path(os.path.realpath(made))
 
 
 def long_directory(tmp_path: Path) -> Path:
@@ -63,14 +71,13 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
         prepare_data_directory(tmp_path / "file")
 
 
-def test_sockets_of_a_short_path_live_in_the_data_directory(tmp_path: Path) -> None:
-    short = Path(os.path.realpath(tmp_path))
+def test_sockets_of_a_short_path_live_in_the_data_directory(short: Path) -> None:
     assert socket_directory(short, {}) == short / "run"
     assert (short / "run").stat().st_mode & 0o777 == 0o700
 
 
-def test_sockets_of_a_long_path_live_in_the_runtime_directory(tmp_path: Path) -> None:
-    runtime = tmp_path / "r"
+def test_sockets_of_a_long_path_live_in_the_runtime_directory(tmp_path: Path, short: Path) -> None:
+    runtime = short / "r"
     runtime.mkdir(mode=0o700)
     data = long_directory(tmp_path)
     sockets = socket_directory(data, {"XDG_RUNTIME_DIR": str(runtime)})
@@ -82,14 +89,12 @@ def test_sockets_of_a_long_path_live_in_the_runtime_directory(tmp_path: Path) ->
 
 
 def test_without_a_runtime_directory_a_fresh_one_is_made_and_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = tmp_path / "t"
-    short.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(short))
     data = long_directory(tmp_path)
     sockets = socket_directory(data, {})
-    assert sockets.parent == Path(os.path.realpath(short))
+    assert sockets.parent == short
     assert sockets.stat().st_mode & 0o777 == 0o700
     assert len(os.fsencode(sockets / "milvus.sock")) <= SOCKET_PATH_BYTES
     assert socket_directory(data, {}) == sockets
