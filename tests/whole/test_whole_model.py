@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import openai
 import platformdirs
@@ -30,13 +31,20 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (data / "settings.toml").write_text(settings, encoding="utf-8")
     assert WEIGHTS.is_dir(), "the tests' weights are missing: run `make models`"
     running = start(data, "--demo-faq")
-    eventually(lambda: running.status()["faq"]["indexed"], "it is embedded", within_s=240)
+    eventually(
+        lambda: is_calibrated(running.status()["faq"]), "scores mean something", within_s=240
+    )
     yield running
     assert running.stop() == 0
     shutil.rmtree(data)
     for stream in (running.process.stdout, running.process.stderr):
         if stream is not None:
             stream.close()
+
+
+def is_calibrated(faq: dict[str, Any]) -> bool:
+    """Whether all is embedded and its own phrasings told what scores mean."""
+    return bool(faq["indexed"] and (faq["calibration"] or {}).get("samples"))
 
 
 def squeezed(text: str) -> str:
