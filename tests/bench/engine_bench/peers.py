@@ -8,6 +8,7 @@ does not become ready says why with the end of its log.
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -135,15 +136,26 @@ def sluice_settings(workload: Workload, machine: Machine) -> str:
 @contextlib.contextmanager
 def _llama_server(side: str, workload: Workload, machine: Machine) -> Iterator[Running]:
     port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="llama-server-bench-") as folder:
+        yield from _serving(side, workload, machine, port, Path(folder))
+
+
+def _serving(
+    side: str, workload: Workload, machine: Machine, port: int, folder: Path
+) -> Iterator[Running]:
+    """CPU libraries are looked for beside the program and in the current folder, the others by the
+    loader: with shared ones a copy of the program runs in an empty `folder`."""
+    server, libraries = machine.llama_server, machine.llama_server.parent
+    environment = dict(ENVIRONMENTS[side])
+    if machine.shares_libraries:
+        server, libraries = Path(shutil.copy2(server, folder)), binding_libraries()
+        environment["LD_LIBRARY_PATH"] = f"{libraries}:{machine.llama_server.parent}"
     command = [
-        *(str(machine.llama_server), "--model", str(machine.chat_model)),
+        *(str(server), "--model", str(machine.chat_model)),
         *("--host", "127.0.0.1", "--port", str(port), "--no-webui"),
         *("--parallel", str(workload.slots), "--ctx-size", str(workload.cache_tokens)),
         *("--threads", str(machine.threads)),
     ]
-    libraries = binding_libraries() if machine.shares_libraries else machine.llama_server.parent
-    # The CPU variants are looked for in the current folder, the rest by the loader.
-    environment = ENVIRONMENTS[side] | {"LD_LIBRARY_PATH": str(libraries)}
     with _process(side, command, machine, folder=libraries, extras=environment) as process:
         _await_health(port, process, side, machine)
         shown = [Path(word).name if "/" in word else word for word in command]
