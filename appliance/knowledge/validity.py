@@ -49,12 +49,7 @@ def _begin(name: str, text: str) -> datetime.datetime:
     try:
         return datetime.datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
-        raise Invalid(
-            f"{name}: no calendar has {text}",
-            hint=f"write {EXAMPLE}",
-            reason="no_such_day",
-            facts={"field": name, "day": text},
-        ) from None
+        raise _no_such_day(name, text) from None
 
 
 def _end(name: str, text: str) -> datetime.datetime:
@@ -65,9 +60,13 @@ def _end(name: str, text: str) -> datetime.datetime:
     try:
         return moment + datetime.timedelta(days=1)
     except OverflowError:
-        raise Invalid(
-            f"{name}: no calendar has {text}",
-            hint=f"write {EXAMPLE}",
-            reason="no_such_day",
-            facts={"field": name, "day": text},
-        ) from None
+        raise _no_such_day(name, text) from None
+
+
+def _no_such_day(name: str, text: str) -> Invalid:
+    return Invalid(
+        f"{name}: no calendar has {text}",
+        hint=f"write {EXAMPLE}",
+        reason="no_such_day",
+        facts={"field": name, "day": text},
+    )

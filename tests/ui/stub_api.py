@@ -587,6 +587,18 @@ def scheduled(
     )
 
 
+def setup_now(api: StubApi, **changes: object) -> None:
+    """What the server says of its set-up from now on."""
+    assert api.setup is not None
+    api.setup = msgspec.structs.replace(api.setup, **changes)
+
+
+def setup_put(api: StubApi) -> list[SetupPut]:
+    """What it was told of it."""
+    calls = api.calls("PUT", "/api/setup")
+    return [msgspec.json.decode(asked.body, type=SetupPut) for asked in calls]
+
+
 def setup_status(*, done: bool = True) -> SetupStatus:
     """A machine with a starter in use, a model that fits and two that do not."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from stub_api import GB, KEY, StubApi, entry_of, problem, setup_status
+from stub_api import GB, KEY, StubApi, entry_of, problem, setup_now, setup_put, setup_status
 from textual import events
 from ui_driver import Driven, running
 
@@ -25,17 +25,6 @@ def fresh(empty_api: StubApi, monkeypatch: pytest.MonkeyPatch) -> StubApi:
     monkeypatch.setattr(polled, "REFRESH_S", 0.2)
     empty_api.setup = setup_status(done=False)
     return empty_api
-
-
-def now(api: StubApi, **changes: object) -> None:
-    """What the server says from now on."""
-    assert api.setup is not None
-    api.setup = msgspec.structs.replace(api.setup, **changes)
-
-
-def put(api: StubApi) -> list[SetupPut]:
-    calls = api.calls("PUT", "/api/setup")
-    return [msgspec.json.decode(asked.body, type=SetupPut) for asked in calls]
 
 
 async def to_step(sluice: Driven, kind: type) -> None:
@@ -65,8 +54,8 @@ async def test_every_question_can_be_skipped_and_then_nobody_is_asked_again(
         await sluice.sees("▸4 Key", KEY, "/data/sluice/admin.key")
         await sluice.press("escape")
         await sluice.sees("Ask a question.")
-        await sluice.until(lambda: put(fresh))
-        assert put(fresh) == [SetupPut(done=True)]
+        await sluice.until(lambda: setup_put(fresh))
+        assert setup_put(fresh) == [SetupPut(done=True)]
         assert fresh.setup is not None
         assert fresh.setup.done
     async with running(fresh) as sluice:
@@ -106,8 +95,8 @@ async def test_a_language_is_spoken_at_once_and_everywhere(fresh: StubApi) -> No
         await sluice.sees("Which language")
         await sluice.press("down", "enter")
         await sluice.sees("▸2 模型", "8 个核心")
-        await sluice.until(lambda: put(fresh))
-        assert put(fresh) == [SetupPut(language="zh")]
+        await sluice.until(lambda: setup_put(fresh))
+        assert setup_put(fresh) == [SetupPut(language="zh")]
         await sluice.press("f2")
         await sluice.sees("F2 对话", "就绪", "Kept")
         await sluice.press("f3")
@@ -130,7 +119,7 @@ async def speak_chinese(sluice: Driven) -> None:
 
 
 async def test_what_was_typed_outlives_another_language(fresh: StubApi) -> None:
-    now(fresh, done=True)
+    setup_now(fresh, done=True)
     first, second = fresh.add_session("First"), fresh.add_session("Second", minutes_ago=1)
     async with running(fresh) as sluice:
         await sluice.sees("● ready", "First", "Second")
@@ -153,7 +142,7 @@ async def test_what_was_typed_outlives_another_language(fresh: StubApi) -> None:
 async def test_a_file_that_was_attached_outlives_another_language(
     fresh: StubApi, tmp_path: Path
 ) -> None:
-    now(fresh, done=True)
+    setup_now(fresh, done=True)
     (tmp_path / "notes.txt").write_text("one\ntwo")
     async with running(fresh) as sluice:
         await sluice.sees("● ready")
@@ -192,7 +181,7 @@ async def test_what_to_expect_of_a_model_is_said(fresh: StubApi) -> None:
         assert not fresh.calls("POST", "/api/setup/download")
         await sluice.press("enter")
         await sluice.sees("▸3 FAQ")
-        assert not put(fresh)
+        assert not setup_put(fresh)
 
 
 async def test_a_download_is_paused_and_goes_on_and_the_model_is_taken(fresh: StubApi) -> None:
@@ -200,7 +189,7 @@ async def test_a_download_is_paused_and_goes_on_and_the_model_is_taken(fresh: St
 
     def arrived(state: str, percent: int) -> None:
         done = size * percent // 100
-        now(
+        setup_now(
             fresh,
             download=msgspec.convert(
                 {
@@ -233,14 +222,14 @@ async def test_a_download_is_paused_and_goes_on_and_the_model_is_taken(fresh: St
             msgspec.structs.replace(one, state="here", here_bytes=size) if one.name == name else one
             for one in fresh.setup.models
         )
-        now(fresh, models=models)
+        setup_now(fresh, models=models)
         await sluice.sees("Enter on it takes it into use", "Enter takes it into use; the server")
         await sluice.press("enter")
         await sluice.sees("Taking fitting-4b into use")
-        assert put(fresh) == [SetupPut(chat=name)]
+        assert setup_put(fresh) == [SetupPut(chat=name)]
         fresh.down()
         await sluice.sees("The server at")
-        now(fresh, chat=name, restarting=False)
+        setup_now(fresh, chat=name, restarting=False)
         fresh.up()
         await sluice.sees("fitting-4b is in use.")
 
@@ -248,13 +237,13 @@ async def test_a_download_is_paused_and_goes_on_and_the_model_is_taken(fresh: St
 async def test_why_a_model_did_not_start_is_told(fresh: StubApi) -> None:
     assert fresh.setup is not None
     here = msgspec.structs.replace(fresh.setup.models[1], state="here")
-    now(fresh, models=(fresh.setup.models[0], here))
+    setup_now(fresh, models=(fresh.setup.models[0], here))
     async with running(fresh, width=120) as sluice:
         await to_step(sluice, ModelStep)
         await sluice.sees("Enter takes it into use")
         await sluice.press("enter")
         await sluice.sees("Taking fitting-4b")
-        now(fresh, restarting=False, trouble="it is [bold]broken[/]")
+        setup_now(fresh, restarting=False, trouble="it is [bold]broken[/]")
         await sluice.sees("did not start", "it is [bold]broken[/]")
 
 
@@ -271,14 +260,14 @@ async def test_a_refusal_and_a_failed_download_are_told(fresh: StubApi) -> None:
         failed = DownloadStatus(
             name="fitting-4b", state="failed", message="No room.", hint="Free some."
         )
-        now(fresh, download=failed)
+        setup_now(fresh, download=failed)
         await sluice.sees("fitting-4b was not downloaded: No room. Free some.")
         await sluice.press("p")
         await sluice.sees("Downloading fitting-4b")
 
 
 async def test_a_fixed_model_is_said_to_be_fixed(fresh: StubApi) -> None:
-    now(fresh, fixed="it was given")
+    setup_now(fresh, fixed="it was given")
     async with running(fresh) as sluice:
         await to_step(sluice, ModelStep)
         await sluice.sees("cannot be changed here: it was given.")
@@ -352,7 +341,7 @@ async def test_the_mark_is_set_though_the_server_is_away_just_then(fresh: StubAp
         await to_step(sluice, KeyStep)
         fresh.overrides["PUT", "/api/setup"] = problem(503, "unavailable", "starting anew")
         await sluice.press("enter")
-        await sluice.until(lambda: put(fresh))
+        await sluice.until(lambda: setup_put(fresh))
         del fresh.overrides["PUT", "/api/setup"]
         await sluice.until(lambda: fresh.setup is not None and fresh.setup.done)
 
@@ -378,7 +367,7 @@ async def test_nothing_is_cut_off_at_eighty_columns(fresh: StubApi, language: st
     assert fresh.setup is not None
     long = "q" * 34  # as the longest of the catalogue
     models = [msgspec.structs.replace(fresh.setup.models[0], name=long), *fresh.setup.models]
-    now(fresh, models=tuple(models))
+    setup_now(fresh, models=tuple(models))
     words = texts_for(language).setup
     states = (words.model_no_memory, words.model_no_disk, f"★ {words.model_absent}")
     async with running(fresh, language=language, width=80, height=24) as sluice:

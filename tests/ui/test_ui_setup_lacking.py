@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from stub_api import GB, StubApi, setup_status
+from stub_api import GB, StubApi, setup_now, setup_put, setup_status
 from ui_driver import Driven, running
 
 from appliance.errors import NotFound
@@ -35,16 +35,6 @@ def bare(empty_api: StubApi, monkeypatch: pytest.MonkeyPatch) -> StubApi:
     return empty_api
 
 
-def now(api: StubApi, **changes: object) -> None:
-    assert api.setup is not None
-    api.setup = msgspec.structs.replace(api.setup, **changes)
-
-
-def put(api: StubApi) -> list[SetupPut]:
-    calls = api.calls("PUT", "/api/setup")
-    return [msgspec.json.decode(asked.body, type=SetupPut) for asked in calls]
-
-
 def arriving(name: str, state: str, percent: int) -> DownloadStatus:
     facts = {"name": name, "state": state, "percent": percent, "total_bytes": GB}
     return msgspec.convert(facts | {"done_bytes": GB * percent // 100}, DownloadStatus)
@@ -63,8 +53,10 @@ async def test_what_is_chosen_is_downloaded_and_taken_into_use(bare: StubApi) ->
         await sluice.sees("Enter downloads it and takes it into use")
         await sluice.press("enter")
         await sluice.sees("Downloading fitting-4b", "Enter goes on", "Next: starter-0.5b, embedder")
-        assert put(bare) == [SetupPut(chat="fitting-4b")]
-        now(bare, lacking=("fitting-4b", "embedder"), download=arriving("fitting-4b", "paused", 40))
+        assert setup_put(bare) == [SetupPut(chat="fitting-4b")]
+        setup_now(
+            bare, lacking=("fitting-4b", "embedder"), download=arriving("fitting-4b", "paused", 40)
+        )
         await sluice.sees("fitting-4b is paused at 40 %", "Next: embedder")
         await sluice.press("p")
         await sluice.sees("Downloading fitting-4b")
@@ -73,13 +65,13 @@ async def test_what_is_chosen_is_downloaded_and_taken_into_use(bare: StubApi) ->
             msgspec.structs.replace(one, state="here" if one.chosen else one.state)
             for one in bare.setup.models
         ]
-        now(bare, models=tuple(here), lacking=("embedder",))
-        now(bare, download=arriving("embedder", "running", 10))
+        setup_now(bare, models=tuple(here), lacking=("embedder",))
+        setup_now(bare, download=arriving("embedder", "running", 10))
         await sluice.sees("Downloading embedder", "in use")
-        now(bare, lacking=(), download=arriving("embedder", "done", 100))
+        setup_now(bare, lacking=(), download=arriving("embedder", "done", 100))
         await sluice.sees("fitting-4b is in use", "Enter keeps it")
         await sluice.sees_no("embedder")
-        assert len(put(bare)) == 1
+        assert len(setup_put(bare)) == 1
 
 
 async def test_another_model_may_be_chosen_while_one_is_downloaded(bare: StubApi) -> None:
@@ -91,7 +83,7 @@ async def test_another_model_may_be_chosen_while_one_is_downloaded(bare: StubApi
         await sluice.sees("Downloading starter-0.5b")
         await sluice.press("enter")
         await sluice.sees("▸3 FAQ")
-        assert put(bare) == [SetupPut(chat="fitting-4b"), SetupPut(chat="starter-0.5b")]
+        assert setup_put(bare) == [SetupPut(chat="fitting-4b"), SetupPut(chat="starter-0.5b")]
 
 
 async def test_who_skips_the_question_gets_the_starter(bare: StubApi) -> None:
@@ -99,13 +91,13 @@ async def test_who_skips_the_question_gets_the_starter(bare: StubApi) -> None:
         await to_models(sluice)
         await sluice.press("escape")
         await sluice.sees("▸3 FAQ")
-        await sluice.until(lambda: put(bare))
-        assert put(bare) == [SetupPut(chat="starter-0.5b")]
+        await sluice.until(lambda: setup_put(bare))
+        assert setup_put(bare) == [SetupPut(chat="starter-0.5b")]
         await sluice.press("left")
         await sluice.sees("Downloading starter-0.5b")
         await sluice.press("escape")
         await sluice.sees("▸3 FAQ")
-        assert len(put(bare)) == 1, "what was chosen stays"
+        assert len(setup_put(bare)) == 1, "what was chosen stays"
 
 
 async def test_models_are_taken_from_a_file(bare: StubApi) -> None:
@@ -128,9 +120,9 @@ async def test_models_are_taken_from_a_file(bare: StubApi) -> None:
         await name(sluice, "/usb/none")
         await sluice.sees("there is no file none", "check the path")
         await name(sluice, "'/usb/my model.gguf'")
-        await sluice.until(lambda: put(bare))
+        await sluice.until(lambda: setup_put(bare))
         assert taken[-1] == Path("/usb/my model.gguf")
-        assert put(bare) == [SetupPut(chat="my-model")]
+        assert setup_put(bare) == [SetupPut(chat="my-model")]
 
 
 async def test_no_file_is_asked_for_where_the_server_is_elsewhere(bare: StubApi) -> None:
@@ -149,7 +141,7 @@ async def test_a_failed_download_is_told_whole(bare: StubApi) -> None:
         message="The server of the weights does not answer after many tries. " * 3,
         hint="Check the network.",
     )
-    now(bare, settled=True, download=failed)
+    setup_now(bare, settled=True, download=failed)
     async with running(bare, width=80, height=24) as sluice:
         await sluice.until(lambda: isinstance(sluice.app.screen, LanguageStep))
         await sluice.press("escape")
