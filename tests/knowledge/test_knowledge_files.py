@@ -237,6 +237,7 @@ def test_a_formula_in_a_text_stays_a_text() -> None:
         (book("<a>" * 100 + "</a>" * 100), "deeply nested"),
         (book('<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">]><x>&a;</x>'), "document type"),
     ],
+    ids=["empty", "cut", "csv", "columns", "string", "number", "tags", "nested", "entities"],
 )
 def test_what_is_no_sound_workbook_is_refused_with_words(data: bytes, message: str) -> None:
     with pytest.raises(NotAWorkbook, match=message):
