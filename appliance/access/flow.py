@@ -250,7 +250,7 @@ class Flow:
         if await self._answering.ended(request, found, embedded):
             return
         prompt = self._prompt(request, system, earlier, found.matches)
-        sent = Sent(text=prompt.sent, matches=found.matches, left_out=earlier.outdated)
+        sent = Sent(text=prompt.sent, matches=found.matches, left_out=earlier.left_out)
         ready = Work(
             request_id=request.id,
             uid=request.uid,
@@ -323,10 +323,7 @@ class Flow:
             request.text,
             matches,
             today=today,
-            history_chars=self._settings.sessions.history_chars,
-            turns_kept=self._settings.sessions.turns_kept,
-            older_turns=earlier.older,
-            left_out=earlier.outdated,
+            cut_turns=earlier.cut_turns,
         )
 
     async def _tell(

@@ -9,15 +9,15 @@ session begin anew, at the price of computing its conversation again.
 import msgspec
 
 from appliance import keys
+from appliance.access.earlier import count_answered, keep_recent
 from appliance.access.fragments import Fragments
-from appliance.access.prompt import keep_recent, system_message
+from appliance.access.prompt import system_message
 from appliance.bus.client import Bus
 from appliance.bus.script import Script
 from appliance.clock import now_ms
 from appliance.errors import NotFound
 from appliance.people.turns import Turns
 from appliance.people.users import Users
-from appliance.schema.conversations import Turn
 from appliance.schema.people import Profile, PromptAudit, PromptMessage, PromptPreview
 from appliance.schema.requests import ChatMessage
 from appliance.settings import Settings
@@ -106,7 +106,7 @@ class Profiles:
             messages=tuple(messages),
             fragments=held.fragments if held else (),
             user_version=held.user_version if held else 0,
-            cut_turns=_answered(before) - len(kept),
+            cut_turns=count_answered(before) - len(kept),
             exact=bool(held and turn.sent and len(turns) < latest),
         )
 
@@ -127,7 +127,3 @@ class Profiles:
         return Profile(
             system=message, user_version=person.version, fragments=names, made_at_ms=now_ms()
         )
-
-
-def _answered(turns: tuple[Turn, ...]) -> int:
-    return sum(bool(turn.answer) for turn in turns)

@@ -5,25 +5,20 @@ the public system prompt with the operator's fragments for the person's tags, th
 profile (`profile` keeps both as they are for a session), then the turns as they were sent, and what
 changes from question to question (date, FAQ hits) last, in the same message as the question.
 
-When history outgrows its bound the older half goes in one large cut, at a point which depends
-only on the turns themselves: the next prompts start with the same tokens until the next cut.
-Retrieved text is data in a block of its own, whose end it cannot forge: our lines begin at the
-margin, and of a text of others every further line is set in. Nor can it become a role token, for
-the worker tokenises contents apart from the template.
+Which turns there is room for says `earlier`. Retrieved text is data in a block of its own, whose
+end it cannot forge: our lines begin at the margin, and of a text of others every further line is
+set in. Nor can it become a role token, for the worker tokenises contents apart from the template.
 """
 
 import datetime
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from appliance.limiter.rules import TIER_TAG
 from appliance.schema.answers import Match
 from appliance.schema.conversations import Turn
 from appliance.schema.people import User
 from appliance.schema.requests import ChatMessage
-
-HISTORY_TURNS = 200  # looked at for one prompt, the question's own included
 
 
 @dataclass(frozen=True)
@@ -78,23 +73,16 @@ def session_prompt(
     matches: Sequence[Match],
     *,
     today: datetime.date,
-    history_chars: int,
-    turns_kept: int = HISTORY_TURNS,
-    older_turns: int = 0,
-    left_out: Collection[str] = (),
+    cut_turns: int = 0,
 ) -> Prompt:
-    """The prompt of a message in a session that has had `older_turns` before these, without the
-    turns that are `left_out` by id."""
+    """The prompt of a message in a session with these earlier turns, without `cut_turns` others."""
     sent = last_message(question, matches, today=today)
     messages = [system]
-    recent = keep_recent(turns, history_chars, turns_kept=turns_kept)
-    kept = [turn for turn in recent if turn.id not in left_out]
-    for turn in kept:
+    for turn in turns:
         messages.append(ChatMessage(role="user", content=turn.sent or turn.question))
         messages.append(ChatMessage(role="assistant", content=turn.answer))
     messages.append(ChatMessage(role="user", content=sent))
-    answered = sum(bool(turn.answer) for turn in turns)
-    return Prompt(tuple(messages), sent, cut_turns=older_turns + answered - len(kept))
+    return Prompt(tuple(messages), sent, cut_turns)
 
 
 def stateless_prompt(
@@ -138,43 +126,6 @@ def last_message(question: str, matches: Sequence[Match], *, today: datetime.dat
 def set_in(text: str) -> str:
     """A text as part of a line of ours: none of its further lines begins at the margin."""
     return "\n ".join(text.splitlines())
-
-
-def keep_recent(
-    turns: Sequence[Turn], history_chars: int, *, turns_kept: int = HISTORY_TURNS
-) -> Sequence[Turn]:
-    """The answered turns that still fit, cut by halves from the oldest; the newest stays though it
-    is more than half. Of a session no more than `turns_kept` are kept, the question's own too."""
-    reach = min(turns_kept, HISTORY_TURNS) - 1
-    answered = [turn for turn in _in_reach(turns, reach) if turn.answer]
-    start, size = 0, 0
-    for position, turn in enumerate(answered):
-        size += _size(turn)
-        if size > history_chars:
-            while start < position and size > history_chars // 2:
-                size -= _size(answered[start])
-                start += 1
-            if size > history_chars:
-                start, size = position + 1, 0
-    return answered[start:]
-
-
-def _in_reach(turns: Sequence[Turn], reach: int) -> Sequence[Turn]:
-    """The latest turns, from one on that stays the first for a while.
-
-    Were it always the oldest of so many, each new turn would change what prompts begin with. It is
-    the one with the least hash in the older half, which is the same until it leaves that half or
-    one with less comes into it (winnowing, Schleimer et al. 2003): about every quarter of `reach`.
-    """
-    latest = turns[max(len(turns) - reach, 0) :]
-    if len(latest) < max(reach, 2):
-        return latest
-    hashes = [blake2b(turn.id.encode()).digest() for turn in latest[: len(latest) // 2]]
-    return latest[hashes.index(min(hashes)) :]
-
-
-def _size(turn: Turn) -> int:
-    return len(turn.sent or turn.question) + len(turn.answer)
 
 
 def system_message(

@@ -13,7 +13,6 @@ from appliance.knowledge.calibration import evidence
 from appliance.knowledge.retrieval import Embedded, Retrieval, Searched
 from appliance.schema.answers import Match
 from appliance.schema.faq import FaqTest
-from appliance.settings import Settings
 
 FOUND = 10
 
@@ -21,13 +20,10 @@ FOUND = 10
 class Rehearsal:
     """Tries questions. It keeps nothing."""
 
-    def __init__(
-        self, profiles: Profiles, retrieval: Retrieval, answering: Answering, settings: Settings
-    ) -> None:
+    def __init__(self, profiles: Profiles, retrieval: Retrieval, answering: Answering) -> None:
         self._profiles = profiles
         self._retrieval = retrieval
         self._answering = answering
-        self._settings = settings
 
     async def tried(self, question: str, uid: str) -> FaqTest:
         """The outcome for that person; the index being away is told in `degraded`."""
@@ -41,7 +37,6 @@ class Rehearsal:
             question,
             decided.matches,
             today=datetime.datetime.now(tz=datetime.UTC).astimezone().date(),
-            history_chars=self._settings.sessions.history_chars,
         )
         return FaqTest(
             decision=decided.decision,

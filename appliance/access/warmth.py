@@ -20,7 +20,7 @@ from appliance.bus.client import Bus
 from appliance.bus.script import Script
 from appliance.bus.workers import live_workers
 from appliance.schema.conversations import Session
-from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Warming
+from appliance.schema.requests import ChatMessage, Warming
 from appliance.schema.status import WorkerStatus
 from appliance.settings import Settings
 
@@ -65,7 +65,7 @@ class Warmth:
         if session.id in warm_in(workers) or all(worker.pool != pool for worker in workers):
             return  # ready, or its model is not loaded
         earlier = await self._earlier.of(session.id)
-        if any(turn.state not in TERMINAL_STATES for turn in earlier.turns):
+        if earlier.has_open:
             return  # its answer under way warms it
         prompt = session_prompt(
             await self._profiles.peek(session.uid, session.id),
@@ -73,9 +73,6 @@ class Warmth:
             "",
             (),
             today=datetime.date.min,
-            history_chars=self._settings.sessions.history_chars,
-            turns_kept=self._settings.sessions.turns_kept,
-            left_out=earlier.outdated,
         )
         unasked = ChatMessage(role="user", content=STAND_IN)
         wanted = Warming(

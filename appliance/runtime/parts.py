@@ -335,7 +335,7 @@ async def assemble(ground: Ground) -> Parts:
             imports=ImportJobs(bus, index, kept=settings.curation.imports_kept),
             index=index,
             retrieval=retrieval,
-            rehearsal=Rehearsal(profiles, retrieval, answering, settings),
+            rehearsal=Rehearsal(profiles, retrieval, answering),
             near=Near(
                 retrieval,
                 least=settings.curation.near_score,

@@ -7,8 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from appliance import keys
-from appliance.access.earlier import EarlierTurns
-from appliance.access.prompt import HISTORY_TURNS
+from appliance.access.earlier import HISTORY_TURNS, EarlierTurns
 from appliance.bus.client import Bus
 from appliance.knowledge.entries import Entries, content
 from appliance.people.sessions import Sessions
@@ -70,7 +69,7 @@ async def answered(bus: Bus, session: Session, number: int, *matches: Match) -> 
 
 
 async def outdated(bus: Bus, entries: Entries, session: Session) -> tuple[str, ...]:
-    return (await EarlierTurns(bus, Turns(bus), entries, Bounds()).of(session.id)).outdated
+    return (await EarlierTurns(bus, Turns(bus), entries, Bounds()).of(session.id)).left_out
 
 
 @pytest.mark.parametrize(
@@ -128,5 +127,37 @@ async def test_older_turns_than_are_looked_at_are_counted(
     for number in range(HISTORY_TURNS + 5):
         await answered(bus, session, number)
     found = await earlier.of(session.id, but=f"{session.id}-{HISTORY_TURNS + 4}")
-    assert (len(found.turns), found.older) == (HISTORY_TURNS - 1, 5)
+    assert found.cut_turns + len(found.turns) == HISTORY_TURNS + 4
+    assert HISTORY_TURNS // 2 <= len(found.turns) < HISTORY_TURNS
     assert (await earlier.of("")).turns == ()
+
+
+async def test_what_is_left_out_counts_as_cut_and_cuts_nothing_else(
+    bus: Bus, entries: Counted, session: Session
+) -> None:
+    code = await entries.create(CODE)
+    for number in range(12):
+        await answered(bus, session, number, *([match_of(code)] if number in (1, 10) else ()))
+    bounds = Bounds(history_chars=180)
+    earlier = EarlierTurns(bus, Turns(bus), entries, bounds)
+    whole = await earlier.of(session.id)
+    await entries.delete(code.id)
+    found = await earlier.of(session.id)
+    assert found.left_out == (f"{session.id}-10",), "the other one was cut before"
+    assert found.cut_turns == whole.cut_turns + 1
+    assert [turn for turn in whole.turns if turn.id not in found.left_out] == list(found.turns)
+
+
+async def test_a_turn_that_is_still_open_is_told_and_not_sent(
+    bus: Bus, entries: Counted, session: Session
+) -> None:
+    await answered(bus, session, 1)
+    earlier = EarlierTurns(bus, Turns(bus), entries, Bounds())
+    assert not (await earlier.of(session.id)).has_open
+    await bus.zadd(keys.turns(session.id), {"open": 2})
+    asked = msgspec.json.encode(Asked("question 2", 2))
+    await bus.hset(keys.turn(session.id), mapping={"open:question": asked})
+    await bus.hset(keys.request("open"), mapping={"state": "streaming"})
+    found = await earlier.of(session.id)
+    assert (found.has_open, [turn.question for turn in found.turns]) == (True, ["question 1"])
+    assert not (await earlier.of(session.id, but="open")).has_open

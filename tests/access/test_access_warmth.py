@@ -102,7 +102,6 @@ async def test_what_is_asked_for_is_the_beginning_of_the_next_prompt(bus: Bus) -
         "the next question",
         (),
         today=datetime.date(2026, 1, 1),
-        history_chars=settings.sessions.history_chars,
     )
     assert wanted.messages[:-1] == prompt.messages[:-1]
     assert [m.content for m in wanted.messages[1:]] == [

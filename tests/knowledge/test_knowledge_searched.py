@@ -12,7 +12,6 @@ from appliance.knowledge.retrieval import Retrieval, Searched
 from appliance.schema.events import Retrieved
 from appliance.schema.faq import Entry, EntryPut
 from appliance.schema.requests import ChatMessage
-from appliance.settings import Settings
 from appliance.settings.faq import Faq
 
 pytestmark = pytest.mark.integration
@@ -136,7 +135,7 @@ class Nobody:
 
 async def test_a_rehearsal_decides_on_what_a_question_would_find(parts: Rig) -> None:
     nobody = Nobody()
-    rehearsal = Rehearsal(nobody, parts.retrieval, nobody, Settings())  # type: ignore[arg-type]
+    rehearsal = Rehearsal(nobody, parts.retrieval, nobody)  # type: ignore[arg-type]
     async with parts.running():
         for n in range(90):
             await parts.entries.create(entry_put(f"Where is key {n} of the kiosk kept?"))

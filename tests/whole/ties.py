@@ -72,7 +72,6 @@ class Judge:
             question,
             (),
             today=datetime.datetime.now(tz=datetime.UTC).astimezone().date(),
-            history_chars=0,
         )
         generation = Generation(
             request_id="a", messages=prompt.messages, sampling=Sampling(temperature=0)
