@@ -4,17 +4,13 @@ One app is walked through all of its states, so a picture costs little. After a 
 `pytest tests/ui/test_ui_pictures.py --snapshot-update`, and look.
 """
 
-from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
-from pytest_textual_snapshot import (  # type: ignore[import-untyped]  # it has no types
-    SVGImageExtension,
-)
 from stub_api import NOW_MS, StubApi
 from syrupy.assertion import SnapshotAssertion
-from textual.widgets import Input, TextArea
-from ui_driver import Driven, running
+from ui_driver import running
+from ui_gallery import Gallery, gallery_of
 
 from appliance.schema.answers import Match, Timings, Usage
 from appliance.schema.conversations import Turn
@@ -29,7 +25,6 @@ from appliance.schema.events import (
     Waiting,
 )
 from appliance.schema.inbox import InboxMessage, MessageKind
-from ui.widgets.answer import Answer
 
 pytestmark = pytest.mark.ui
 
@@ -102,30 +97,6 @@ def fill(api: StubApi, language: str) -> None:
     }
 
 
-@dataclass
-class Gallery:
-    """Compares what stands on the screen with the picture of that name."""
-
-    sluice: Driven
-    snapshot: SnapshotAssertion
-    wrong: list[str] = field(default_factory=list)
-
-    async def shows(self, name: str, *parts: str) -> None:
-        """Waits for the parts, and until nothing blinks or is still being drawn."""
-        app = self.sluice.app
-        await self.sluice.sees(*parts)
-        await self.sluice.until(lambda: app.screen.query("FooterKey"))
-        for area in app.screen.query(TextArea):
-            area.cursor_blink = False
-        for line in app.screen.query(Input):
-            line.cursor_blink = False
-        await self.sluice.until(lambda: all(a.is_drawn for a in app.screen.query(Answer)))
-        await self.sluice.pilot.wait_for_scheduled_animations()
-        await self.sluice.pilot.pause()
-        if app.export_screenshot() != self.snapshot(name=name):
-            self.wrong.append(name)
-
-
 async def converse(gallery: Gallery, language: str) -> None:
     """From the place in the queue to the ends of a turn, good and bad."""
     sluice, texts = gallery.sluice, gallery.sluice.texts
@@ -182,7 +153,7 @@ async def test_a_conversation_and_what_opens_over_it(
 ) -> None:
     fill(api, language)
     async with running(api, language=language, width=size[0], height=size[1]) as sluice:
-        gallery = Gallery(sluice, snapshot.use_extension(SVGImageExtension))
+        gallery = gallery_of(sluice, snapshot)
         await sluice.sees(sluice.texts.link_up)
         await gallery.shows("empty", "Password")
         await converse(gallery, language)

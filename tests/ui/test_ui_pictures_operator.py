@@ -1,0 +1,75 @@
+"""Pictures of what an operator meets: a first start without models, and messages that wait.
+
+After a wanted change: `pytest tests/ui/test_ui_pictures_operator.py --snapshot-update`, and look.
+"""
+
+import msgspec
+import pytest
+from stub_api import NOW_MS, StubApi, scheduled, setup_now
+from syrupy.assertion import SnapshotAssertion
+from test_ui_messages import HOUR_MS, open_desk
+from test_ui_setup_lacking import arriving, bare, to_models
+from ui_driver import running
+from ui_gallery import gallery_of
+
+from appliance.schema.setup import DownloadStatus
+
+__all__ = ["bare"]
+
+pytestmark = pytest.mark.ui
+
+LANGUAGES = pytest.mark.parametrize("language", ["en", "zh"])
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
+NO_ROUTE = DownloadStatus(
+    name="fitting-4b",
+    state="failed",
+    message="The server of the weights does not answer.",
+    hint="Check the network.",
+)
+
+
+@LANGUAGES
+@SIZES
+async def test_a_first_start_without_models(
+    bare: StubApi, snapshot: SnapshotAssertion, language: str, size: tuple[int, int]
+) -> None:
+    async with running(bare, language=language, width=size[0], height=size[1]) as sluice:
+        gallery, words = gallery_of(sluice, snapshot), sluice.texts.setup
+        await to_models(sluice)
+        await gallery.shows("choosing", f"★ {words.model_absent}")
+        await sluice.press("enter")
+        setup_now(
+            bare, lacking=("fitting-4b", "embedder"), download=arriving("fitting-4b", "running", 40)
+        )
+        await gallery.shows("downloading", "40 %")
+        setup_now(bare, download=arriving("fitting-4b", "paused", 40))
+        paused = words.download_paused.format(name="fitting-4b", percent=40)
+        await gallery.shows("paused", paused[:20])
+        setup_now(bare, settled=True, download=NO_ROUTE)
+        await gallery.shows("failed", words.download_failed.format(name="fitting-4b", reason=""))
+        bare.checks["models"] = "fitting-4b was not downloaded: No route.; the operator goes on"
+        await sluice.press("f2")
+        await gallery.shows(
+            "chat", words.banner_failed.format(name="fitting-4b", reason="No route.")[:40]
+        )
+        assert gallery.wrong == []
+
+
+@LANGUAGES
+@SIZES
+async def test_messages_that_wait(
+    api: StubApi, snapshot: SnapshotAssertion, language: str, size: tuple[int, int]
+) -> None:
+    lift = scheduled("m-a", "The lift is serviced at noon.", NOW_MS + HOUR_MS)
+    card = scheduled("m-b", "门禁卡明天更换。", NOW_MS + 30 * HOUR_MS, urgent=True)
+    async with running(api, language=language, width=size[0], height=size[1]) as sluice:
+        gallery, words = gallery_of(sluice, snapshot), sluice.texts.messages
+        await open_desk(sluice)
+        await gallery.shows("none", words.key_write_message)
+        api.scheduled |= {one.id: msgspec.structs.replace(one) for one in (lift, card)}
+        await sluice.press("ctrl+r")
+        await gallery.shows("two", lift.text[:20], words.key_withdraw_message)
+        await sluice.press("a")
+        await sluice.type(card.text)
+        await gallery.shows("writing", card.text)
+        assert gallery.wrong == []
