@@ -30,10 +30,10 @@ from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
 from appliance.knowledge.metric import PLAIN, Metric
 from appliance.knowledge.neighbours import Embedder, row_vectors
-from appliance.knowledge.rows import PlannedRow, planned_rows
+from appliance.knowledge.rows import PASSAGE, PlannedRow, planned_rows
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
-from appliance.knowledge.words import is_spaced, terms
+from appliance.knowledge.words import is_spaced
 from appliance.schema.answers import Match
 from appliance.schema.events import Retrieved
 from appliance.schema.faq import Calibration, Entry
@@ -376,8 +376,6 @@ class Retrieval:
         )
         scored = near.scored(self.calibration.lexical)
         scored += _far(order[NEIGHBOURS:], scored, nominated)
-        same = terms(text)  # only an entry with a row of the same words can hold the same text
-        alike = {row.entry_id for row in confirmed.values() if terms(row.text) == same}
         asked = canonical(text)
         matches = [
             _match(
@@ -402,6 +400,11 @@ def _joined(nominated: _Nominated, supposed: Supposed) -> _Nominated:
 
     def nearness(vector: Sequence[float]) -> float:
         return _similarity(vector, nominated.asked, otherwise=-1.0)
+        alike = {
+            row.entry_id
+            for row in confirmed.values()
+            if row.kind != PASSAGE and canonical(row.text) == asked
+        }
 
     near = [nearness(one) for one in nominated.vectors.values()]
     least = -2.0 if nominated.complete or not near else min(near)

@@ -194,6 +194,23 @@ async def test_who_said_what_is_told_by_the_askers_of_an_older_version(bus: Bus)
 
 
 # -- promotion
+async def test_who_said_what_is_known_by_forms_of_an_older_version(bus: Bus) -> None:
+    made = await misses_of(bus).take(missed("WiFi 密码？"))
+    stored = replace_struct(made, phrasings=("WiFi 密码？", "狗 呢", "狗呢", "猫 呢", "猫呢"))
+    said = {"wifi 密码": "ann", "狗 呢": "ann", "狗呢": "bo", "猫 呢": "ann"}
+    body = msgspec.json.encode({"miss": stored, "requests": [], "said": said})
+    await bus.hset(f"miss:{made.id}", mapping={"body": body})
+    again = misses_of(bus)
+    await again.load()
+    assert await again.take(missed("WiFi密码", uid="bo")) in again.listed("open")
+    other = misses_of(bus)
+    await other.load()
+    await other.forget_person("ann")
+    ((miss),) = other.listed("open")
+    assert "狗呢" in miss.phrasings, "two have asked it"
+    assert "猫呢" in miss.phrasings, "others have asked it"
+
+
 
 
 @dataclass
