@@ -87,8 +87,43 @@ def test_the_very_words_of_a_phrasing_are_answered_directly_without_any_calibrat
     assert made(*found, direct="off")[0] != "direct"
 
 
-def test_a_phrasing_of_two_entries_is_asked_back() -> None:
-    assert made(match("a", 1.0), match("b", 1.0)) == ("did_you_mean", ["a", "b"])
+SHARED = ("How do I get in?", "How do I reset my password?", "Who lets me in?")
+SHARED_ZH = ("忘记密码怎么办？", "怎么重置密码？", "怎么登录？")
+
+
+@pytest.mark.parametrize("texts", [SHARED, SHARED_ZH])
+def test_a_phrasing_of_two_entries_is_asked_back_and_a_pick_is_answered(
+    texts: tuple[str, str, str],
+) -> None:
+    shared, first, second = texts
+    both = [match("a", 1.0, phrasing=shared), match("b", 1.0, phrasing=shared)]
+    one, other = (
+        msgspec.structs.replace(each, question=question)
+        for each, question in zip(both, (first, second), strict=True)
+    )
+    assert made(one, other) == ("did_you_mean", ["a", "b"])
+    assert made(one, other, did_you_mean=False) == ("compose", ["a", "b"])
+    picked = msgspec.structs.replace(other, question=shared)
+    assert made(one, picked) == ("direct", ["b"])
+    assert made(one, picked, direct="off") == ("compose", ["b"])
+
+
+@pytest.mark.parametrize("question", ["How do I get in?", "忘记密码怎么办？"])
+def test_two_entries_with_one_question_are_not_offered_for_picking_one_would_change_nothing(
+    question: str,
+) -> None:
+    one, other = (
+        msgspec.structs.replace(match(name, 1.0, phrasing=question), question=question)
+        for name in ("a", "b")
+    )
+    assert made(one, other) == ("compose", ["a", "b"])
+    worded = [msgspec.structs.replace(each, phrasing="?") for each in (one, other)]
+    assert made(*worded) == ("compose", ["a", "b"]), "nor by what both are called besides"
+
+
+def test_an_entry_that_was_picked_is_not_offered_again_where_nothing_is_answered_directly() -> None:
+    found = match("a", 1.0), match("b", 0.95)
+    assert made(*found, direct="off")[0] == "compose"
 
 
 def test_evidence_is_the_score_less_half_of_the_next_one() -> None:

@@ -405,3 +405,22 @@ async def test_the_words_of_an_entry_are_known_as_soon_as_a_question_comes(
     async with again.started():
         found = await again.retrieval.exact("where is the key")
     assert (found.decision, [match.id for match in found.matches]) == ("direct", [made.id])
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "typed"),
+    [
+        ("How do I get in?", "How do I reset my password?", "how do I get in"),
+        ("忘记 WiFi 密码怎么办", "怎么重置密码？", "忘记WiFi密码怎么办～"),
+    ],
+)
+async def test_a_question_of_one_entry_is_answered_though_another_has_it_as_a_phrasing(
+    parts: Rig, shared: str, own: str, typed: str
+) -> None:
+    async with parts.running():
+        put = msgspec.structs.replace(entry_put(own, "A."), phrasings=(shared,))
+        await parts.entries.create(put)
+        asked = await parts.entries.create(entry_put(shared, "B."))
+        await parts.settled()
+        for found in (await parts.retrieval.exact(typed), await parts.retrieval.closest(typed)):
+            assert (found.decision, [m.id for m in found.matches]) == ("direct", [asked.id])
