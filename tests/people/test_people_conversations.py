@@ -41,6 +41,14 @@ SESSION = Session(id="s1", uid="lin", title="", created_at_ms=0, last_active_at_
         ("年底放假", "年假", False),
         ("unwind", "window", False),
     ],
+        ("如何重置密码", "如何重置密码？", True),
+        ("密码和邮箱", "密码，邮箱", True),
+        ("密码", "密码，邮箱", False),
+        ("Reset your VPN password", "(vpn) password?", True),
+        ("I write C++", "c++", True),
+        ("I write C", "C++", False),
+        ("Really?", "?", True),
+        ("Really", "?", False),
 )
 def test_all_words_must_stand_there_in_any_case_and_width(
     text: str, query: str, found: bool
