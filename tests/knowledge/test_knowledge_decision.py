@@ -183,6 +183,8 @@ def test_by_words_alone_little_has_to_be_shared_and_nothing_is_answered_directly
         ("Can I activate my card?", "Can I deactivate my card?"),
         ("My card works abroad", "My card doesn't work abroad"),
         ("为什么能登录", "为什么不能登录"),
+        ("对不起，为什么不能登录", "为什么能登录"),
+        ("包裹收到了怎么办", "没收到包裹怎么办"),
         ("how to unblock my card", "how to block my card"),
         ("怎么开立账户", "怎么注销账户"),
         ("怎么开通自动续费", "怎么取消自动续费"),
@@ -236,6 +238,10 @@ def test_opposites_are_told_apart(question: str, phrasing: str) -> None:
         ("怎么解除绑定", "怎么解绑"),
         ("上传/下载文件", "怎么下载文件"),
         ("未来几年的假期怎么排", "往后几年的假期怎么排"),
+        ("对不起，怎么退货", "怎么退货"),
+        ("不锈钢水杯怎么退货", "水杯怎么退货"),
+        ("手机不断重启怎么办", "手机总是重启怎么办"),
+        ("我不得不退房，怎么办", "我要退房，怎么办"),
     ],
 )
 def test_the_same_question_is_no_opposite(question: str, phrasing: str) -> None:
