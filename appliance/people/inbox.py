@@ -363,7 +363,8 @@ class Inbox:
 
     async def _entries(self, uid: str, *, expired: bool = False) -> list[Entry]:
         """Messages that have not expired, or all, the oldest first."""
-        rows = await self._bus.xrange(keys.inbox(uid), "-", "+", 2 * self._bounds.entries)
+        count = 2 * self._bounds.messages + inbox_store.NEWS_KEPT
+        rows = await self._bus.xrange(keys.inbox(uid), "-", "+", count)
         read = await self._bus.smembers(keys.inbox_read(uid))
         now = now_ms()
         found = []
