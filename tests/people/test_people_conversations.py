@@ -7,6 +7,7 @@ import pytest
 
 from appliance import keys
 from appliance.bus.client import Bus
+from appliance.people.late_answers import LateAnswers
 from appliance.people.search import Search, contains, excerpt, words_of
 from appliance.people.sessions import Sessions
 from appliance.people.transcripts import as_json, as_markdown, first_words
@@ -143,3 +144,20 @@ async def test_a_search_stops_at_its_bound_and_says_so(bus: Bus) -> None:
     hits = await Search(sessions, Turns(bus), 5).find("lin", "needle", 100)
     assert not hits.complete
     assert [hit.turn_id for hit in hits.items] == [f"{session.id}-{n}" for n in range(9, 4, -1)]
+
+
+@pytest.mark.integration
+async def test_an_answer_given_again_moves_its_session_to_the_top_once(bus: Bus) -> None:
+    sessions = Sessions(bus, sessions_kept=10)
+    late = LateAnswers(bus, sessions, turns_kept=10, reply_ttl_s=60)
+    session = await sessions.create("lin", "")
+    given = await late.add(session.id, "r1", "Where?", "There.")
+    at_ms = await bus.zscore(keys.sessions("lin"), session.id)
+    await sessions.touch(session, 1)
+    await bus.delete(keys.request(given))  # its record has ended
+    assert await late.add(session.id, "r1", "Where?", "There.") == given
+    assert await bus.zscore(keys.sessions("lin"), session.id) == 1
+    assert await late.add(session.id, "r1", "Where?", "Here.") != given
+    assert (await bus.zscore(keys.sessions("lin"), session.id) or 0) >= (at_ms or 0)
+    page = await Turns(bus).page(session.id, cursor=None, limit=9)
+    assert {one.answer for one in page.items} == {"There.", "Here."}
