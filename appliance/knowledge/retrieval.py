@@ -55,15 +55,18 @@ START_PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class Embedded:
-    """A question's vector and the stamp of the model that made it, "" for none."""
+    """A question's vector and the stamp of the model that made it, "" for none; `late` when it was
+    waited for in vain, and is not waited for again."""
 
     stamp: str
     vector: Sequence[float]
 
 
+    late: bool = False
 NOT_EMBEDDED = Embedded("", ())
 
 
+LATE = Embedded("", (), late=True)
 @dataclass(frozen=True)
 class Only:
     """Which entries may be found; "" is any category or language."""
@@ -170,7 +173,9 @@ class Retrieval:
             with self._index.asked():
                 async with asyncio.timeout(self._faq.retrieval_timeout_s):
                     (vector,) = await self._embedder.embed([text], kind="query")
-        except (TimeoutError, SluiceError):
+        except TimeoutError:
+            return LATE
+        except SluiceError:
             return NOT_EMBEDDED
         return Embedded(self._embedder.stamp, vector)
 
@@ -329,6 +334,8 @@ class Retrieval:
             by_words = self._by_words(text, rows)
             vectors = dict.fromkeys(by_words, ())
             complete = len(by_words) < rows // 4
+            if embedded.late:
+                raise TimeoutError
             return _Nominated(vectors, (), complete, error.message, error.reason)
         unmade = [pk for pk in by_words if pk not in vectors][:WORD_ROWS]
         return _Nominated(dict.fromkeys(unmade, ()) | vectors, asked, len(near) < rows)

@@ -346,6 +346,10 @@ async def test_a_known_outage_costs_no_time(parts: Rig, vectors: MemoryVectors) 
 
 class StuckEmbedder(HashingEmbedder):
     async def embed(
+    """Questions wait for ever; `waiting` counts them."""
+
+    waiting = 0
+
         self,
         texts: Sequence[str],
         *,
@@ -354,6 +358,7 @@ class StuckEmbedder(HashingEmbedder):
     ) -> Sequence[Sequence[float]]:
         if kind == "query":
             await asyncio.Event().wait()
+            self.waiting += 1
         return await super().embed(texts, kind=kind, background=background)
 
 
@@ -365,6 +370,22 @@ async def test_an_answer_does_not_wait_for_a_stuck_model(bus: Bus, vectors: Memo
 
 
 async def test_an_entry_far_behind_the_best_is_kept_from_the_model(parts: Rig) -> None:
+async def test_a_question_that_was_waited_for_in_vain_is_found_by_its_words_without_waiting(
+    bus: Bus, vectors: MemoryVectors
+) -> None:
+    stuck = StuckEmbedder()
+    parts = rig(bus, vectors, stuck, faq=Faq(retrieval_timeout_s=0.01))
+    async with parts.started():
+        assert await parts.index.opened(WAIT_S)
+        made = await parts.entries.create(entry_put())
+        embedded = await parts.retrieval.embedded("Where is a key?")
+        before = stuck.waiting
+        found = await parts.retrieval.closest("Where is a key?", embedded)
+        assert [match.id for match in found.matches] == [made.id]
+        assert found.degraded_reason == "index_slow"
+        assert stuck.waiting == before
+
+
     async with parts.running():
         best = await parts.entries.create(entry_put("Where is the bicycle cellar?"))
         await parts.entries.create(entry_put("Where is the wine?"))
