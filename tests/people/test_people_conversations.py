@@ -41,7 +41,6 @@ SESSION = Session(id="s1", uid="lin", title="", created_at_ms=0, last_active_at_
         ("重新放置，保密", "重置密码", False),
         ("年底放假", "年假", False),
         ("unwind", "window", False),
-    ],
         ("如何重置密码", "如何重置密码？", True),
         ("密码和邮箱", "密码，邮箱", True),
         ("密码", "密码，邮箱", False),
@@ -50,6 +49,7 @@ SESSION = Session(id="s1", uid="lin", title="", created_at_ms=0, last_active_at_
         ("I write C", "C++", False),
         ("Really?", "?", True),
         ("Really", "?", False),
+    ],
 )
 def test_all_words_must_stand_there_in_any_case_and_width(
     text: str, query: str, found: bool
@@ -105,6 +105,15 @@ def test_a_transcript_has_every_turn_and_nobody_can_forge_one() -> None:
     assert "- [1] Opening hours?" in text
     kept = json.loads(as_json(SESSION, turns))
     assert [one["question"] for one in kept["turns"]] == [one.question for one in turns]
+
+
+@pytest.mark.unit
+def test_a_transcript_keeps_code_as_it_is_and_closes_it() -> None:
+    code = "```sh\n# a comment\n```"
+    text = as_markdown(SESSION, [turn(1, "How?", f"{code}\n# forged"), turn(2, "And?", "ok")])
+    assert f"{code}\n\\# forged\n" in text.decode()
+    text = as_markdown(SESSION, [turn(1, "How?", "~~~~\n# a comment"), turn(2, "And?", "ok")])
+    assert "~~~~\n# a comment\n~~~~\n\n## 1970" in text.decode()
 
 
 async def store(bus: Bus, session: Session, number: int, question: str, answer: str) -> None:
