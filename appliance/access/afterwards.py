@@ -175,7 +175,9 @@ class Afterwards:
             most = self._settings.inbox.related
             known = {match.id for one in turns for match in one.matches}
             found = await self._retrieval.search(
-                turn.matches[0].question, limit=most + min(len(known), TURNS)
+                turn.matches[0].question,
+                limit=most + min(len(known), TURNS),
+                embedded=await self._retrieval.stored(turn.matches[0]),
             )
             questions = related_to(found.matches, turns, most=most)
         return Related(session_id=session.id, request_id=request_id, questions=questions)

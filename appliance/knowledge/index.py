@@ -242,6 +242,11 @@ class Index:
         await self._progress.wait()
 
     @property
+    def stamp(self) -> str:
+        """The embedding model of the vectors that serve."""
+        return self._stamp
+
+    @property
     def state(self) -> str:
         """Another one when other rows can be found than before."""
         return f"{self._in_use.name} {self.rows_written}"

@@ -30,7 +30,7 @@ from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
 from appliance.knowledge.metric import PLAIN, Metric
 from appliance.knowledge.neighbours import Embedder, row_vectors
-from appliance.knowledge.rows import PASSAGE, PlannedRow, planned_rows
+from appliance.knowledge.rows import PASSAGE, PlannedRow, planned_rows, question_key
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
 from appliance.knowledge.words import is_spaced
@@ -181,6 +181,19 @@ class Retrieval:
 
     async def suppose(self, entry: Entry) -> Supposed:
         """An entry to search with as if it were published. Raises Unavailable without a model."""
+    async def stored(self, of: Entry | Match) -> Embedded:
+        """The vector of an entry's question as the index holds it, an empty one when it does
+        not: that spares embedding it again."""
+        pk, stamp = question_key(of), self._index.stamp
+        if not stamp or stamp != self._embedder.stamp:
+            return NOT_EMBEDDED
+        try:
+            vector = (await self._index.vectors_of([pk])).get(pk, ())
+        except SluiceError:
+            return NOT_EMBEDDED
+        still = len(vector) and stamp == self._index.stamp
+        return Embedded(stamp, vector) if still else NOT_EMBEDDED
+
         published = replace(entry, state="published")
         rows = list(planned_rows(published).values())
         vectors = await row_vectors(self._embedder, rows)

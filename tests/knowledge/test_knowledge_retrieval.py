@@ -13,6 +13,7 @@ from appliance.bus.client import Bus
 from appliance.knowledge.calibration import NOTHING_LEARNED
 from appliance.knowledge.decision import NEAR_BEST
 from appliance.knowledge.imports import import_file
+from appliance.knowledge.near import Near
 from appliance.knowledge.retrieval import Only, Retrieval
 from appliance.schema.faq import EntryPut
 from appliance.settings.faq import Faq
@@ -345,11 +346,11 @@ async def test_a_known_outage_costs_no_time(parts: Rig, vectors: MemoryVectors) 
 
 
 class StuckEmbedder(HashingEmbedder):
-    async def embed(
     """Questions wait for ever; `waiting` counts them."""
 
     waiting = 0
 
+    async def embed(
         self,
         texts: Sequence[str],
         *,
@@ -357,8 +358,8 @@ class StuckEmbedder(HashingEmbedder):
         background: bool = False,
     ) -> Sequence[Sequence[float]]:
         if kind == "query":
-            await asyncio.Event().wait()
             self.waiting += 1
+            await asyncio.Event().wait()
         return await super().embed(texts, kind=kind, background=background)
 
 
@@ -369,7 +370,6 @@ async def test_an_answer_does_not_wait_for_a_stuck_model(bus: Bus, vectors: Memo
         assert (found.matches, found.degraded) == ((), "the FAQ search took longer than 0.01 s")
 
 
-async def test_an_entry_far_behind_the_best_is_kept_from_the_model(parts: Rig) -> None:
 async def test_a_question_that_was_waited_for_in_vain_is_found_by_its_words_without_waiting(
     bus: Bus, vectors: MemoryVectors
 ) -> None:
@@ -386,6 +386,23 @@ async def test_a_question_that_was_waited_for_in_vain_is_found_by_its_words_with
         assert stuck.waiting == before
 
 
+async def test_what_is_near_an_entry_is_found_with_the_vector_it_has(
+    parts: Rig, embedder: HashingEmbedder
+) -> None:
+    near = Near(parts.retrieval, least=0.5, lines_bound=2)
+    async with parts.running():
+        other = await parts.entries.create(entry_put("Where is a key?"))
+        made = await parts.entries.create(entry_put("Where is the key?"))
+        await parts.settled()
+        asked = embedder.asked
+        assert [one.id for one in await near.to_entry(made)] == [other.id]
+        assert embedder.asked == asked
+        draft = msgspec.structs.replace(made, question="Where are keys?", state="draft")
+        assert await near.to_entry(draft)
+        assert embedder.asked == asked + 1, "what has no vector yet is embedded"
+
+
+async def test_an_entry_far_behind_the_best_is_kept_from_the_model(parts: Rig) -> None:
     async with parts.running():
         best = await parts.entries.create(entry_put("Where is the bicycle cellar?"))
         await parts.entries.create(entry_put("Where is the wine?"))
