@@ -49,6 +49,8 @@ WORD_ROWS = 32
 NEIGHBOURS = 128
 """Rows weighed together; entries further away than these follow in the order of similarity."""
 EXACT_ROWS = 64
+SAME_WORDS = 0.99
+"""The score of a row with the very words that are asked is 1, but for rounding."""
 START_PATIENCE_S = 5.0
 """Waited for the index in the first seconds after a start, see `Index.started`."""
 
@@ -60,13 +62,13 @@ class Embedded:
 
     stamp: str
     vector: Sequence[float]
-
-
     late: bool = False
+
+
 NOT_EMBEDDED = Embedded("", ())
-
-
 LATE = Embedded("", (), late=True)
+
+
 @dataclass(frozen=True)
 class Only:
     """Which entries may be found; "" is any category or language."""
@@ -179,8 +181,6 @@ class Retrieval:
             return NOT_EMBEDDED
         return Embedded(self._embedder.stamp, vector)
 
-    async def suppose(self, entry: Entry) -> Supposed:
-        """An entry to search with as if it were published. Raises Unavailable without a model."""
     async def stored(self, of: Entry | Match) -> Embedded:
         """The vector of an entry's question as the index holds it, an empty one when it does
         not: that spares embedding it again."""
@@ -194,6 +194,8 @@ class Retrieval:
         still = len(vector) and stamp == self._index.stamp
         return Embedded(stamp, vector) if still else NOT_EMBEDDED
 
+    async def suppose(self, entry: Entry) -> Supposed:
+        """An entry to search with as if it were published. Raises Unavailable without a model."""
         published = replace(entry, state="published")
         rows = list(planned_rows(published).values())
         vectors = await row_vectors(self._embedder, rows)
@@ -251,6 +253,7 @@ class Retrieval:
         text = tidied_line(question[:MAX_QUESTION_CHARS])
         await self._index.lexical.loaded(self._faq.retrieval_timeout_s)
         hits = self._index.lexical.search(text, EXACT_ROWS) if text else []
+        hits = [hit for hit in hits if hit.score >= SAME_WORDS]
         records = await self._entries.many(list(dict.fromkeys(entry_of(hit.pk) for hit in hits)))
         nominated = _Nominated({hit.pk: () for hit in hits}, (), True)
         weighed = self._weighed(text, nominated, records, ANY) if hits else []
@@ -331,6 +334,8 @@ class Retrieval:
         asked = embedded.vector
         waited_s = self._faq.retrieval_timeout_s
         try:
+            if embedded.late:
+                raise TimeoutError
             async with asyncio.timeout(waited_s):
                 if not embedded.stamp or embedded.stamp != self._embedder.stamp:
                     (asked,) = await self._embedder.embed([text], kind="query")
@@ -347,8 +352,6 @@ class Retrieval:
             by_words = self._by_words(text, rows)
             vectors = dict.fromkeys(by_words, ())
             complete = len(by_words) < rows // 4
-            if embedded.late:
-                raise TimeoutError
             return _Nominated(vectors, (), complete, error.message, error.reason)
         unmade = [pk for pk in by_words if pk not in vectors][:WORD_ROWS]
         return _Nominated(dict.fromkeys(unmade, ()) | vectors, asked, len(near) < rows)
@@ -397,6 +400,11 @@ class Retrieval:
         scored = near.scored(self.calibration.lexical)
         scored += _far(order[NEIGHBOURS:], scored, nominated)
         asked = canonical(text)
+        alike = {
+            row.entry_id
+            for row in confirmed.values()
+            if row.kind != PASSAGE and canonical(row.text) == asked
+        }
         matches = [
             _match(
                 held[one.entry_id],
@@ -420,11 +428,6 @@ def _joined(nominated: _Nominated, supposed: Supposed) -> _Nominated:
 
     def nearness(vector: Sequence[float]) -> float:
         return _similarity(vector, nominated.asked, otherwise=-1.0)
-        alike = {
-            row.entry_id
-            for row in confirmed.values()
-            if row.kind != PASSAGE and canonical(row.text) == asked
-        }
 
     near = [nearness(one) for one in nominated.vectors.values()]
     least = -2.0 if nominated.complete or not near else min(near)
