@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
+from unicodedata import east_asian_width
 
 import msgspec
 
@@ -38,7 +40,8 @@ QUEUE = 256
 COUNTED_PEOPLE = 10_000
 TURNS = 50
 TEXT_CHARS = 600
-TITLE_CHARS = 60
+TITLE_COLUMNS = 60
+"""A Chinese character takes two."""
 TITLE_TOKENS = 24
 TOKENS_PER_TAG = 24
 TAG_SESSIONS = 10
@@ -46,7 +49,8 @@ TAG_QUESTIONS = 30
 
 TITLE_PROMPT = (
     "Give the conversation a title of two to six words, in the language of the question. "
-    "Write the title only."
+    "Write the title only. "
+    "给这段对话起一个标题，用提问的语言，中文四到十二个字。只写标题。"
 )
 TAG_PROMPT = "You read what a person asked. For each tag say whether it fits:\n{tags}"
 TAG_QUESTION = "The questions:\n{questions}\n\nDo they ask about it?"
@@ -81,7 +85,14 @@ def tidy_title(text: str) -> str:
     for label in ("title:", "标题：", "标题:"):
         if line.casefold().startswith(label):
             line = line[len(label) :]
-    return first_words(line.strip(" \t#*\"'“”‘’「」《》。.!！:："), TITLE_CHARS)
+    return fitting_title(line.strip(" \t#*\"'“”‘’「」《》。.!！:："))
+
+
+def fitting_title(text: str) -> str:
+    """The first words of a text, as many as a list of sessions has room for."""
+    line = " ".join(text.split())
+    columns = accumulate(2 if east_asian_width(c) in "WF" else 1 for c in line)
+    return first_words(line, sum(column <= TITLE_COLUMNS for column in columns))
 
 
 def tag_schema(tags: Sequence[str]) -> dict[str, Any]:
@@ -164,7 +175,9 @@ class Afterwards:
             most = self._settings.inbox.related
             known = {match.id for one in turns for match in one.matches}
             found = await self._retrieval.search(
-                turn.matches[0].question, limit=most + min(len(known), TURNS)
+                turn.matches[0].question,
+                limit=most + min(len(known), TURNS),
+                embedded=await self._retrieval.stored(turn.matches[0]),
             )
             questions = related_to(found.matches, turns, most=most)
         return Related(session_id=session.id, request_id=request_id, questions=questions)
@@ -177,7 +190,7 @@ class Afterwards:
         if session.title or way == "none" or not answered:
             return
         first = answered[0]
-        title = first_words(first.question, TITLE_CHARS)
+        title = fitting_title(first.question)
         await self._set_title(session.id, title)
         if way == "model":
             text = f"{first.question[:TEXT_CHARS]}\n\n{first.answer[:TEXT_CHARS]}"

@@ -61,6 +61,9 @@ class _Kept(msgspec.Struct, frozen=True):
     calibration: Calibration
     size: int
     drawn: bytes
+    revision: int = -1
+    began_at_ms: int = 0
+    """Of the FAQ, and when: what was written since is not in it."""
 
     def metric(self) -> Metric:
         if not self.drawn:
@@ -126,6 +129,7 @@ class Calibrator:
     async def calibrate(self) -> Calibration:
         """Learns anew from what is indexed now. Raises what index, model and store raise."""
         stamp, written = self._embedder.stamp, self._index.rows_written
+        revision, began_at_ms = await self._entries.revision(), now_ms()
         drawn, phrasings = await self._draw()
         metric = await self._compared(drawn)
         samples = await self._asked(drawn, metric)
@@ -135,7 +139,8 @@ class Calibrator:
         )
         if stamp == self._embedder.stamp:
             self._held, self._metric, self._written_before = found, metric, written
-            kept = _Kept(found, metric.drawn.shape[1], metric.drawn.tobytes())
+            size, vectors = metric.drawn.shape[1], metric.drawn.tobytes()
+            kept = _Kept(found, size, vectors, revision, began_at_ms)
             await self._bus.set(keys.CALIBRATION, msgspec.msgpack.encode(kept))
             self._made.set()
             self._learned("a new calibration")
@@ -152,13 +157,24 @@ class Calibrator:
         """Takes up what an earlier run learned; False while the store cannot be asked."""
         try:
             raw = await self._bus.get(keys.CALIBRATION)
+            if raw and not self._held.stamp:
+                with contextlib.suppress(msgspec.DecodeError):  # an older version's: made anew
+                    kept = msgspec.msgpack.decode(raw, type=_Kept)
+                    self._held, self._metric = kept.calibration, kept.metric()
+                    self._written_before = -await self._written_since(kept)
         except AWAY:
             return False
-        if raw and not self._held.stamp:
-            with contextlib.suppress(msgspec.DecodeError):  # an older version's: it is made anew
-                kept = msgspec.msgpack.decode(raw, type=_Kept)
-                self._held, self._metric = kept.calibration, kept.metric()
         return True
+
+    async def _written_since(self, kept: _Kept) -> int:
+        """Rows of entries that were written since this was learned, before this process began."""
+        if await self._entries.revision() == kept.revision:
+            return 0
+        since_ms = kept.began_at_ms or kept.calibration.made_at_ms
+        rows = 0
+        async for batch in self._entries.all():
+            rows += sum(len(planned_rows(one)) for one in batch if one.updated_at_ms >= since_ms)
+        return rows
 
     def _is_due(self) -> bool:
         """Only when the index is quiet: what is half written teaches what is not so."""

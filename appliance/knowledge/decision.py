@@ -2,8 +2,9 @@
 
 * **direct**: the curated answer as it is, no model. The question is a phrasing to the letter (but
   for case, width, spacing and closing punctuation), or the evidence passes the calibrated bar.
-* **did you mean**: up to three entries to pick from, where the first would be a guess.
-* **compose**: the model answers from the closest entries.
+* **did you mean**: up to three entries to pick from, where the first would be a guess. Who picks
+  one asks its question, so what is an entry's own question is never answered with a list.
+* **compose**: the model answers from the closest entries, or from all that have this very question.
 * **no answer**: nothing counts; the settings say whether the model answers all the same.
 
 While the index is away, or has not taken up an entry yet, only words say how near that is, on
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from appliance.knowledge.calibration import closeness, evidence
 from appliance.knowledge.opposites import are_opposite
+from appliance.knowledge.text import canonical
 from appliance.knowledge.words import is_spaced
 from appliance.schema.answers import Decision, Match
 from appliance.schema.faq import Calibration
@@ -53,10 +55,15 @@ def decide(
     """`found` is best first; `whole` is false when entries are missing from what was searched, but
     for those that were written just now."""
     exact = tuple(match for match in found if match.score == 1.0)
+    asked = tuple(match for match in exact if match.phrasing == match.question)
+    meant = asked or exact
+    if len(meant) == 1 and faq.direct != "off":
+        return Decided("direct", meant)
     if len(exact) > 1:
-        return Decided("did_you_mean", exact[:CHOICES])
-    if exact and faq.direct != "off":
-        return Decided("direct", exact)
+        apart = len({canonical(match.question) for match in exact}) > 1
+        if faq.did_you_mean and apart and not asked:
+            return Decided("did_you_mean", exact[:CHOICES])
+        return Decided("compose", meant[: faq.matches])
     counted = tuple(match for match in found if _counts(question, match, calibration, faq))
     if not counted:
         return Decided("no_answer")
@@ -64,7 +71,8 @@ def decide(
     doubtful = counted[0].by_words or are_opposite(question, counted[0].phrasing)
     if _is_certain(scores, calibration, faq) and whole and not doubtful:
         return Decided("direct", counted[:1])
-    if faq.did_you_mean and len(counted) > 1 and _is_guess(scores, calibration):
+    is_guess = len(counted) > 1 and not asked and _is_guess(scores, calibration)
+    if faq.did_you_mean and is_guess:
         return Decided("did_you_mean", _near(counted)[:CHOICES])
     return Decided("compose", _near(counted)[: faq.matches])
 

@@ -45,15 +45,22 @@ class History:
     async def deleted(self, skip: int, count: int) -> tuple[DeletedEntry, ...]:
         """Deleted entries as they were last, the last deleted first."""
         raws = await self._bus.zrevrange(keys.FAQ_DELETED, skip, skip + count - 1)
-        ids = [raw.decode() for raw in raws]
-        found = []
-        for entry_id in ids:
-            last = _latest(await self._past(entry_id))
-            deleted_at_ms = await self._bus.zscore(keys.FAQ_DELETED, entry_id)
-            if last is not None and deleted_at_ms is not None:
-                fields = msgspec.structs.asdict(last)
-                found.append(DeletedEntry(**fields, deleted_at_ms=int(deleted_at_ms)))
-        return tuple(found)
+        last = await self._entries.last_versions([raw.decode() for raw in raws])
+        if not last:
+            return ()
+        pipeline = self._bus.pipeline(transaction=False)
+        for entry_id, version in last.items():
+            pipeline.hget(keys.history(entry_id), str(version))
+        bodies: list[bytes | None] = await pipeline.execute()
+        dates = await self._bus.zmscore(keys.FAQ_DELETED, list(last))
+        return tuple(
+            DeletedEntry(
+                **msgspec.structs.asdict(msgspec.json.decode(body, type=Entry)),
+                deleted_at_ms=int(deleted_at_ms),
+            )
+            for body, deleted_at_ms in zip(bodies, dates, strict=True)
+            if body is not None and deleted_at_ms is not None
+        )
 
     async def restore(
         self, entry_id: str, version: int | None, *, expected: int | None = None

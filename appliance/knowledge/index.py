@@ -242,6 +242,11 @@ class Index:
         await self._progress.wait()
 
     @property
+    def stamp(self) -> str:
+        """The embedding model of the vectors that serve."""
+        return self._stamp
+
+    @property
     def state(self) -> str:
         """Another one when other rows can be found than before."""
         return f"{self._in_use.name} {self.rows_written}"
@@ -367,7 +372,7 @@ class Index:
         found = await self._vectors.digests(collection)
         forged = [pk for pk, digest in found.items() if digest_of(pk) != digest]
         if forged:
-            await self._vectors.delete_entries(collection, forged)
+            await self._vectors.delete_rows(collection, forged)
         if collection != self._in_use.name:
             self._refused.clear()
         opened = Filled(collection, dict(keys_by_entry(found.keys() - set(forged))))
@@ -495,7 +500,7 @@ class Index:
                 await self.give_way()
             await self._vectors.upsert(into.name, made)
         if surplus:
-            await self._vectors.delete_entries(into.name, surplus)
+            await self._vectors.delete_rows(into.name, surplus)
         for entry_id, rows in due.items():
             if rows:
                 into.held[entry_id] = frozenset(rows)

@@ -5,7 +5,8 @@ person is forgotten. What several have asked names nobody and stays.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -90,14 +91,28 @@ def grown(kept: Kept, missed: Missed, askers_kept: int) -> Kept:
 
 
 def with_sayers(kept: Kept) -> Kept:
-    """One from a version that did not note who said what, as its askers tell it."""
+    """As it was stored, with forms as they are made now; one from a version that did not note who
+    said what, as its askers tell it."""
     if kept.said is not None:
-        return kept
+        return msgspec.structs.replace(kept, said=_by_form_now(kept.said, kept.miss.phrasings))
     said: dict[str, str] = {}
     for asker in kept.miss.askers:
         form = canonical(asker.question)
         said[form] = "" if form in said else asker.uid
     return msgspec.structs.replace(kept, said={form: uid for form, uid in said.items() if uid})
+
+
+def _by_form_now(said: Mapping[str, str], phrasings: Sequence[str]) -> dict[str, str]:
+    """Of older forms that are one now all must be the same person's, else it names nobody."""
+    texts = Counter(map(canonical, phrasings))
+    sayers: dict[str, list[str]] = {}
+    for form, uid in said.items():
+        sayers.setdefault(canonical(form), []).append(uid)
+    return {
+        form: uids[0]
+        for form, uids in sayers.items()
+        if len(set(uids)) == 1 and len(uids) >= texts[form]
+    }
 
 
 def said_by(kept: Kept, uid: str) -> list[str]:

@@ -36,7 +36,12 @@ class Near:
 
     async def to_entry(self, entry: Entry) -> tuple[NearEntry, ...]:
         """Other published entries which this one's question finds, the nearest first."""
-        found = await self._retrieval.search(entry.question, limit=NEAR_TOLD + 1, floor=self._least)
+        found = await self._retrieval.search(
+            entry.question,
+            limit=NEAR_TOLD + 1,
+            floor=self._least,
+            embedded=await self._retrieval.stored(entry),
+        )
         others = [match for match in found.matches if match.id != entry.id]
         return tuple(
             NearEntry(id=m.id, question=m.question, phrasing=m.phrasing, score=_nearness(m))

@@ -3,10 +3,11 @@
 `appliance.bus.embeddings` and `appliance.vectors` are them; tests bring their own.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
-from appliance.knowledge.rows import PlannedRow
+from appliance.knowledge.rows import Kind, PlannedRow
 from appliance.vectors.rows import Nominee, Row
 
 
@@ -40,7 +41,7 @@ class Vectors(Protocol):
     async def collections(self) -> Sequence[str]: ...
     async def drop(self, collection: str, /) -> None: ...
     async def upsert(self, collection: str, rows: Sequence[Row], /) -> None: ...
-    async def delete_entries(self, collection: str, entry_ids: Sequence[str], /) -> None: ...
+    async def delete_rows(self, collection: str, pks: Sequence[str], /) -> None: ...
     async def search(
         self,
         collection: str,
@@ -61,11 +62,20 @@ class Vectors(Protocol):
 async def row_vectors(
     embedder: Embedder, rows: Sequence[PlannedRow], *, background: bool = False
 ) -> list[Sequence[float]]:
-    """One vector per row, in their order; each kind of text is one call. Raises like `embed`."""
-    made: dict[str, Sequence[float]] = {}
-    for kind in sorted({row.kind for row in rows}):
+    """One vector per row, in their order; each kind of text is one call. Raises like `embed`.
+
+    In the background one call follows the other, so that a question waits for one at most.
+    """
+
+    async def of_kind(kind: Kind) -> dict[str, Sequence[float]]:
         some = [row for row in rows if row.kind == kind]
-        texts = [row.text for row in some]
-        vectors = await embedder.embed(texts, kind=kind, background=background)
-        made |= zip((row.pk for row in some), vectors, strict=True)
-    return [made[row.pk] for row in rows]
+        vectors = await embedder.embed([r.text for r in some], kind=kind, background=background)
+        return dict(zip((row.pk for row in some), vectors, strict=True))
+
+    kinds = sorted({row.kind for row in rows})
+    if background:
+        made = [await of_kind(kind) for kind in kinds]
+    else:
+        made = await asyncio.gather(*map(of_kind, kinds))
+    vector_of = {pk: vector for some in made for pk, vector in some.items()}
+    return [vector_of[row.pk] for row in rows]

@@ -84,7 +84,12 @@ _DENIAL = re.compile(
     r"\b(?:not|no|never|without|cannot|unable|(?:ca|wo|do|does|did|is|has|have)n['’]t)\b"
     r"|不(?!同|过|仅|久|少|错|好意思|小心|管|论|限|动产)|没|无法|未(?!来)"
 )
-_BOTH_WAYS = re.compile(r"(.)[不没]\1|是否|能否|可否")
+_NO_DENIAL = re.compile(
+    r"(.)[不没]\1|是否|能否|可否"
+    r"|[对了]不起|差不多|说不定|不得[不已]|不锈|不粘|不干胶|不倒翁|不客气|不一样|不但|不只|不止"
+    r"|不如|不然|不妨|不断(?![电网线货开供])|没关系|没问题"
+)
+"""Asking "can I or can I not", and words that hold a denial only as they are written."""
 
 
 class _Pair:
@@ -145,8 +150,7 @@ def _sides(text: str) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=TEXTS_REMEMBERED)
 def _denies(text: str) -> bool:
-    """Asking "can I or can I not" denies nothing."""
-    return bool(_DENIAL.search(_BOTH_WAYS.sub("", folded(text))))
+    return bool(_DENIAL.search(_NO_DENIAL.sub("", folded(text))))
 
 
 def _asking_clause(text: str) -> str:

@@ -43,6 +43,8 @@ class Promotion:
         self._misses = misses
         self._inbox = inbox
         self._late_answers = late_answers
+        self._writing: set[str] = set()
+        """Misses whose entry is being written: that it is not there yet says nothing."""
         self._woken = asyncio.Event()
         self._woken.set()
         entries.on_change(self._on_change)
@@ -130,8 +132,9 @@ class Promotion:
                 return before
             raise _became_another(miss)
         entry = first_version(put, at_ms=now_ms())
-        await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
+        self._writing.add(miss.id)
         try:
+            await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
             if not await self._entries.write([entry]):
                 raise Conflict(
                     "the entry was written by somebody else", hint="try again", reason="entry_busy"
@@ -139,6 +142,8 @@ class Promotion:
         except SluiceError:
             await self._misses.change(miss.id, state="open", entry_id="")
             raise
+        finally:
+            self._writing.discard(miss.id)
         return entry
 
     async def _extended(self, miss: Miss, entry_id: str) -> Entry:
@@ -153,7 +158,15 @@ class Promotion:
         known = {canonical(text) for text in (entry.question, *entry.phrasings)}
         more = [text for text in miss.phrasings if canonical(text) not in known]
         fields = {name: getattr(entry, name) for name in type(content(entry)).__struct_fields__}
-        fields["phrasings"] = (*entry.phrasings, *more)[:MAX_PHRASINGS]
+        fields["phrasings"] = (*entry.phrasings, *more)
+        if len(entry.phrasings) + len(more) > MAX_PHRASINGS:
+            raise Invalid(
+                f"with {len(more)} more, FAQ entry {entry_id} would have more than "
+                f"{MAX_PHRASINGS} phrasings",
+                hint=f"take some off it with PUT /api/faq/{entry_id}, or answer the miss",
+                reason="too_long",
+                facts={"field": "phrasings", "bound": str(MAX_PHRASINGS)},
+            )
         extended = await self._entries.replace(entry_id, checked(fields), expected=entry.version)
         await self._misses.change(miss.id, state="promoted", entry_id=entry_id, told=False)
         return extended
@@ -174,7 +187,8 @@ class Promotion:
             return
         found = await self._entries.many([miss.entry_id])
         if not found:
-            await self._misses.change(miss.id, told=True)
+            if miss.id not in self._writing and miss in self._misses.untold():
+                await self._misses.change(miss.id, told=True)
             return
         entry = found[0]
         if entry.state != "published" or not is_valid(entry, datetime.datetime.now(datetime.UTC)):

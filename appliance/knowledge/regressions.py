@@ -15,6 +15,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import AWAY, Bus
+from appliance.bus.script import Script
 from appliance.clock import now_ms
 from appliance.errors import Invalid, NotFound, SluiceError, Unavailable
 from appliance.knowledge.entries import Changed, Entries, first_version
@@ -36,6 +37,16 @@ log = logging.getLogger(__name__)
 SETTLE_TIMEOUT_S = 600.0
 RETRY_S = 5.0
 RUNS_KEPT = 50
+
+# KEYS regressions; ARGV id, body of each: writes those which are there still
+_SAVE = Script("""
+for i = 1, #ARGV, 2 do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  end
+end
+return 1
+""")
 
 
 class Regressions:
@@ -181,6 +192,7 @@ class Regressions:
 
     async def _run_all(self, cause: str) -> None:
         flips: list[Flip] = []
+        bodies: list[str | bytes] = []
         passed = failed = 0
         asked = [(saved, await self._ask(saved)) for saved in await self.listed()]
         for saved, outcome in asked:
@@ -189,9 +201,9 @@ class Regressions:
             if before is not None and _differs(before, outcome):
                 flips.append(Flip(id=saved.id, question=saved.question, was=before, now=outcome))
             now = msgspec.structs.replace(saved, outcome=outcome)
-            if await self._bus.hexists(keys.REGRESSIONS, saved.id):
-                body = msgspec.json.encode(now)
-                await self._bus.hset(keys.REGRESSIONS, mapping={saved.id: body})
+            bodies += [saved.id, msgspec.json.encode(now)]
+        if bodies:
+            await _SAVE.run(self._bus, (keys.REGRESSIONS,), *bodies)
         if passed or failed:
             await self._note(
                 RegressionRun(

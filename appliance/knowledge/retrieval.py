@@ -30,10 +30,10 @@ from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
 from appliance.knowledge.metric import PLAIN, Metric
 from appliance.knowledge.neighbours import Embedder, row_vectors
-from appliance.knowledge.rows import PlannedRow, planned_rows
+from appliance.knowledge.rows import PASSAGE, PlannedRow, planned_rows, question_key
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
-from appliance.knowledge.words import is_spaced, terms
+from appliance.knowledge.words import is_spaced
 from appliance.schema.answers import Match
 from appliance.schema.events import Retrieved
 from appliance.schema.faq import Calibration, Entry
@@ -49,19 +49,24 @@ WORD_ROWS = 32
 NEIGHBOURS = 128
 """Rows weighed together; entries further away than these follow in the order of similarity."""
 EXACT_ROWS = 64
+SAME_WORDS = 0.99
+"""The score of a row with the very words that are asked is 1, but for rounding."""
 START_PATIENCE_S = 5.0
 """Waited for the index in the first seconds after a start, see `Index.started`."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A question's vector and the stamp of the model that made it, "" for none."""
+    """A question's vector and the stamp of the model that made it, "" for none; `late` when it was
+    waited for in vain, and is not waited for again."""
 
     stamp: str
     vector: Sequence[float]
+    late: bool = False
 
 
 NOT_EMBEDDED = Embedded("", ())
+LATE = Embedded("", (), late=True)
 
 
 @dataclass(frozen=True)
@@ -170,9 +175,24 @@ class Retrieval:
             with self._index.asked():
                 async with asyncio.timeout(self._faq.retrieval_timeout_s):
                     (vector,) = await self._embedder.embed([text], kind="query")
-        except (TimeoutError, SluiceError):
+        except TimeoutError:
+            return LATE
+        except SluiceError:
             return NOT_EMBEDDED
         return Embedded(self._embedder.stamp, vector)
+
+    async def stored(self, of: Entry | Match) -> Embedded:
+        """The vector of an entry's question as the index holds it, an empty one when it does
+        not: that spares embedding it again."""
+        pk, stamp = question_key(of), self._index.stamp
+        if not stamp or stamp != self._embedder.stamp:
+            return NOT_EMBEDDED
+        try:
+            vector = (await self._index.vectors_of([pk])).get(pk, ())
+        except SluiceError:
+            return NOT_EMBEDDED
+        still = len(vector) and stamp == self._index.stamp
+        return Embedded(stamp, vector) if still else NOT_EMBEDDED
 
     async def suppose(self, entry: Entry) -> Supposed:
         """An entry to search with as if it were published. Raises Unavailable without a model."""
@@ -233,6 +253,7 @@ class Retrieval:
         text = tidied_line(question[:MAX_QUESTION_CHARS])
         await self._index.lexical.loaded(self._faq.retrieval_timeout_s)
         hits = self._index.lexical.search(text, EXACT_ROWS) if text else []
+        hits = [hit for hit in hits if hit.score >= SAME_WORDS]
         records = await self._entries.many(list(dict.fromkeys(entry_of(hit.pk) for hit in hits)))
         nominated = _Nominated({hit.pk: () for hit in hits}, (), True)
         weighed = self._weighed(text, nominated, records, ANY) if hits else []
@@ -313,6 +334,8 @@ class Retrieval:
         asked = embedded.vector
         waited_s = self._faq.retrieval_timeout_s
         try:
+            if embedded.late:
+                raise TimeoutError
             async with asyncio.timeout(waited_s):
                 if not embedded.stamp or embedded.stamp != self._embedder.stamp:
                     (asked,) = await self._embedder.embed([text], kind="query")
@@ -376,9 +399,12 @@ class Retrieval:
         )
         scored = near.scored(self.calibration.lexical)
         scored += _far(order[NEIGHBOURS:], scored, nominated)
-        same = terms(text)  # only an entry with a row of the same words can hold the same text
-        alike = {row.entry_id for row in confirmed.values() if terms(row.text) == same}
         asked = canonical(text)
+        alike = {
+            row.entry_id
+            for row in confirmed.values()
+            if row.kind != PASSAGE and canonical(row.text) == asked
+        }
         matches = [
             _match(
                 held[one.entry_id],

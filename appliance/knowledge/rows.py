@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from appliance.schema.answers import Match
 from appliance.schema.faq import Entry
 from appliance.vectors.rows import entry_of
 
@@ -77,6 +78,11 @@ def _rows(entry: Entry) -> Mapping[str, PlannedRow]:
         for text, phrasing, kind in [*texts, (whole, entry.question, PASSAGE)]
     )
     return {row.pk: row for row in rows}
+
+
+def question_key(of: Entry | Match) -> str:
+    """The key of the row of an entry's question, as long as that says what it said."""
+    return f"{of.id}:{_digest(of.question, of.category, of.language)}"
 
 
 def digest_of(pk: str) -> str:

@@ -2,10 +2,12 @@
 
 `tidied` is what every entry passes through before it is stored: Unicode NFC, no control
 characters, no space around it. A question or phrasing is one line, so a line break can separate
-phrasings in a CSV cell. `canonical` is never stored: two texts with the same canonical form are the
-same question to a person (case, width, spacing and closing punctuation aside).
+phrasings in a CSV cell. Two texts with the same `canonical` form are the same question to a person
+(case, width, spacing and closing punctuation aside); the form of a form is itself, so what was
+stored under an older one is found by its form now.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -15,6 +17,7 @@ import msgspec
 from appliance.errors import Invalid
 from appliance.knowledge.validity import check_period
 from appliance.schema.faq import EntryPut
+from appliance.writing import UNSPACED
 
 _LINE_ENDS = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -29,7 +32,9 @@ _EXPECTED = {
     "valid_from": "expected a date or time such as 2026-12-31 or 2026-12-31T18:00+08:00",
     "valid_until": "expected a date or time such as 2026-12-31 or 2026-12-31T18:00+08:00",
 }
-_CLOSING = " ?？!！.。…"
+_CLOSING = " ?？!！.。…~〜"
+_NEEDLESS_BLANK = re.compile(f"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])")
+TEXTS_REMEMBERED = 20_000
 
 
 def tidied(put: EntryPut) -> EntryPut:
@@ -112,11 +117,14 @@ def tidied_line(text: str) -> str:
     return " ".join(tidied_text(text).split())
 
 
+@functools.lru_cache(maxsize=TEXTS_REMEMBERED)
 def canonical(text: str) -> str:
-    """What an exact match compares."""
+    """What an exact match compares. A blank beside a character of a script that is written without
+    any is a habit of typing: WiFi 密码 is WiFi密码."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     line = tidied_line(unicodedata.normalize("NFKC", folded))
-    return line.rstrip(_CLOSING) or line
+    close = unicodedata.normalize("NFKC", _NEEDLESS_BLANK.sub("", line))
+    return close.rstrip(_CLOSING) or close
 
 
 def detect_language(text: str) -> str:

@@ -45,22 +45,18 @@ def check_period(valid_from: str, valid_until: str) -> None:
         )
 
 
-def _begin(name: str, text: str) -> datetime.datetime:
+def _begin(name: str, text: str, *, days: int = 0) -> datetime.datetime:
+    """So many days later by the calendar, whatever the clocks do meanwhile."""
     try:
-        return datetime.datetime.fromisoformat(text).astimezone()
+        written = datetime.datetime.fromisoformat(text) + datetime.timedelta(days=days)
+        return written.astimezone()
     except (ValueError, OverflowError):
         raise _no_such_day(name, text) from None
 
 
 def _end(name: str, text: str) -> datetime.datetime:
-    """The first moment after it: a day later for a date, the moment itself for a time."""
-    moment = _begin(name, text)
-    if "T" in text:
-        return moment
-    try:
-        return moment + datetime.timedelta(days=1)
-    except OverflowError:
-        raise _no_such_day(name, text) from None
+    """The first moment after it: the next midnight for a date, the moment itself for a time."""
+    return _begin(name, text, days=0 if "T" in text else 1)
 
 
 def _no_such_day(name: str, text: str) -> Invalid:

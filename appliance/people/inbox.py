@@ -237,12 +237,6 @@ class Inbox:
 
     # -- messages whose time has come
 
-    async def next_due_ms(self) -> int | None:
-        """When the next waiting message of anybody is due."""
-        first = await self._bus.zrange(keys.SCHEDULED, 0, 0)
-        score = await self._bus.zscore(keys.SCHEDULED, first[0].decode()) if first else None
-        return None if score is None else int(score)
-
     async def deliver_due(self, at_ms: int) -> int:
         """Delivers what is due, at most DUE_BATCH; how many it looked at.
 
@@ -363,7 +357,8 @@ class Inbox:
 
     async def _entries(self, uid: str, *, expired: bool = False) -> list[Entry]:
         """Messages that have not expired, or all, the oldest first."""
-        rows = await self._bus.xrange(keys.inbox(uid), "-", "+", 2 * self._bounds.entries)
+        count = 2 * self._bounds.messages + inbox_store.NEWS_KEPT
+        rows = await self._bus.xrange(keys.inbox(uid), "-", "+", count)
         read = await self._bus.smembers(keys.inbox_read(uid))
         now = now_ms()
         found = []

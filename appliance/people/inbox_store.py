@@ -2,8 +2,10 @@
 
 The inbox is one stream. An entry is a message, or tells what was read (`read`) or may be asked
 next (`related`); all have the fields in the same order, which the scripts count on. At the bound
-the oldest entry that nobody misses leaves: one that is no message, one that was read, or one that
-has expired. Messages that wait for their time are in a hash beside it, with their idempotency keys.
+of messages the oldest one that nobody misses leaves: one that was read or has expired. The others
+have a bound of their own, so that news of reading and asking never push out a message, and past it
+the oldest leaves. Messages that wait for their time are in a hash beside it, with their
+idempotency keys.
 """
 
 from collections.abc import Sequence
@@ -13,16 +15,23 @@ from appliance import keys
 from appliance.bus.client import Bus, Value
 from appliance.bus.script import Script
 
+NEWS_KEPT = 64
+"""Of what was read and may be asked: a device that was away longer lists the inbox anyway."""
+
 # Fields of an entry by position: event 2, data 4, id 6, key 8, digest 10, expires 12.
 _SHARED = """
 local function lost(fields, now)
   return fields[2] ~= 'message' or tonumber(fields[12]) <= now
     or redis.call('SISMEMBER', KEYS[2], fields[6]) == 1
 end
-local function make_room(bound, now)
-  local excess = redis.call('XLEN', KEYS[1]) - bound + 1
-  if excess <= 0 then return true end
+local function make_room(event, bound, now)
+  local alike = {}
   for _, row in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
+    if (row[2][2] == 'message') == (event == 'message') then alike[#alike + 1] = row end
+  end
+  local excess = #alike - bound + 1
+  if excess <= 0 then return true end
+  for _, row in ipairs(alike) do
     if lost(row[2], now) then
       redis.call('XDEL', KEYS[1], row[1])
       redis.call('SREM', KEYS[2], row[2][6])
@@ -72,7 +81,7 @@ for _, row in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-')) do
   if ARGV[3] ~= '' and row[2][6] == ARGV[3] then return 0 end
   if ARGV[4] ~= '' and row[2][8] == ARGV[4] then return 0 end
 end
-if not make_room(tonumber(ARGV[8]), tonumber(ARGV[7])) then return -1 end
+if not make_room(ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[7])) then return -1 end
 add(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[9])
 if ARGV[10] == '1' then redis.call('HDEL', KEYS[3], ARGV[3], 'k:' .. ARGV[4]) end
 return 1
@@ -114,7 +123,7 @@ for _, row in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
 end
 local left = unread(now)
 if #read > 0 then
-  make_room(tonumber(ARGV[2]), now)
+  make_room('read', tonumber(ARGV[2]), now)
   add('read', cjson.encode({ids = read, unread = left}), '', '', '', 0, ARGV[3])
 end
 return left
@@ -138,7 +147,7 @@ class Item:
 class Bounds:
     """How much is kept of a person's inbox and for how long."""
 
-    entries: int
+    messages: int
     scheduled: int
     kept_s: int
 
@@ -173,7 +182,7 @@ async def write(
         item.digest,
         item.expires_at_ms,
         now_ms,
-        bounds.entries,
+        bounds.messages if item.event == "message" else NEWS_KEPT,
         bounds.kept_s,
         int(waited),
     )
@@ -204,6 +213,6 @@ async def acknowledge(
     """How many are unread then."""
     return int(
         await ACKNOWLEDGE.run(
-            bus, _names(uid), now_ms, bounds.entries, bounds.kept_s, int(everything), *ids
+            bus, _names(uid), now_ms, NEWS_KEPT, bounds.kept_s, int(everything), *ids
         )
     )

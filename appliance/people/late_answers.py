@@ -9,6 +9,7 @@ import hashlib
 
 import msgspec
 
+from appliance import keys
 from appliance.bus import scripts
 from appliance.bus.client import Bus
 from appliance.clock import now_ms
@@ -40,9 +41,11 @@ class LateAnswers:
             session = await self._sessions.read(session_id)
         except NotFound:
             return ""
-        at_ms = now_ms()
+        at_ms, turn_id = now_ms(), f"{session_id}-{_digest(asked_id, answer)}"
+        if await self._bus.hexists(keys.turn(session_id), f"{turn_id}:answer"):
+            return turn_id  # it was given before, and is not news again
         request = Request(
-            id=f"{session_id}-{_digest(asked_id, answer)}",
+            id=turn_id,
             uid=session.uid,
             text=question,
             sampling=Sampling(),
@@ -74,7 +77,7 @@ class LateAnswers:
             before=(Retrieved(matches=(), decision="person"), Delta(text=answer)),
         )
         await self._sessions.touch(session, at_ms)
-        return request.id
+        return turn_id
 
 
 def _digest(*parts: str) -> str:

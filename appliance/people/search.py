@@ -19,6 +19,7 @@ from appliance.writing import UNSPACED
 SESSIONS_BATCH = 50
 TURNS_BATCH = 200
 AROUND_CHARS = 60
+_MARKS = ".,;:!?…、。·\"'“”‘’()[]{}<>《》「」『』【】"
 _PIECE = re.compile(rf"[{UNSPACED}]+|[^\s{UNSPACED}]+")
 _RUN = re.compile(rf"[{UNSPACED}]{{3,}}")
 
@@ -29,9 +30,10 @@ def folded(text: str) -> str:
 
 
 def words_of(query: str) -> list[str]:
-    """What has to stand in a text."""
-    words: list[str] = _PIECE.findall(folded(query))
-    return words
+    """What has to stand in a text: punctuation only where nothing else was asked for."""
+    pieces: list[str] = _PIECE.findall(folded(query))
+    words = [piece.strip(_MARKS) for piece in pieces if any(map(str.isalnum, piece))]
+    return words or pieces
 
 
 def contains(text: str, words: Sequence[str]) -> bool:

@@ -2,7 +2,8 @@
 
 What people wrote stands in Markdown as they wrote it, but can end neither its turn nor the file:
 headings of the transcript are level one and two, and a line of the text that begins with # is
-escaped. Answers keep their own Markdown below level two.
+escaped. Answers keep their own Markdown below level two, and their code as it is: a fence that an
+answer leaves open is closed.
 """
 
 import datetime
@@ -13,7 +14,8 @@ import msgspec
 
 from appliance.schema.conversations import Session, Turn
 
-_HEADING = re.compile(r"^(\s{0,3})(#{1,6}\s)", re.MULTILINE)
+_HEADING = re.compile(r"(\s{0,3})(#{1,6}(?:\s|$))")
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 
 
 def as_json(session: Session, turns: Sequence[Turn]) -> bytes:
@@ -27,7 +29,7 @@ def as_markdown(session: Session, turns: Sequence[Turn]) -> bytes:
     for turn in turns:
         parts.append(f"## {_moment(turn.created_at_ms)}")
         parts.append("\n".join(f"> {line}" for line in turn.question.splitlines()))
-        parts.append(_HEADING.sub(r"\1\\\2", turn.answer) or f"*({turn.state})*")
+        parts.append(_without_headings(turn.answer) or f"*({turn.state})*")
         if turn.matches:
             sources = [f"[{n}] {match.question}" for n, match in enumerate(turn.matches, start=1)]
             parts.append("\n".join(f"- {source}" for source in sources))
@@ -41,6 +43,21 @@ def first_words(text: str, chars: int = 60) -> str:
         return line
     cut = line[: chars + 1].rpartition(" ")[0]
     return f"{cut if len(cut) > chars // 2 else line[:chars]}…"
+
+
+def _without_headings(text: str) -> str:
+    lines, fence = [], ""
+    for line in text.split("\n"):
+        mark = _FENCE.match(line)
+        if fence:
+            lines.append(line)
+            if mark and mark[1].startswith(fence) and not line.strip(" `~\t\r"):
+                fence = ""
+            continue
+        heading = _HEADING.match(line)
+        lines.append(f"{heading[1]}\\{line[heading.end(1) :]}" if heading else line)
+        fence = mark[1] if mark else ""
+    return "\n".join([*lines, fence] if fence else lines)
 
 
 def _first_words(turns: Sequence[Turn]) -> str:

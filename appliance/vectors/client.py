@@ -30,7 +30,7 @@ CALL_TIMEOUT_S = 10.0
 FLUSH_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 2.0
 BATCH_ROWS = 256
-DELETE_ENTRIES = 200
+DELETE_ROWS = 200
 PAGE_ROWS = 8_000
 SEARCH_LIMIT = 1_000
 CALLS_WAITING = 512
@@ -95,7 +95,7 @@ class Vectors:
     async def drop(self, collection: str) -> None:
         rows.check_collection(collection)
         await self._run(partial(self._index.drop, collection))
-        self._remembered.forget_where(collection, lambda _: True)
+        self._remembered.forget_all(collection)
 
     async def upsert(self, collection: str, batch: Sequence[Row]) -> None:
         """Writes rows by primary key. Raises Invalid for a row the index must not hold.
@@ -108,13 +108,12 @@ class Vectors:
             await self._run(partial(self._index.upsert, collection, piece))
             self._remembered.keep(collection, {row.pk: row.vector for row in piece})
 
-    async def delete_entries(self, collection: str, entry_ids: Sequence[str]) -> None:
-        """Removes all phrasings of the entries; unknown ones are no error."""
-        gone = frozenset(entry_ids)
-        self._remembered.forget_where(collection, lambda pk: rows.entry_of(pk) in gone)
-        for first in range(0, len(entry_ids), DELETE_ENTRIES):
-            piece = entry_ids[first : first + DELETE_ENTRIES]
-            await self._run(partial(self._index.delete_entries, collection, piece))
+    async def delete_rows(self, collection: str, pks: Sequence[str]) -> None:
+        """Removes the rows with these keys as their `entry_id`; unknown ones are no error."""
+        self._remembered.forget(collection, pks)
+        for first in range(0, len(pks), DELETE_ROWS):
+            piece = pks[first : first + DELETE_ROWS]
+            await self._run(partial(self._index.delete_rows, collection, piece))
 
     async def search(
         self,

@@ -3,7 +3,7 @@
 Every call has a deadline. While the index is away (it is being restarted, the connection was
 closed under us) the call reconnects with growing pauses until the deadline, then it is
 `Unavailable`. Retrying is safe because every write here is idempotent: rows are upserted by
-primary key and deleted by entry.
+primary key and deleted by name.
 
 After a write that failed, the collection is flushed before the next write is acknowledged: Milvus
 Lite's log may end in a torn record, and what is written behind one is lost at the next crash.
@@ -124,8 +124,8 @@ class Index:
             deadline,
         )
 
-    def delete_entries(self, name: str, entry_ids: Sequence[str], deadline: float) -> None:
-        condition = rows.is_one_of("entry_id", entry_ids)
+    def delete_rows(self, name: str, pks: Sequence[str], deadline: float) -> None:
+        condition = rows.is_one_of("entry_id", pks)
         self._write(
             name,
             lambda client: client.delete(name, filter=condition, timeout=_left_s(deadline)),

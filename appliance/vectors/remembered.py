@@ -7,7 +7,7 @@ finding them.
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 ROWS_REMEMBERED = 20_000  # 30 MB of vectors of 384 numbers
 
@@ -45,8 +45,6 @@ class Remembered:
         for pk in pks:
             self._vectors.pop((collection, pk), None)
 
-    def forget_where(self, collection: str, gone: Callable[[str], bool]) -> None:
-        """Of a collection, the rows whose key is such."""
-        self.forget(
-            collection, [pk for name, pk in self._vectors if name == collection and gone(pk)]
-        )
+    def forget_all(self, collection: str) -> None:
+        """What the rows of a collection said."""
+        self.forget(collection, [pk for name, pk in self._vectors if name == collection])

@@ -25,9 +25,10 @@ _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One phrasing of one entry. `pk` is `{entry_id}:{n}`.
+    """One text of one FAQ entry. `pk` names the entry and the `digest` of what the row says.
 
-    `digest` is the hash of entry id, phrasing and embedding model: equal digests need no work.
+    `entry_id` is what it is deleted by: the FAQ index writes the key there too, for it deletes
+    single rows.
     """
 
     pk: str

@@ -53,6 +53,8 @@ def test_a_models_title_is_one_line_without_ornament(said: str, title: str) -> N
 
 def test_a_long_title_is_cut() -> None:
     assert len(tidy_title("word " * 100)) <= 62
+    assert tidy_title("标题：" + "年假" * 40) == "年假" * 15 + "…"
+    assert tidy_title("怎么申请年假") == "怎么申请年假"
 
 
 def test_the_model_says_yes_or_no_to_each_tag_and_nothing_else_counts() -> None:

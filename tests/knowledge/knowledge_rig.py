@@ -99,9 +99,9 @@ class MemoryVectors:
         self.upserted += [row.pk for row in rows]
         self.wrote.set()
 
-    async def delete_entries(self, collection: str, entry_ids: Sequence[str], /) -> None:
+    async def delete_rows(self, collection: str, pks: Sequence[str], /) -> None:
         held = self._held(collection)
-        for pk in [pk for pk, row in held.items() if row.entry_id in entry_ids]:
+        for pk in [pk for pk, row in held.items() if row.entry_id in pks]:
             del held[pk]
 
     async def search(

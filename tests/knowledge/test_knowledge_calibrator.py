@@ -5,10 +5,12 @@ import asyncio
 import msgspec
 import pytest
 from knowledge_rig import WAIT_S, HashingEmbedder, MemoryVectors, Rig, rig
+from msgspec.structs import replace
 
 from appliance import keys
 from appliance.bus.client import Bus
 from appliance.knowledge.calibrator import Calibrator
+from appliance.knowledge.entries import content
 from appliance.knowledge.metric import PLAIN
 from appliance.schema.faq import Calibration, EntryPut
 
@@ -66,6 +68,25 @@ async def test_it_learns_from_every_phrasing_once_the_index_is_quiet_and_keeps_i
         task.cancel()
         await asyncio.wait([task], timeout=1)
         assert later.current == found, "taken up from the store, not made again"
+
+
+async def test_what_was_reworded_before_a_restart_is_learned_after_it(
+    bus: Bus, embedder: HashingEmbedder
+) -> None:
+    vectors = MemoryVectors()
+    parts = rig(bus, vectors, embedder)
+    await fill(parts)
+    async with parts.running():
+        first = await made(Calibrator(bus, parts.entries, parts.index, embedder))
+        for entry in (await parts.entries.page()).items[:4]:
+            said = tuple(f"{phrasing}, please" for phrasing in entry.phrasings)
+            await parts.entries.replace(entry.id, replace(content(entry), phrasings=said))
+        await parts.settled()
+    again = rig(bus, vectors, embedder)
+    async with again.running():
+        later = await made(Calibrator(bus, again.entries, again.index, embedder))
+    assert later.phrasings == first.phrasings
+    assert later.made_at_ms > first.made_at_ms
 
 
 async def test_it_learns_how_vectors_are_compared_and_keeps_that_with_the_rest(bus: Bus) -> None:

@@ -87,8 +87,43 @@ def test_the_very_words_of_a_phrasing_are_answered_directly_without_any_calibrat
     assert made(*found, direct="off")[0] != "direct"
 
 
-def test_a_phrasing_of_two_entries_is_asked_back() -> None:
-    assert made(match("a", 1.0), match("b", 1.0)) == ("did_you_mean", ["a", "b"])
+SHARED = ("How do I get in?", "How do I reset my password?", "Who lets me in?")
+SHARED_ZH = ("忘记密码怎么办？", "怎么重置密码？", "怎么登录？")
+
+
+@pytest.mark.parametrize("texts", [SHARED, SHARED_ZH])
+def test_a_phrasing_of_two_entries_is_asked_back_and_a_pick_is_answered(
+    texts: tuple[str, str, str],
+) -> None:
+    shared, first, second = texts
+    both = [match("a", 1.0, phrasing=shared), match("b", 1.0, phrasing=shared)]
+    one, other = (
+        msgspec.structs.replace(each, question=question)
+        for each, question in zip(both, (first, second), strict=True)
+    )
+    assert made(one, other) == ("did_you_mean", ["a", "b"])
+    assert made(one, other, did_you_mean=False) == ("compose", ["a", "b"])
+    picked = msgspec.structs.replace(other, question=shared)
+    assert made(one, picked) == ("direct", ["b"])
+    assert made(one, picked, direct="off") == ("compose", ["b"])
+
+
+@pytest.mark.parametrize("question", ["How do I get in?", "忘记密码怎么办？"])
+def test_two_entries_with_one_question_are_not_offered_for_picking_one_would_change_nothing(
+    question: str,
+) -> None:
+    one, other = (
+        msgspec.structs.replace(match(name, 1.0, phrasing=question), question=question)
+        for name in ("a", "b")
+    )
+    assert made(one, other) == ("compose", ["a", "b"])
+    worded = [msgspec.structs.replace(each, phrasing="?") for each in (one, other)]
+    assert made(*worded) == ("compose", ["a", "b"]), "nor by what both are called besides"
+
+
+def test_an_entry_that_was_picked_is_not_offered_again_where_nothing_is_answered_directly() -> None:
+    found = match("a", 1.0), match("b", 0.95)
+    assert made(*found, direct="off")[0] == "compose"
 
 
 def test_evidence_is_the_score_less_half_of_the_next_one() -> None:
@@ -148,6 +183,8 @@ def test_by_words_alone_little_has_to_be_shared_and_nothing_is_answered_directly
         ("Can I activate my card?", "Can I deactivate my card?"),
         ("My card works abroad", "My card doesn't work abroad"),
         ("为什么能登录", "为什么不能登录"),
+        ("对不起，为什么不能登录", "为什么能登录"),
+        ("包裹收到了怎么办", "没收到包裹怎么办"),
         ("how to unblock my card", "how to block my card"),
         ("怎么开立账户", "怎么注销账户"),
         ("怎么开通自动续费", "怎么取消自动续费"),
@@ -201,6 +238,10 @@ def test_opposites_are_told_apart(question: str, phrasing: str) -> None:
         ("怎么解除绑定", "怎么解绑"),
         ("上传/下载文件", "怎么下载文件"),
         ("未来几年的假期怎么排", "往后几年的假期怎么排"),
+        ("对不起，怎么退货", "怎么退货"),
+        ("不锈钢水杯怎么退货", "水杯怎么退货"),
+        ("手机不断重启怎么办", "手机总是重启怎么办"),
+        ("我不得不退房，怎么办", "我要退房，怎么办"),
     ],
 )
 def test_the_same_question_is_no_opposite(question: str, phrasing: str) -> None:

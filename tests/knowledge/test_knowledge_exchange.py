@@ -308,3 +308,4 @@ def test_the_list_of_bad_lines_is_bounded() -> None:
 def test_canonical_repeats_are_found_whatever_their_writing() -> None:
     assert canonical("Ａ　b？") == canonical("a B")
     assert refused("question,answer\nＡ　b？,x\na B,x\n", "csv")[0][0] == 3
+    assert refused("question,answer\nWiFi 密码是多少,x\nWiFi密码是多少？,x\n", "csv")[0][0] == 3

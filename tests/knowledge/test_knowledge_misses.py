@@ -20,6 +20,7 @@ from appliance.knowledge.questions import Heard, Questions
 from appliance.knowledge.retrieval import NOT_EMBEDDED, Embedded
 from appliance.knowledge.stats import Stats
 from appliance.schema.curation import Asker, Miss, MissAnswer, MissPromote, MissReason
+from appliance.schema.faq import Entry
 from appliance.schema.inbox import InboxMessage
 from appliance.schema.requests import Request
 from appliance.schema.sampling import Sampling
@@ -193,6 +194,23 @@ async def test_who_said_what_is_told_by_the_askers_of_an_older_version(bus: Bus)
     assert [miss.phrasings for miss in again.listed("open")] == [("Dog?",)]
 
 
+async def test_who_said_what_is_known_by_forms_of_an_older_version(bus: Bus) -> None:
+    made = await misses_of(bus).take(missed("WiFi 密码？"))
+    stored = replace_struct(made, phrasings=("WiFi 密码？", "狗 呢", "狗呢", "猫 呢", "猫呢"))
+    said = {"wifi 密码": "ann", "狗 呢": "ann", "狗呢": "bo", "猫 呢": "ann"}
+    body = msgspec.json.encode({"miss": stored, "requests": [], "said": said})
+    await bus.hset(f"miss:{made.id}", mapping={"body": body})
+    again = misses_of(bus)
+    await again.load()
+    assert await again.take(missed("WiFi密码", uid="bo")) in again.listed("open")
+    other = misses_of(bus)
+    await other.load()
+    await other.forget_person("ann")
+    ((miss),) = other.listed("open")
+    assert "狗呢" in miss.phrasings, "two have asked it"
+    assert "猫呢" in miss.phrasings, "others have asked it"
+
+
 # -- promotion
 
 
@@ -353,6 +371,36 @@ async def test_a_promoted_group_is_given_to_no_other_entry_and_told_once(desk: D
         assert desk.misses.find(miss.id).told
         with pytest.raises(Conflict, match=entry.id):
             await desk.promotion.promote(miss.id, MissPromote(entry_id=other.id))
+
+
+async def test_people_hear_though_others_are_told_while_the_entry_is_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miss = await dogs(desk.misses)
+    other = await desk.misses.take(missed("Where is the sauna?", uid="cy", vector=(0.0, 1.0)))
+    write = desk.knowledge.entries.write
+
+    async def late(entries: Sequence[Entry]) -> bool:
+        await desk.promotion.answer(other.id, MissAnswer(answer="In the cellar."))
+        await desk.told(other)
+        return await write(entries)
+
+    monkeypatch.setattr(desk.knowledge.entries, "write", late)
+    async with desk.running():
+        await desk.promotion.promote(miss.id, MissPromote(answer="On Fridays."))
+        await desk.told(miss)
+    assert sorted(uid for uid, _, _ in desk.people.told) == ["ann", "bo", "cy"]
+
+
+async def test_a_group_that_an_entry_has_no_room_for_is_refused_and_stays(desk: Desk) -> None:
+    full = replace_struct(entry_put("Pets?"), phrasings=tuple(f"pet {n}" for n in range(64)))
+    entry = await desk.knowledge.entries.create(full)
+    miss = await dogs(desk.misses)
+    with pytest.raises(Invalid, match="more than 64 phrasings") as refused:
+        await desk.promotion.promote(miss.id, MissPromote(entry_id=entry.id))
+    assert refused.value.reason == "too_long"
+    assert desk.misses.find(miss.id).state == "open"
+    assert await desk.knowledge.entries.read(entry.id) == entry
 
 
 async def test_a_group_adds_its_phrasings_to_an_entry_that_has_the_answer(desk: Desk) -> None:

@@ -13,6 +13,7 @@ from appliance.bus.client import Bus
 from appliance.knowledge.calibration import NOTHING_LEARNED
 from appliance.knowledge.decision import NEAR_BEST
 from appliance.knowledge.imports import import_file
+from appliance.knowledge.near import Near
 from appliance.knowledge.retrieval import Only, Retrieval
 from appliance.schema.faq import EntryPut
 from appliance.settings.faq import Faq
@@ -345,6 +346,10 @@ async def test_a_known_outage_costs_no_time(parts: Rig, vectors: MemoryVectors) 
 
 
 class StuckEmbedder(HashingEmbedder):
+    """Questions wait for ever; `waiting` counts them."""
+
+    waiting = 0
+
     async def embed(
         self,
         texts: Sequence[str],
@@ -353,6 +358,7 @@ class StuckEmbedder(HashingEmbedder):
         background: bool = False,
     ) -> Sequence[Sequence[float]]:
         if kind == "query":
+            self.waiting += 1
             await asyncio.Event().wait()
         return await super().embed(texts, kind=kind, background=background)
 
@@ -362,6 +368,38 @@ async def test_an_answer_does_not_wait_for_a_stuck_model(bus: Bus, vectors: Memo
     async with stuck.running():
         found = await stuck.retrieval.search("Where is the key?")
         assert (found.matches, found.degraded) == ((), "the FAQ search took longer than 0.01 s")
+
+
+async def test_a_question_that_was_waited_for_in_vain_is_found_by_its_words_without_waiting(
+    bus: Bus, vectors: MemoryVectors
+) -> None:
+    stuck = StuckEmbedder()
+    parts = rig(bus, vectors, stuck, faq=Faq(retrieval_timeout_s=0.01))
+    async with parts.started():
+        assert await parts.index.opened(WAIT_S)
+        made = await parts.entries.create(entry_put())
+        embedded = await parts.retrieval.embedded("Where is a key?")
+        before = stuck.waiting
+        found = await parts.retrieval.closest("Where is a key?", embedded)
+        assert [match.id for match in found.matches] == [made.id]
+        assert found.degraded_reason == "index_slow"
+        assert stuck.waiting == before
+
+
+async def test_what_is_near_an_entry_is_found_with_the_vector_it_has(
+    parts: Rig, embedder: HashingEmbedder
+) -> None:
+    near = Near(parts.retrieval, least=0.5, lines_bound=2)
+    async with parts.running():
+        other = await parts.entries.create(entry_put("Where is a key?"))
+        made = await parts.entries.create(entry_put("Where is the key?"))
+        await parts.settled()
+        asked = embedder.asked
+        assert [one.id for one in await near.to_entry(made)] == [other.id]
+        assert embedder.asked == asked
+        draft = msgspec.structs.replace(made, question="Where are keys?", state="draft")
+        assert await near.to_entry(draft)
+        assert embedder.asked == asked + 1, "what has no vector yet is embedded"
 
 
 async def test_an_entry_far_behind_the_best_is_kept_from_the_model(parts: Rig) -> None:
@@ -405,3 +443,22 @@ async def test_the_words_of_an_entry_are_known_as_soon_as_a_question_comes(
     async with again.started():
         found = await again.retrieval.exact("where is the key")
     assert (found.decision, [match.id for match in found.matches]) == ("direct", [made.id])
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "typed"),
+    [
+        ("How do I get in?", "How do I reset my password?", "how do I get in"),
+        ("忘记 WiFi 密码怎么办", "怎么重置密码？", "忘记WiFi密码怎么办～"),
+    ],
+)
+async def test_a_question_of_one_entry_is_answered_though_another_has_it_as_a_phrasing(
+    parts: Rig, shared: str, own: str, typed: str
+) -> None:
+    async with parts.running():
+        put = msgspec.structs.replace(entry_put(own, "A."), phrasings=(shared,))
+        await parts.entries.create(put)
+        asked = await parts.entries.create(entry_put(shared, "B."))
+        await parts.settled()
+        for found in (await parts.retrieval.exact(typed), await parts.retrieval.closest(typed)):
+            assert (found.decision, [m.id for m in found.matches]) == ("direct", [asked.id])

@@ -13,7 +13,9 @@ from appliance.schema.faq import EntryPut
 
 pytestmark = pytest.mark.unit
 
-texts = st.text(max_size=60) | st.text("aé\u0301 \t\r\n\x00\x1b\x85ﬁ密码\u3000=", max_size=30)
+texts = st.text(max_size=60) | st.text(
+    "aé\u0301 \t\r\n\x00\x1b\x85ﬁ密码\u3000=か゛\u3099~", max_size=30
+)
 
 
 @settings(deadline=None)
@@ -48,6 +50,10 @@ def test_a_canonical_form_is_its_own(text: str) -> None:
         ("ＶＰＮ　怎么连", "vpn 怎么连?"),
         ("café", "cafe\u0301"),
         ("Straße", "STRASSE"),
+        ("WiFi 密码是多少", "WiFi密码是多少"),
+        ("你好, 怎么退货", "你好，怎么退货"),
+        ("怎么退货～", "怎么退货"),
+        ("密 码", "密码"),
     ],
 )
 def test_texts_that_a_person_would_call_the_same_are_the_same(one: str, other: str) -> None:

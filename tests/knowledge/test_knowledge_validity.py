@@ -1,6 +1,8 @@
 """When an entry answers: dates are whole days, and a bad period is refused with its field."""
 
 import datetime
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -38,6 +40,28 @@ def test_a_date_is_the_whole_day() -> None:
     assert answers("2026-06-01T00:00", **period)
     assert answers("2026-06-30T23:59:59", **period)
     assert not answers("2026-07-01T00:00", **period)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("day", "last", "over"),
+    [
+        ("2026-03-29", "2026-03-29T21:59:59+00:00", "2026-03-29T22:00:00+00:00"),
+        ("2026-10-25", "2026-10-25T22:59:59+00:00", "2026-10-25T23:00:00+00:00"),
+    ],
+)
+def test_a_day_on_which_the_clocks_change_ends_at_midnight(day: str, last: str, over: str) -> None:
+    assert answers(last, valid_until=day)
+    assert not answers(over, valid_until=day)
 
 
 def test_a_time_with_an_offset_is_that_moment_everywhere() -> None:

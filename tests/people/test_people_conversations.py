@@ -7,6 +7,7 @@ import pytest
 
 from appliance import keys
 from appliance.bus.client import Bus
+from appliance.people.late_answers import LateAnswers
 from appliance.people.search import Search, contains, excerpt, words_of
 from appliance.people.sessions import Sessions
 from appliance.people.transcripts import as_json, as_markdown, first_words
@@ -40,6 +41,14 @@ SESSION = Session(id="s1", uid="lin", title="", created_at_ms=0, last_active_at_
         ("重新放置，保密", "重置密码", False),
         ("年底放假", "年假", False),
         ("unwind", "window", False),
+        ("如何重置密码", "如何重置密码？", True),
+        ("密码和邮箱", "密码，邮箱", True),
+        ("密码", "密码，邮箱", False),
+        ("Reset your VPN password", "(vpn) password?", True),
+        ("I write C++", "c++", True),
+        ("I write C", "C++", False),
+        ("Really?", "?", True),
+        ("Really", "?", False),
     ],
 )
 def test_all_words_must_stand_there_in_any_case_and_width(
@@ -98,6 +107,15 @@ def test_a_transcript_has_every_turn_and_nobody_can_forge_one() -> None:
     assert [one["question"] for one in kept["turns"]] == [one.question for one in turns]
 
 
+@pytest.mark.unit
+def test_a_transcript_keeps_code_as_it_is_and_closes_it() -> None:
+    code = "```sh\n# a comment\n```"
+    text = as_markdown(SESSION, [turn(1, "How?", f"{code}\n# forged"), turn(2, "And?", "ok")])
+    assert f"{code}\n\\# forged\n" in text.decode()
+    text = as_markdown(SESSION, [turn(1, "How?", "~~~~\n# a comment"), turn(2, "And?", "ok")])
+    assert "~~~~\n# a comment\n~~~~\n\n## 1970" in text.decode()
+
+
 async def store(bus: Bus, session: Session, number: int, question: str, answer: str) -> None:
     turn_id = f"{session.id}-{number}"
     await bus.zadd(keys.turns(session.id), {turn_id: number})
@@ -135,3 +153,20 @@ async def test_a_search_stops_at_its_bound_and_says_so(bus: Bus) -> None:
     hits = await Search(sessions, Turns(bus), 5).find("lin", "needle", 100)
     assert not hits.complete
     assert [hit.turn_id for hit in hits.items] == [f"{session.id}-{n}" for n in range(9, 4, -1)]
+
+
+@pytest.mark.integration
+async def test_an_answer_given_again_moves_its_session_to_the_top_once(bus: Bus) -> None:
+    sessions = Sessions(bus, sessions_kept=10)
+    late = LateAnswers(bus, sessions, turns_kept=10, reply_ttl_s=60)
+    session = await sessions.create("lin", "")
+    given = await late.add(session.id, "r1", "Where?", "There.")
+    at_ms = await bus.zscore(keys.sessions("lin"), session.id)
+    await sessions.touch(session, 1)
+    await bus.delete(keys.request(given))  # its record has ended
+    assert await late.add(session.id, "r1", "Where?", "There.") == given
+    assert await bus.zscore(keys.sessions("lin"), session.id) == 1
+    assert await late.add(session.id, "r1", "Where?", "Here.") != given
+    assert (await bus.zscore(keys.sessions("lin"), session.id) or 0) >= (at_ms or 0)
+    page = await Turns(bus).page(session.id, cursor=None, limit=9)
+    assert {one.answer for one in page.items} == {"There.", "Here."}

@@ -13,7 +13,7 @@ from appliance.bus.replies import ReplyReader, StreamEvent
 from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound, Overloaded
 from appliance.people.inbox import Inbox
-from appliance.people.inbox_store import Bounds, Item, write
+from appliance.people.inbox_store import NEWS_KEPT, Bounds, Item, write
 from appliance.people.users import Users
 from appliance.schema.inbox import InboxMessage, InboxPost, Related, RelatedQuestion
 from appliance.schema.people import User, UserPut
@@ -174,7 +174,7 @@ async def test_at_the_bound_what_was_read_leaves_and_nothing_unread_is_lost(
     assert set(await texts(inbox)) >= {str(n) for n in range(11) if n not in (3, 5)}
     for n in range(50):
         await inbox.acknowledge("lin", (await post(inbox, f"more {n}"),), everything=False)
-    assert await bus.xlen(keys.inbox("lin")) <= 11
+    assert await bus.xlen(keys.inbox("lin")) <= 10 + NEWS_KEPT
     assert await bus.scard(keys.inbox_read("lin")) <= 11
     assert set(await texts(inbox)) >= {str(n) for n in range(11) if n not in (3, 5)}
 
@@ -194,7 +194,7 @@ async def test_an_expired_message_is_neither_listed_nor_told_and_gives_room(
 
 
 async def test_a_dated_message_waits_is_shown_as_waiting_and_is_delivered_once(
-    inbox: Inbox,
+    bus: Bus, inbox: Inbox
 ) -> None:
     due = now_ms() + 3_600_000
     later = await post(inbox, "later", key="d", deliver_at_ms=due)
@@ -212,7 +212,7 @@ async def test_a_dated_message_waits_is_shown_as_waiting_and_is_delivered_once(
     await asyncio.gather(*(inbox.deliver_due(due) for _ in range(4)))
     assert await texts(inbox) == ["later"]
     assert await inbox.waiting("lin") == ()
-    assert await inbox.next_due_ms() is None
+    assert await bus.zcard(keys.SCHEDULED) == 0
     assert await post(inbox, "later", key="d", deliver_at_ms=due) == later
 
 
@@ -286,6 +286,19 @@ async def test_related_questions_are_told_to_devices_and_are_no_messages(inbox: 
     assert [event.event for event in events] == ["unread", "related", "message"]
     page = await inbox.page("lin", cursor=None, limit=10)
     assert (len(page.items), page.unread) == (1, 1)
+
+
+async def test_news_of_reading_and_asking_push_out_no_message(
+    bus: Bus, reader: ReplyReader
+) -> None:
+    inbox = make(bus, reader, bound=10, per_minute=0)
+    ids = [await post(inbox, str(n), key=f"k{n}") for n in range(10)]
+    await inbox.acknowledge("lin", (ids[0],), everything=False)
+    assert len(await texts(inbox)) == 10, "what was read in a full inbox is still there"
+    for n in range(NEWS_KEPT + 5):
+        await inbox.offer("lin", Related(session_id="s", request_id=f"s-{n}", questions=()))
+    assert await bus.xlen(keys.inbox("lin")) == 10 + NEWS_KEPT
+    assert await post(inbox, "0", key="k0") == ids[0], "its key is known"
 
 
 async def test_an_erased_inbox_leaves_nothing(bus: Bus, inbox: Inbox) -> None:

@@ -149,8 +149,8 @@ async def test_an_edit_is_live_at_once_and_a_deletion_too(tmp_path: Path) -> Non
         await vectors.upsert("faq", [row_of(1), moved])
         nearest = await vectors.search("faq", vector_of(99), 1)
         assert (nearest[0].entry_id, round(nearest[0].score, 4)) == ("e1", 1.0)
-        await vectors.delete_entries("faq", ["e1", "e3", "unknown"])
-        await vectors.delete_entries("faq", [])
+        await vectors.delete_rows("faq", ["e1", "e3", "unknown"])
+        await vectors.delete_rows("faq", [])
         assert await found(vectors, 99) == ["e2"]
         assert await vectors.digests("faq") == {"e2:0": "d2"}
 
@@ -163,7 +163,7 @@ async def test_digests_of_more_rows_than_a_page_are_complete(
         await vectors.ensure_collection("faq", DIMENSION)
         assert await vectors.digests("faq") == {}
         await vectors.upsert("faq", [row_of(number) for number in range(1_050)])
-        await vectors.delete_entries("faq", [f"e{number}" for number in range(0, 1_050, 2)])
+        await vectors.delete_rows("faq", [f"e{number}" for number in range(0, 1_050, 2)])
         expected = {f"e{number}:0": f"d{number}" for number in range(1, 1_050, 2)}
         assert await vectors.digests("faq") == expected
 
@@ -174,7 +174,7 @@ async def test_no_value_breaks_out_of_a_filter(tmp_path: Path) -> None:
         await vectors.upsert("faq", [row_of(0, category="secret")])
         for number, category in enumerate(NASTY, start=1):
             assert await found(vectors, 0, category=category) == []
-            await vectors.delete_entries("faq", [category])
+            await vectors.delete_rows("faq", [category])
             await vectors.upsert("faq", [row_of(number, category=category)])
             assert await found(vectors, 0, category=category) == [f"e{number}"]
         assert await found(vectors, 0, category="secret") == ["e0"]
@@ -236,7 +236,7 @@ async def test_nothing_is_lost_or_doubled_by_kills_of_the_index(tmp_path: Path) 
                 written += len(batch)
             if round_ % 2:
                 await vectors.flush("faq")
-            await vectors.delete_entries("faq", [f"e{round_}"])
+            await vectors.delete_rows("faq", [f"e{round_}"])
             os.kill(pid_of(tree), signal.SIGKILL)
             # The same connection finds the next process by itself.
             nominees = await once_it_is_back(lambda: vectors.search("faq", vector_of(50), 1_000))
@@ -429,7 +429,7 @@ async def test_a_server_on_the_network_is_used_with_the_same_code(tmp_path: Path
     await vectors.ensure_collection("faq", DIMENSION)
     await vectors.upsert("faq", [row_of(number) for number in range(10)])
     assert await found(vectors, 3, limit=1) == ["e3"]
-    await vectors.delete_entries("faq", ["e3"])
+    await vectors.delete_rows("faq", ["e3"])
     assert len(await vectors.digests("faq")) == 9
     await vectors.close()
     server.kill()

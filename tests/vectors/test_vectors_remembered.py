@@ -24,11 +24,12 @@ def test_what_was_asked_for_last_is_forgotten_last() -> None:
     assert len(remembered) == 2
 
 
-def test_rows_are_forgotten_by_key_and_by_what_their_key_is() -> None:
+def test_rows_are_forgotten_by_key_and_with_their_collection() -> None:
     remembered = Remembered()
     for collection in ("one", "other"):
         remembered.keep(collection, {"a:0": [1.0], "a:1": [2.0], "b:0": [3.0]})
     remembered.forget("one", ["b:0", "unknown"])
-    remembered.forget_where("one", lambda pk: pk.startswith("a:"))
+    assert set(remembered.of("one", ["a:0", "a:1", "b:0"])) == {"a:0", "a:1"}
+    remembered.forget_all("one")
     assert not remembered.of("one", ["a:0", "a:1", "b:0"])
     assert len(remembered.of("other", ["a:0", "a:1", "b:0"])) == 3

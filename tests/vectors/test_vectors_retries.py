@@ -157,5 +157,5 @@ def test_after_a_failed_write_a_flush_comes_before_the_next_one(
         index.upsert("faq", [ROW], soon())
     index._client = server.MilvusClient()
     index.upsert("faq", [ROW], soon())
-    index.delete_entries("faq", ["e"], soon())
+    index.delete_rows("faq", ["e"], soon())
     assert server.calls == ["upsert", "flush", "flush", "upsert", "delete"]

@@ -90,8 +90,8 @@ class ExactVectors:
         self._rows.update({row.pk: row for row in rows})
         self._matrix = None
 
-    async def delete_entries(self, collection: str, entry_ids: Sequence[str], /) -> None:
-        for pk in entry_ids:
+    async def delete_rows(self, collection: str, pks: Sequence[str], /) -> None:
+        for pk in pks:
             self._rows.pop(pk, None)
         self._matrix = None
 
