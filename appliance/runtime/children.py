@@ -127,8 +127,9 @@ def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
     )
     worker = settings.worker
     fake = worker.engine == "fake"
+    is_spread = not (fake or worker.device or worker.count == 1 or worker.gpu_layers == 0)
     machine = Machine(
-        gpus=() if fake or worker.device or worker.count == 1 or worker.gpu_layers == 0 else gpus(),
+        gpus=tuple(one.name for one in gpus()) if is_spread else (),
         # A fake worker computes nothing, so any number of them is within the budget.
         threads=max(worker.count, 1) if fake else _threads(settings),
         memory_bytes=psutil.virtual_memory().available,
