@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from appliance import keys
@@ -144,6 +145,12 @@ def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
             machine, count=worker.count, weights_bytes=weights_bytes, copy_bytes=copy_bytes
         )
     ]
+
+
+def lone_config(settings: Settings, redis_url: str) -> WorkerConfig:
+    """A worker that has its machine to itself: all its threads, pinned to no GPU."""
+    one = msgspec.structs.replace(settings.worker, count=1)
+    return worker_configs(msgspec.structs.replace(settings, worker=one), redis_url)[0]
 
 
 def _threads(settings: Settings) -> int:
