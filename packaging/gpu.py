@@ -23,7 +23,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from llama import CACHE, OPTIONS, pinned, show, source
+from llama import CACHE, OPTIONS, changes, pinned, show, source
 
 LIBRARIES = CACHE.with_name("backends")
 BACKENDS = ("vulkan", "cuda")
@@ -207,11 +207,12 @@ def _architectures() -> dict[str, str]:
 
 
 def _cached(backend: str) -> Path:
-    """Where a library for this binding, these options and this platform is kept."""
+    """Where a library for this source with our changes, these options and this platform is kept."""
     options = sorted(OPTIONS.items()) + sorted(ONLY_THE_BACKEND.items())
     if backend == "cuda":
         options += sorted(_architectures().items())
-    identity = repr((backend, pinned(), options, sysconfig.get_platform(), platform.libc_ver()))
+    machine = (sysconfig.get_platform(), platform.libc_ver())
+    identity = repr((backend, pinned(), changes(), options, machine))
     return LIBRARIES / hashlib.sha256(identity.encode()).hexdigest()[:16] / _file(backend)
 
 

@@ -51,11 +51,15 @@ def pinned() -> str:
     return found.group()
 
 
+def changes() -> list[str]:
+    """What is changed in the source: the texts of all patches and added files."""
+    return [one.read_text(encoding="utf-8") for one in (*PATCHES, *ADDED)]
+
+
 def wheel(chosen: dict[str, str]) -> Path:
     """The cached wheel, built if it is not there yet."""
-    changes = [one.read_text(encoding="utf-8") for one in (*PATCHES, *ADDED)]
     machine = (sysconfig.get_platform(), platform.libc_ver())
-    identity = repr((pinned(), changes, sorted(chosen.items()), machine))
+    identity = repr((pinned(), changes(), sorted(chosen.items()), machine))
     directory = CACHE / hashlib.sha256(identity.encode()).hexdigest()[:16]
     ready = sorted(directory.glob("*.whl"))
     if ready:

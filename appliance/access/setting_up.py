@@ -89,9 +89,10 @@ class SetUp:
             self._language = wanted.language
         if wanted.done is not msgspec.UNSET:
             await self._bus.set(keys.SETUP, "1" if wanted.done else "0")
-            if wanted.done and self._provision is not None:
-                self._provision.begin()
         before = None if wanted.chat is msgspec.UNSET else await self._choose(wanted.chat)
+        # Another model is fetched by the next life: this one would begin with the old choice.
+        if wanted.done is True and before is None and self._provision is not None:
+            self._provision.begin()
         status = await self.status()
         if before is not None:
             self._restart(before)  # only now: a life that ends waits for no answer for long

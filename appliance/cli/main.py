@@ -272,13 +272,13 @@ def _worker(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from appliance.fleet.workers import snapshot_directory
-    from appliance.runtime.children import worker_configs
+    from appliance.runtime.children import lone_config
     from appliance.supervisor.directory import prepare_data_directory
     from appliance.worker import main as worker
 
     options = _options(arguments)
     data = prepare_data_directory(options.data_directory)
-    config = worker_configs(options.applied(settings_of(data)), arguments.redis)[0]
+    config = lone_config(options.applied(settings_of(data)), arguments.redis)
     config = msgspec.structs.replace(
         config, name=arguments.name, snapshot_directory=str(snapshot_directory(data))
     )

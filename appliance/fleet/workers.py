@@ -1,5 +1,6 @@
 """Workers as children: what each is told at its start, and how it is run."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,13 +90,19 @@ def abort_directory(data: Path) -> Path:
     return data / "aborts"
 
 
+def abort_file(data: Path, config: WorkerConfig) -> Path:
+    """The mark of this worker with this model: numbers are given again to workers of others."""
+    pool = hashlib.sha256(config.pool.encode()).hexdigest()[:8]
+    return abort_directory(data) / f"{config.name}-{pool}"
+
+
 def worker_child(
     settings: Settings, config: WorkerConfig, data: Path, needs: tuple[str, ...]
 ) -> ChildSpec:
     """How the supervisor runs this worker; its configuration goes to its standard input."""
     config = msgspec.structs.replace(
         config,
-        abort_file=str(abort_directory(data) / config.name),
+        abort_file=str(abort_file(data, config)),
         snapshot_directory=str(snapshot_directory(data)),
     )
     return ChildSpec(

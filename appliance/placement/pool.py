@@ -29,7 +29,6 @@ SIZE_AT_FIRST = 4
 # 8B model on one data-centre GPU (see `simulator.constants`).
 CPU = Speed(step_s=0.0145, input_s=0.00526, output_s=0.00885, chunk=128)
 GPU = Speed(step_s=0.012, input_s=0.0001, output_s=0.00035, chunk=2048)
-NO_DEVICE = ("cpu", "none", "")
 PACE_KEPT_S = 60.0
 PACE_ALIKE = 1.1
 
@@ -212,7 +211,7 @@ class PoolPlacement:
             free = {size}
         number = min(free)
         if not self._seats:
-            self._fleet.speed = CPU if status.device.lower() in NO_DEVICE else GPU
+            self._fleet.speed = GPU if _is_on_gpu(status) else CPU
         most = max(1, status.cache_tokens or status.context_tokens) // BLOCK_TOKENS
         self._seats[status.id] = _Seat(number, Held(most))
         self._ids[number] = status.id
@@ -247,3 +246,8 @@ class PoolPlacement:
         self._fleet.stored(blocks, seat.number)
         for block in seat.held.used(blocks):
             self._fleet.evicted(block, seat.number)
+
+
+def _is_on_gpu(status: WorkerStatus) -> bool:
+    """An integrated GPU reads the machine's memory: it is no faster at answers than the CPU."""
+    return any(one.layers and one.kind == "gpu" for one in status.devices)

@@ -18,6 +18,8 @@ EMBEDDING_WEIGHT = 3.0  # a unit vector's coordinates are small: this makes them
 WORD_WEIGHT = 1.5
 ASKED_FOR = re.compile(r"\d{1,4}")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
+# Han characters are letters to `\b`: without a space between, "用python写" holds no such word.
+BORDER = re.compile(rf"(?<={HAN.pattern})(?=[a-z])|(?<=[a-z])(?={HAN.pattern})")
 FORMS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -92,6 +94,7 @@ def features(asked: Asked, embedding_size: int) -> Vector:
     """
     row = np.zeros(WORD_FEATURES + embedding_size, dtype=np.float32)
     low = asked.text.lower()
+    words = BORDER.sub(" ", low)
     wanted = ASKED_FOR.search(low)
     row[:8] = (
         np.log1p(len(low)) - 4.0,
@@ -103,7 +106,7 @@ def features(asked: Asked, embedding_size: int) -> Vector:
         np.log1p(asked.answer_chars),
         asked.habit,
     )
-    row[8:WORD_FEATURES] = [form.search(low) is not None for form in FORMS]
+    row[8:WORD_FEATURES] = [form.search(words) is not None for form in FORMS]
     row[:WORD_FEATURES] *= WORD_WEIGHT
     if len(asked.vector) == embedding_size:
         row[WORD_FEATURES:] = asked.vector

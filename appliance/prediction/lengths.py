@@ -98,7 +98,8 @@ class Lengths:
         try:
             raw = await self._bus.get(keys.LENGTHS)
         except AWAY as error:
-            log.warning("lengths: store away (%s), starting from the prior", error)
+            log.warning("lengths: store away (%s), predicting from the prior until then", error)
+            self._stamp = ""  # asked again, and nothing is saved over what was learned
             return
         saved = _decoded(raw, stamp) if raw else None
         if saved is not None and self._model.load(saved):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from appliance import keys
@@ -127,8 +128,9 @@ def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
     )
     worker = settings.worker
     fake = worker.engine == "fake"
+    is_spread = not (fake or worker.device or worker.count == 1 or worker.gpu_layers == 0)
     machine = Machine(
-        gpus=() if fake or worker.device or worker.count == 1 or worker.gpu_layers == 0 else gpus(),
+        gpus=tuple(one.name for one in gpus()) if is_spread else (),
         # A fake worker computes nothing, so any number of them is within the budget.
         threads=max(worker.count, 1) if fake else _threads(settings),
         memory_bytes=psutil.virtual_memory().available,
@@ -143,6 +145,12 @@ def worker_configs(settings: Settings, redis_url: str) -> list[WorkerConfig]:
             machine, count=worker.count, weights_bytes=weights_bytes, copy_bytes=copy_bytes
         )
     ]
+
+
+def lone_config(settings: Settings, redis_url: str) -> WorkerConfig:
+    """A worker that has its machine to itself: all its threads, pinned to no GPU."""
+    one = msgspec.structs.replace(settings.worker, count=1)
+    return worker_configs(msgspec.structs.replace(settings, worker=one), redis_url)[0]
 
 
 def _threads(settings: Settings) -> int:

@@ -27,6 +27,7 @@ from appliance.worker.memory import cache_bytes, check_memory, checked_header, n
 from models.precheck import Header
 
 NVIDIA_NODE = Path("/dev/nvidia0")
+SPARE_REQUESTS = 256  # beyond the slots: what was given up stays open until the next step
 ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "roberta", "t5encoder", "modern-bert")
 
 
@@ -89,6 +90,7 @@ def build_engine(
             memory_bytes=config.conversation_bytes,
         )
     bounds = Bounds(
+        requests=config.slots + SPARE_REQUESTS,
         drafts_per_request=config.draft_tokens,
         gap_s=config.gap_ms / 1000,
         kept_pace=config.kept_pace,

@@ -30,6 +30,7 @@ IDLE_S = 1.0  # an engine that has had nothing to do for so long saves
 WORTH_TOKENS = 64  # private ones; less is computed again sooner than it is kept
 LAST_SAVES_S = 4.0  # for everything that is not on disk when the engine ends
 MARKS_KEPT = 4_096
+FOUND_BYTES = 512_000_000  # copies of cells that wait for their requests to start
 
 
 class Keeper:
@@ -77,8 +78,15 @@ class Keeper:
         return True
 
     def take(self, found: Found) -> int:
-        """Keep what was found until its request starts. Returns how many tokens it has."""
+        """Keep what was found until its request starts. Returns how many tokens it has.
+
+        What has no room beside those that wait already is computed anew.
+        """
         if found.snapshot is None:
+            return 0
+        waiting = [one.snapshot for one in self._found.values() if one.snapshot is not None]
+        held_bytes = sum(one.cells.nbytes for one in waiting)
+        if waiting and held_bytes + found.snapshot.cells.nbytes > FOUND_BYTES:
             return 0
         self._found[found.request_id] = found
         return found.tokens

@@ -87,10 +87,11 @@ class LlamaBackend:
             device_statuses(devices, offload),
             options.layers,
             seen,
-            stamp=cache_stamp(
-                options.chat_model,
-                *(library.build, self._model.layers),
-                *((cache_stamp(place(one)), one.scale) for one in options.adapters),
+            stamp=cells_stamp(
+                options,
+                library.stamp(on_gpu=bool(offload.shares)),
+                on_gpu=bool(offload.shares),
+                cache_tokens=shape.cache_tokens,
             ),
             adapters=", ".join(f"{place(one).name} x {one.scale:g}" for one in options.adapters),
         )
@@ -281,6 +282,15 @@ class LlamaBackend:
             embedding_batch_texts=BATCH_TEXTS if embedder else 0,
             can_share=self._model.can_share,
         )
+
+
+def cells_stamp(options: LlamaOptions, library: str, *, on_gpu: bool, cache_tokens: int) -> str:
+    """Of all that saved cells depend on; some models turn positions by the size of the cache."""
+    return cache_stamp(
+        options.chat_model,
+        *(library, on_gpu, cache_tokens),
+        *((cache_stamp(place(one)), one.scale) for one in options.adapters),
+    )
 
 
 def device_statuses(devices: Iterable[Device], offload: Offload) -> tuple[DeviceStatus, ...]:

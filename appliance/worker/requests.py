@@ -147,10 +147,12 @@ class OpenRequests:
 
     def carry_out(self, actions: Iterable[Action]) -> None:
         """Do what the scheduler has decided, in its order."""
+        started: list[str] = []
         refused: dict[str, Invalid] = {}
         for action in actions:
             match action:
                 case Start(request_id=request_id, sequence=number):
+                    started.append(request_id)
                     if error := self._open(self.sequences[request_id], number):
                         refused[request_id] = error
                 case Adopt():
@@ -159,6 +161,8 @@ class OpenRequests:
                     self._restore(action)
                 case Cut() | Leave():
                     self.cut([action])
+        for request_id in started:
+            self._keeper.drop(request_id)  # what was found for it lost to what is in the cache
         for request_id, error in refused.items():
             self.reject(request_id, error.reason, error.message, hint=error.hint)
 

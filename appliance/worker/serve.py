@@ -67,6 +67,7 @@ class Server:
         self._room.set()
         self._stopping = asyncio.Event()
         self._outage = Outage(log)
+        self._heard = ""  # the last entry of the control stream
 
     def emit(self, outputs: list[jobs.Output]) -> None:
         """Takes one step's outputs; call it on the event loop's thread."""
@@ -229,15 +230,16 @@ class Server:
         )
 
     async def _listen(self, blocking: Bus) -> None:
-        """Hears what is told to all workers."""
+        """Hears what is told to all workers, also what was told while the store was away."""
         stream = keys.control(self._config.pool)
-        newest = await blocking.xrevrange(stream, count=1)
-        cursor = newest[0][0].decode() if newest else "0-0"
+        if not self._heard:
+            newest = await blocking.xrevrange(stream, count=1)
+            self._heard = newest[0][0].decode() if newest else "0-0"
         await self._warmup.forget_deleted()
         while True:
-            for _, rows in await blocking.xread({stream: cursor}, block=BLOCK_MS):
+            for _, rows in await blocking.xread({stream: self._heard}, block=BLOCK_MS):
                 for row_id, fields in rows:
-                    cursor = row_id.decode()
+                    self._heard = row_id.decode()
                     self._hear(fields)
 
     def _hear(self, fields: Fields) -> None:

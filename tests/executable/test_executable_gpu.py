@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import gpu
+import llama
 import pytest
 
 pytestmark = pytest.mark.unit
@@ -50,3 +51,19 @@ def test_a_cached_backend_needs_no_tools(
     made.touch()
     gpu.install_for_dist()
     assert installed == ["vulkan"]
+
+
+def test_a_backend_of_other_patches_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch, added = tmp_path / "one.patch", tmp_path / "added.cpp"
+    patch.write_text("one")
+    added.write_text("one")
+    monkeypatch.setattr(llama, "PATCHES", [patch])
+    monkeypatch.setattr(llama, "ADDED", [added])
+    kept = {gpu._cached("vulkan")}
+    for changed in (patch, added):
+        changed.write_text("two")
+        kept.add(gpu._cached("vulkan"))
+    assert len(kept) == 3
+    assert gpu._cached("vulkan") in kept

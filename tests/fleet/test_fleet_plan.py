@@ -71,20 +71,41 @@ def test_copies_that_do_not_fit_are_told_in_gigabytes() -> None:
     assert len(seats(machine, count=2, weights_bytes=GB, copy_bytes=3 * GB)) == 2
 
 
-LISTING = (
-    b'[{"name":"CPU","kind":"cpu"},{"name":"CUDA1","kind":"gpu"},{"name":"x","kind":"integrated"}]'
-)
+def device(name: str, kind: str, bus_id: str = "") -> str:
+    return (
+        f'{{"name":"{name}","description":"","kind":"{kind}","backend":"{name[:-1]}",'
+        f'"free_bytes":1,"total_bytes":1,"id":"{bus_id}"}}'
+    )
 
 
-def test_only_gpus_of_their_own_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def said_by_the_library(monkeypatch: pytest.MonkeyPatch, *found: str) -> None:
     def ran(*_: Any, **__: Any) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.CompletedProcess([], 0, LISTING)
+        return subprocess.CompletedProcess([], 0, f"[{','.join(found)}]".encode())
 
     monkeypatch.setattr(devices, "NODES", ("null",))
     monkeypatch.setattr(subprocess, "run", ran)
-    assert devices.gpus() == ("CUDA1",)
+
+
+def test_only_gpus_of_their_own_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = device("Vulkan0", "integrated")
+    said_by_the_library(monkeypatch, device("CPU", "cpu"), device("CUDA1", "gpu"), shared)
+    assert [one.name for one in devices.gpus()] == ["CUDA1"]
+    said_by_the_library(monkeypatch, shared)
+    assert devices.gpus() == ()
     monkeypatch.setattr(devices, "NODES", ("no-such-node",))
     assert devices.gpus() == ()
+
+
+def test_a_gpu_that_two_backends_see_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = "0000:01:00.0", "0000:02:00.0"
+    said_by_the_library(
+        monkeypatch,
+        *(device("CUDA0", "gpu", first), device("CUDA1", "gpu", second)),
+        *(device("Vulkan0", "gpu", first), device("Vulkan1", "gpu", second)),
+        device("CPU", "cpu"),
+    )
+    assert [one.name for one in devices.gpus()] == ["CUDA0", "CUDA1"]
+    assert [one.name for one in devices.gpus("Vulkan1")] == ["Vulkan1"]
 
 
 @pytest.mark.parametrize("said", [b"", b"{}", b"Segmentation fault"])

@@ -8,6 +8,7 @@ import pytest
 from models_bench import FileServer, Gguf, catalogue_of, entry_of, serving
 
 from appliance.errors import Conflict, NotFound
+from appliance.fleet import downloads as subject
 from appliance.fleet.downloads import Downloads
 from models import files
 from models.catalogue import FromHttps
@@ -119,6 +120,27 @@ def test_the_wait_before_another_try_can_be_paused(
         time.sleep(0.01)
     downloads.pause()
     assert state_of(downloads, "paused", "failed") == "paused"
+
+
+def test_what_another_process_fetches_is_waited_for(
+    downloads: Downloads, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "ELSEWHERE_S", 0.02)
+    target = tmp_path / "models" / "tiny.gguf"
+    with files.only_writer(target.parent, target.name):
+        files.part_of(target).write_bytes(CHAT[:1000])
+        downloads.start("tiny")
+        deadline = time.monotonic() + DEADLINE_S
+        while downloads.status.done_bytes != 1000:
+            assert time.monotonic() < deadline, downloads.status
+            time.sleep(0.01)
+        assert downloads.status.state == "running"
+        downloads.pause()
+        assert state_of(downloads, "paused", "failed") == "paused", "one may stop waiting"
+        downloads.start("tiny")
+    assert state_of(downloads, "done", "failed") == "done"
+    assert target.read_bytes() == CHAT
+    assert server.ranges() == ["bytes=1000-"]
 
 
 def test_a_failure_is_told_with_what_to_do(downloads: Downloads, server: FileServer) -> None:

@@ -74,6 +74,7 @@ def server() -> Iterator[FileServer]:
 def lacking(tmp_path: Path, server: FileServer) -> Iterator[Lacking]:
     entries = (
         entry_of(WEIGHTS, HTTPS, name="chat-model"),
+        entry_of(WEIGHTS, HTTPS, name="other"),
         entry_of(WEIGHTS, HTTPS, name="embedder", kind="embedding"),
     )
     store = Store(tmp_path / "models", catalogue_of(*entries))
@@ -130,11 +131,47 @@ async def test_a_pause_is_kept_and_told_until_somebody_goes_on(
 async def test_what_was_brought_along_is_not_fetched(lacking: Lacking, server: FileServer) -> None:
     async with lacking.provided() as provision:
         lacking.store.directory.mkdir()
-        for entry in lacking.store.catalogue.entry:
-            lacking.store.path(entry.name).write_bytes(WEIGHTS)
+        for name in lacking.names():
+            lacking.store.path(name).write_bytes(WEIGHTS)
         provision.begin()
         await lacking.until_complete()
     assert not server.asked
+
+
+async def test_another_download_gives_way_to_what_is_lacking(
+    lacking: Lacking, server: FileServer
+) -> None:
+    lacking.is_chosen = True
+    server.script = ["stall:100000"]
+    lacking.downloads.start("other")
+    await asyncio.to_thread(server.stalled.wait, DEADLINE_S)
+    async with lacking.provided():
+        await lacking.until("pausing")
+        server.go_on.set()
+        await lacking.until_complete()
+    assert not lacking.store.has("other")
+
+
+async def test_a_download_that_begins_while_files_are_looked_at_is_no_failure(
+    lacking: Lacking, server: FileServer
+) -> None:
+    server.script = ["stall:100000"]
+    looks = 0
+
+    def names() -> tuple[str, ...]:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            lacking.downloads.start("other")
+        return lacking.names()
+
+    wanted = Wanted(lacking=names, chosen=_yes, unattended=False)
+    provision = Provision(lacking.downloads, wanted, lacking=("chat-model",), complete=_nothing)
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+        group.create_task(provision.run())
+        await lacking.until("pausing")
+        server.go_on.set()
+    assert lacking.names() == ()
 
 
 async def test_a_failure_waits_for_the_operator(lacking: Lacking, server: FileServer) -> None:
@@ -161,3 +198,7 @@ async def test_a_failure_ends_a_start_that_nobody_attends(
 
 async def _yes() -> bool:
     return True
+
+
+def _nothing() -> None:
+    pass

@@ -2,16 +2,17 @@
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.bus.placing import HELD, Told
 from appliance.placement.policies import make_policy
-from appliance.placement.pool import SIZE_AT_FIRST, PoolPlacement
+from appliance.placement.pool import CPU, GPU, SIZE_AT_FIRST, PoolPlacement
 from appliance.placement.prefixes import BLOCKS_MOST, Held, prefix_of
 from appliance.schema.requests import ChatMessage
-from appliance.schema.status import WorkerStatus
+from appliance.schema.status import DeviceStatus, WorkerStatus
 
 pytestmark = pytest.mark.unit
 
@@ -66,6 +67,35 @@ def served(made: PoolPlacement, request_id: str, worker_id: str, now_s: float = 
     made.taken(request_id, worker_id, 50.0, now_s)
     made.first(request_id, now_s)
     made.ended(request_id, now_s)
+
+
+def computes(name: str, kind: str, layers: int) -> DeviceStatus:
+    return DeviceStatus(
+        name=name,
+        description="x",
+        kind=kind,
+        backend=name,
+        free_bytes=1,
+        total_bytes=1,
+        layers=layers,
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "layers", "priced"),
+    [
+        ("CPU: Intel(R) Xeon(R) Processor @ 2.80GHz", "gpu", 0, CPU),
+        ("Vulkan0: Intel(R) Graphics, 19 of 19 layers", "integrated", 19, CPU),
+        ("CUDA0: NVIDIA A100, 37 of 37 layers", "gpu", 37, GPU),
+    ],
+)
+def test_a_pool_is_priced_by_what_holds_the_layers(
+    device: str, kind: str, layers: int, priced: object
+) -> None:
+    made = pool()
+    found = computes("GPU0", kind, layers), computes("CPU", "cpu", 0)
+    made.reported([msgspec.structs.replace(report("w0"), device=device, devices=found)], 0.0)
+    assert made.board.fleet.speed is priced
 
 
 @pytest.mark.parametrize("text", [LONG, CHINESE], ids=["en", "zh"])

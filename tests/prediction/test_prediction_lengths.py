@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from appliance import keys
-from appliance.bus.client import Bus
+from appliance.bus.client import AWAY, Bus
 from appliance.prediction.lengths import REMEMBERED, Lengths, kendall_tau
 
 pytestmark = pytest.mark.integration
@@ -46,6 +46,28 @@ async def test_what_was_learned_outlives_the_process(bus: Bus) -> None:
     other = Lengths(bus)
     await other.use("model-b", 4)
     assert other.predict("x", "bob", ASK, bound=4096).p50 == pytest.approx(120, rel=0.01)
+
+
+async def test_a_store_that_is_away_at_the_start_costs_nothing_that_was_learned(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await lengths(bus)
+    teach(before, 50, 400)
+    await before.save()
+
+    async def away(key: str) -> bytes:
+        raise AWAY[0]
+
+    made = Lengths(bus)
+    with monkeypatch.context() as patched:
+        patched.setattr(bus, "get", away)
+        await made.use("model-a", 4)
+    teach(made, 1, 10)
+    await made.save()
+    await made.use("model-a", 4)
+    learned = before.predict("x", "bob", ASK, bound=4096, vector=[0.5] * 4).p50
+    found = made.predict("x", "bob", ASK, bound=4096, vector=[0.5] * 4).p50
+    assert found == pytest.approx(learned, rel=1e-2)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"nonsense", b"\x86\xa5stamp"])

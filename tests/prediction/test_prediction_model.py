@@ -107,3 +107,22 @@ def test_the_form_that_is_asked_for_counts_in_both_languages() -> None:
     both = [n for n in range(8, WORD_FEATURES) if english[n] and chinese[n]]
     assert len(both) >= 2
     assert features(Asked(text="", vector=[1.0] * 3), SIZE)[WORD_FEATURES:].tolist() == [0.0] * SIZE
+
+
+@pytest.mark.parametrize(
+    ("beside", "alone"),
+    [
+        ("用python写", "用 python 写"),
+        ("一条SQL语句", "一条 SQL 语句"),
+        ("add函数a的", "add 函数 a 的"),
+    ],
+)
+def test_a_latin_word_counts_beside_han_characters(beside: str, alone: str) -> None:
+    def forms(text: str) -> list[float]:
+        return [float(one) for one in features(Asked(text=text), 0)[8:WORD_FEATURES]]
+
+    assert forms(beside) == forms(alone)
+
+
+def test_a_letter_with_an_accent_is_no_border_of_a_word() -> None:
+    assert not features(Asked(text="éa"), 0)[8:WORD_FEATURES].any()

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from worker_bench import SMALL, model_path
 
 from appliance.errors import EXIT_CANNOT_BOOT, CannotBoot, Invalid
+from appliance.schema.requests import ChatMessage
+from appliance.schema.sampling import Sampling
 from appliance.worker.boot import (
     BackendSettings,
     build_backend,
     build_engine,
 )
 from appliance.worker.config import WorkerConfig
+from appliance.worker.jobs import Generation
 from appliance.worker.memory import cache_bytes, check_memory
 from models.precheck import Header, precheck
 
@@ -221,3 +224,18 @@ def test_loading_tells_how_far_it_is() -> None:
     assert list(told)[-1] == "loading the model: 100 %"
     assert len(told) <= 11
     assert list(told.values()) == sorted(told.values())
+
+
+def test_a_worker_takes_more_than_its_slots_however_many_those_are() -> None:
+    """What was taken away from it is open until the next step, and its place is given again."""
+    shape = {"slots": 256, "warm_sequences": 0, "cache_tokens": 4096, "step_tokens": 256}
+    config = msgspec.structs.replace(CONFIG, **shape)
+    engine = build_engine(
+        config,
+        emit=lambda outputs: None,
+        on_fatal=lambda error: None,
+        progress=lambda text, percent: None,
+    )
+    said = (ChatMessage(role="user", content="Hello"),)
+    for number in range(300):
+        engine.submit(Generation(request_id=f"r{number}", messages=said, sampling=Sampling()))

@@ -5,15 +5,20 @@ Each run is a new engine on an empty cache, as after a restart; only the directo
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from worker_bench import GREEDY, Kind, Run, Watched, run_jobs
 
 from appliance.schema.requests import ChatMessage
-from appliance.worker.archive import Archive
+from appliance.worker import keeper
+from appliance.worker.archive import Archive, Found
 from appliance.worker.backend import Backend, Shape
 from appliance.worker.engine import Bounds, Engine
 from appliance.worker.fake import FakeBackend
 from appliance.worker.jobs import Finished, Generation
+from appliance.worker.keeper import Keeper
+from appliance.worker.schedule import Scheduler
+from appliance.worker.snapshot_format import Snapshot
 from appliance.worker.snapshots import Snapshots
 
 SYSTEM = "You are the assistant of this house. Be brief and friendly, and quote what you know."
@@ -225,6 +230,46 @@ def test_a_short_text_and_a_text_of_no_session_are_not_worth_a_file(tmp_path: Pa
         archive=archive(tmp_path, backend),
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.unit
+def test_what_was_found_leaves_memory_when_the_cache_has_more(tmp_path: Path) -> None:
+    """Both are looked for at once; the second finds the first one's cells warm when it starts."""
+    shape = Shape(slots=1, warm_sequences=2, context_tokens=512, cache_tokens=1024, step_tokens=64)
+    backend = FakeBackend(shape)
+    answer = first_turn(backend, tmp_path)
+    asked = [turn(name, QUESTION, answer, NEXT) for name in "bc"]
+    held: dict[str, int] = {}
+
+    def look(engine: Engine, run: Run) -> None:
+        for name in "bc":
+            if run.pieces(name):
+                held.setdefault(name, len(engine._keeper._found))
+
+    run = run_jobs(backend, *asked, on_step=look, archive=archive(tmp_path, backend))
+    assert run.finished("c").cached_tokens > 64
+    assert held == {"b": 1, "c": 0}
+
+
+@pytest.mark.unit
+def test_what_waits_to_be_restored_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = FakeBackend()
+    made = Keeper(backend, Scheduler(backend.shape, can_share=True), archive(tmp_path, backend))
+    cells = np.zeros(100, dtype=np.uint8)
+    tokens = np.arange(9, dtype=np.int32)
+    kept = Snapshot(session_id="s", scope="ann", public_tokens=0, tokens=tokens, cells=cells)
+    monkeypatch.setattr(keeper, "FOUND_BYTES", 250)
+    taken = [made.take(Found(request_id=f"r{n}", snapshot=kept, tokens=9)) for n in range(4)]
+    assert taken == [9, 9, 0, 0]
+    made.drop("r0")
+    assert made.take(Found(request_id="r4", snapshot=kept, tokens=9)) == 9
+    monkeypatch.setattr(keeper, "FOUND_BYTES", 50)
+    assert made.take(Found(request_id="r5", snapshot=kept, tokens=9)) == 0
+    made.drop("r1")
+    made.drop("r4")
+    assert made.take(Found(request_id="r6", snapshot=kept, tokens=9)) == 9, "one always has room"
 
 
 def test_a_warmed_session_computes_only_the_question(kind: Kind, tmp_path: Path) -> None:

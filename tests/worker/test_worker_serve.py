@@ -9,7 +9,7 @@ from worker_bench import SMALL
 
 from appliance import keys
 from appliance.bus import leases, scripts, work
-from appliance.bus.client import AWAY, Bus, ensure_group
+from appliance.bus.client import AWAY, Bus, connect_blocking, ensure_group
 from appliance.bus.texts import emitted_text
 from appliance.schema.events import Admitted, Received
 from appliance.schema.requests import ChatMessage, Request, Work
@@ -65,10 +65,15 @@ class Counted(Engine):
     """Knows what it was given."""
 
     given: tuple[Generation, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
     def submit(self, generation: Generation) -> None:
         self.given += (generation,)
         super().submit(generation)
+
+    def forget_scope(self, scope: str) -> None:
+        self.forgotten += (scope,)
+        super().forget_scope(scope)
 
 
 class Rig:
@@ -173,3 +178,23 @@ async def test_a_lease_that_fell_off_the_list_is_listed_again_when_it_is_renewed
     assert await bus.zscore(keys.leases(keys.MAIN), ready.request_id) == float(until or 0)
     engine.stop()
     assert engine.join(PATIENCE_S)
+
+
+async def test_what_is_told_while_the_store_is_away_is_heard_when_it_is_back(
+    bus: Bus, valkey_url: str
+) -> None:
+    rig = Rig(bus, valkey_url)
+    control, blocking = keys.control(keys.MAIN), connect_blocking(valkey_url)
+    await bus.xadd(control, {"forget_scope": "who came before"})
+    async with asyncio.timeout(PATIENCE_S):
+        for scope in ("ann", "bob"):  # a connection each
+            listening = asyncio.create_task(rig.server._listen(blocking))
+            while not rig.server._heard or (scope == "bob" and not rig.engine.forgotten):  # noqa: ASYNC110 # tells nobody
+                await asyncio.sleep(0.01)
+            listening.cancel()
+            await asyncio.wait([listening])
+            await bus.xadd(control, {"forget_scope": scope})
+    assert rig.engine.forgotten == ("ann",)
+    await blocking.aclose()
+    rig.engine.stop()
+    assert rig.engine.join(PATIENCE_S)
