@@ -15,6 +15,7 @@ import msgspec
 from appliance import __version__
 from appliance.errors import CannotBoot
 from appliance.settings import Settings, load
+from appliance.supervisor.directory import told_of_room
 
 log = logging.getLogger("sluice")
 
@@ -39,10 +40,12 @@ def layout_of(data: Path) -> int:
 def settings_of(data: Path) -> Settings:
     """The settings of a data directory.
 
-    Raises CannotBoot when a newer version wrote it, else what `load` raises.
+    Raises CannotBoot when a newer version wrote it or a full disk does not take the example, else
+    what `load` raises.
     """
     _require_known(data, LAYOUT)
-    return load(data)
+    with told_of_room(data):
+        return load(data)
 
 
 def settle(

@@ -10,11 +10,12 @@ may be a symbolic link or belong to anybody else.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from appliance.errors import CannotBoot
@@ -23,6 +24,7 @@ PRIVATE_UMASK = 0o077
 SOCKET_PATH_BYTES = 103
 LONGEST_SOCKET_NAME = "milvus.sock"
 REMEMBERED = "sockets.path"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def prepare_data_directory(path: Path) -> Path:
@@ -47,6 +49,20 @@ def prepare_data_directory(path: Path) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise CannotBoot(f"the data directory {path} is read-only", hint="make it writable")
     return path
+
+
+@contextlib.contextmanager
+def told_of_room(path: Path) -> Iterator[None]:
+    """Words for a disk that takes no more of what is written below `path`. Raises CannotBoot."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise CannotBoot(
+            f"no room in {path}: {error.strerror}",
+            hint="free some space, or choose another directory with --data",
+        ) from None
 
 
 def private_directory(path: Path) -> Path:
