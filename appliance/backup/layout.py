@@ -7,6 +7,7 @@ restoring that backup with the older version.
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -103,7 +104,12 @@ def _told(data: Path) -> _Told:
 
 
 def _write(data: Path, layout: int) -> None:
+    """Whole or not at all, also when the power goes."""
     fresh = data / f"{FILE_NAME}.new"
-    fresh.write_bytes(msgspec.json.encode(_Told(layout, __version__)))
-    fresh.chmod(0o600)
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(_Told(layout, __version__)))
+        file.flush()
+        os.fsync(descriptor)
     fresh.rename(data / FILE_NAME)
