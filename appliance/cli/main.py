@@ -206,11 +206,12 @@ def _open(arguments: argparse.Namespace) -> int:
     if not has_terminal() and has_desktop():
         return open_without_terminal(options, sys.argv[1:])
     try:
-        return open_ui(options)
+        status = open_ui(options)
     except SluiceError as error:
         tell(error)
-        hold_window(error.exit_status)
-        return error.exit_status
+        status = error.exit_status
+    hold_window(status)
+    return status
 
 
 def _install(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.main import build_parser, main
-from appliance.errors import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_USAGE
+from appliance.errors import EXIT_CANNOT_BOOT, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE
 
 pytestmark = pytest.mark.unit
 
@@ -52,6 +52,17 @@ def test_the_ui_without_a_terminal_says_what_to_do(
 ) -> None:
     assert main(["--data", str(tmp_path)]) != 0
     assert "sluice serve" in capsys.readouterr().err
+
+
+def test_a_window_stays_until_the_words_about_a_crash_of_the_ui_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    monkeypatch.setattr("appliance.cli.attach.has_terminal", lambda: True)
+    monkeypatch.setattr("appliance.cli.attach.open_ui", lambda options: EXIT_INTERNAL)
+    monkeypatch.setattr("appliance.cli.desktop.hold_window", held.append)
+    assert main(["--data", str(tmp_path)]) == EXIT_INTERNAL
+    assert held == [EXIT_INTERNAL]
 
 
 @pytest.mark.parametrize("command", [["serve"], ["models", "list"], ["limiter", "--redis", "x"]])
