@@ -34,6 +34,9 @@ def add_archives(commands: Commands) -> None:  # type: ignore[valid-type]
     out.add_argument("--without-faq", action="store_true", help="leave the FAQ out")
     out.set_defaults(run=_bundle_export)
     into = actions.add_parser("import", help="take a bundle in; may be repeated")
+    into.add_argument(
+        "--overwrite", action="store_true", help="its FAQ goes before edits made here since"
+    )
     into.set_defaults(run=_bundle_import)
     for parser in (out, into):
         parser.add_argument("file", type=Path, metavar="FILE")
