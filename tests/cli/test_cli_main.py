@@ -8,6 +8,7 @@ import pytest
 
 from appliance.cli.main import build_parser, main
 from appliance.errors import EXIT_CANNOT_BOOT, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE
+from appliance.worker.config import WorkerConfig
 
 pytestmark = pytest.mark.unit
 
@@ -77,6 +78,33 @@ def test_data_of_a_later_version_are_told_as_such(
     assert "shiny" not in said
 
 
+@pytest.mark.parametrize(
+    ("given", "served"),
+    [([], "redis://of:the-settings@h"), (["--redis", "redis://given"], "redis://given")],
+)
+def test_a_worker_serves_the_store_of_the_settings_unless_another_is_given(
+    given: list[str], served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[external]\nredis_url = "redis://of:the-settings@h"\n'
+    (tmp_path / "settings.toml").write_text(text)
+    begun: list[str] = []
+
+    def begin(config: WorkerConfig) -> int:
+        begun.append(config.redis_url)
+        return EXIT_OK
+
+    monkeypatch.setattr("appliance.worker.main.main", begin)
+    assert main(["worker", "--engine", "fake", "--data", str(tmp_path), *given]) == EXIT_OK
+    assert begun == [served]
+
+
+def test_a_limiter_without_any_store_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["limiter", "--data", str(tmp_path)]) == EXIT_USAGE
+    assert "external.redis_url" in capsys.readouterr().err
+
+
 def test_a_worker_listens_nowhere_and_takes_no_address(capsys: pytest.CaptureFixture[str]) -> None:
     line = ["worker", "--redis", "unix:///x", "--data", "d", "--engine", "fake"]
     assert build_parser().parse_args(line).engine == "fake"
@@ -94,9 +122,9 @@ def test_a_worker_listens_nowhere_and_takes_no_address(capsys: pytest.CaptureFix
     ],
 )
 def test_a_worker_started_by_hand_does_not_wait_for_a_supervisor(
-    line: list[str], status: int, said: str
+    line: list[str], status: int, said: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "appliance", "worker", *line]
+    command = [sys.executable, "-m", "appliance", "worker", "--data", str(tmp_path), *line]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,  # open, as that of a shell is
