@@ -20,6 +20,7 @@ from typing import Any
 
 from appliance.backup.layout import settings_of
 from appliance.cli.first_models import take
+from appliance.cli.run_log import UI_LOG, move_aside
 from appliance.errors import (
     EXIT_ALREADY_RUNNING,
     EXIT_UNAVAILABLE,
@@ -34,8 +35,6 @@ from appliance.supervisor.guard import PARENT_VARIABLE, own_command
 from appliance.supervisor.lock import awaited, sight
 
 STOP_TIMEOUT_S = 30.0
-LOG_NAME = "tui.log"
-LOG_BYTES = 1_000_000  # more than that is moved aside at the next start
 
 
 def open_ui(options: Options) -> int:
@@ -82,9 +81,8 @@ def _need_terminal() -> None:
 
 
 def _start_and_open(options: Options, data: Path) -> int:
-    log = data / LOG_NAME
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(data / "tui.1.log")
+    log = data / UI_LOG
+    move_aside(log)
     with log.open("ab") as sink:
         process = subprocess.Popen(
             _serve_command(options),

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
+from appliance.cli.run_log import DESKTOP_LOG, bound_errors, move_aside
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, AlreadyRunning, SluiceError
 from appliance.frozen import lasting_command
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
@@ -27,7 +28,6 @@ from appliance.supervisor.lock import awaited, sight
 
 WINDOW_VARIABLE = "SLUICE_WINDOW"  # set in a window that was opened for us
 STARTS_WITHIN_S = 2.0
-LOG_NAME = "desktop.log"
 FETCHING = "models are being fetched 正在下载模型"
 
 # The desktop's own choice first. What follows a name comes before the command.
@@ -70,7 +70,7 @@ def open_without_terminal(options: Options, arguments: list[str]) -> int:
     environment = foreign_environment(os.environ) | {WINDOW_VARIABLE: "1"}
     if any(_starts([*one, *command], environment) for one in TERMINALS):
         return EXIT_OK
-    log = options.data_directory / LOG_NAME
+    log = options.data_directory / DESKTOP_LOG
     try:
         return _serve(options, log)
     except SluiceError as error:
@@ -165,7 +165,9 @@ def _told(url: str, data: Path, more: str = "") -> int:
 def _say_into(log: Path) -> None:
     """Nobody reads our output here: it goes to the end of a file of the data directory, which
     another click may be writing to."""
+    move_aside(log)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    bound_errors(log)

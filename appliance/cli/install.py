@@ -7,6 +7,7 @@ itself, so a service's models are fetched here, before anything is written.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shlex
@@ -267,21 +268,23 @@ def _write(at: Places, contents: dict[Path, tuple[bytes | Path, int]], scope: st
         for path, (content, _) in contents.items()
     )
     note = msgspec.json.format(msgspec.json.encode(Note(scope, written)))
-    try:
-        for path, (content, mode) in [(at.note, (note, 0o644)), *contents.items()]:
+    for path, (content, mode) in [(at.note, (note, 0o644)), *contents.items()]:
+        part = path.with_name(f".{path.name}.part")
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
             if isinstance(content, Path):
                 shutil.copyfile(content, part)
             else:
                 part.write_bytes(content)
             part.chmod(mode)
             part.rename(path)
-    except OSError as error:
-        raise Unavailable(
-            f"{error.filename} cannot be written: {error.strerror}",
-            hint="`sluice uninstall` removes what was written so far",
-        ) from None
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise Unavailable(
+                f"{path} cannot be written: {error.strerror}",
+                hint="`sluice uninstall` removes what was written so far",
+            ) from None
 
 
 def _systemctl(system: bool, *commands: list[str]) -> None:

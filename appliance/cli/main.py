@@ -194,6 +194,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from appliance.cli.run_log import UI_LOG, bound_errors
     from appliance.cli.starters import take_carried
     from appliance.runtime.serving import Listener, print_ready, print_serving, serve
     from appliance.supervisor.directory import prepare_data_directory
@@ -204,6 +205,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     data = prepare_data_directory(options.data_directory)
     take_carried(options.applied(settings_of(data)))
     if arguments.early:
+        bound_errors(data / UI_LOG)
         return serve(options, Listener(ready=print_ready, serving=print_serving))
     return serve(options, Listener(ready=print_ready))
 

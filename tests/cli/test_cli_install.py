@@ -3,6 +3,7 @@
 import configparser
 import os
 import re
+import resource
 import stat
 from pathlib import Path
 
@@ -85,6 +86,24 @@ def test_the_executable_is_copied_to_where_programs_belong(
     assert copy.read_bytes() == b"the executable"
     assert copy.stat().st_mode & 0o777 == 0o755
     assert f'Exec="{copy}"' in (home / ".local/share/applications/sluice.desktop").read_text()
+    assert main(["uninstall"]) == 0
+    assert files_of(home) == {"stick"}
+
+
+def test_an_executable_there_is_no_room_for_is_named_and_not_left_half(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    carrier = home / "stick"
+    carrier.write_bytes(bytes(50_000))
+    monkeypatch.setattr(installing, "executable_file", lambda: carrier)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        assert main(["install"]) == 69
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"{home}/.local/bin/sluice cannot be written" in capsys.readouterr().err
+    assert list((home / ".local/bin").iterdir()) == []
     assert main(["uninstall"]) == 0
     assert files_of(home) == {"stick"}
 
