@@ -19,9 +19,9 @@ pytestmark = pytest.mark.integration
 def start(data: Path, *, file_bytes: int) -> "subprocess.CompletedProcess[str]":
     """A start that may write that much into each file, and is told so as by a full disk."""
     limit = (file_bytes, file_bytes)
+    command = [sys.executable, "-m", "appliance", "serve", "--data", str(data)]
     return subprocess.run(
-        [sys.executable, "-m", "appliance", "serve", "--data", str(data)]
-        + ["--engine", "fake", "--port", "0"],
+        [*command, "--engine", "fake", "--port", "0"],
         capture_output=True,
         text=True,
         timeout=240,
@@ -40,7 +40,9 @@ def test_a_first_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
     assert told(start(data, file_bytes=0), data)
 
 
-@pytest.mark.parametrize(("file_bytes", "last"), [(0, "lock"), (20, "running.new"), (500, "valkey")])
+@pytest.mark.parametrize(
+    ("file_bytes", "last"), [(0, "lock"), (20, "running.new"), (500, "valkey")]
+)
 def test_a_later_start_on_a_full_disk_says_so(tmp_path: Path, file_bytes: int, last: str) -> None:
     data = prepare_data_directory(tmp_path / "data")
     settings_of(data)
