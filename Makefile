@@ -14,6 +14,7 @@
 # make bench-scheduling TRACES=FOLDER  compare placement and limiter rules on public traces (hours)
 # make bench-switch  what showing another session in the terminal UI costs, beside one answer
 # make dist [FLAVOUR=full]   build the one executable file; make test-dist tests it, bench-dist measures it
+# make lock, make audit   pin what pyproject.toml names; look up known weaknesses of what is pinned
 # make vulkan, make cuda   add a GPU backend; make test-gpu tests it, on a software driver too
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -26,7 +27,7 @@ REQUIREMENTS := packaging/requirements.txt
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := run
-.PHONY: run test soak check torture interleave bench-engine bench-lengths bench-retrieval bench-import bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock clean
+.PHONY: run test soak check torture interleave bench-engine bench-lengths bench-retrieval bench-import bench-admission bench-simulator bench-switch bench-scheduling models vulkan cuda test-gpu dist test-dist bench-dist lock audit clean
 
 run: $(VENV)/.ready
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/sluice; \
@@ -143,6 +144,13 @@ lock: $(VENV)/.ready
 	$(BIN)/uv pip compile pyproject.toml --group dev --group build --generate-hashes --universal \
 	    --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links -q -o $(REQUIREMENTS)
+
+# Asks the package index over the network. Strict: what cannot be looked up is no clean result.
+audit: $(VENV)/.ready
+	@$(PIP) install -q uv
+	@$(BIN)/uv tool run -q pip-audit --strict --disable-pip --require-hashes -r $(REQUIREMENTS) || { \
+	    echo "the audit is not clean: a weakness is listed above, or the index did not answer and" \
+	    "nothing is known" >&2; exit 1; }
 
 $(VENV)/.ready: $(REQUIREMENTS) pyproject.toml packaging/llama.py $(shell find packaging/patches -type f)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

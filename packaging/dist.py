@@ -1,15 +1,17 @@
 """`make dist`: builds the one file that is handed to people.
 
     PyInstaller     a folder with Python, every module, library and data file (sluice.spec)
-    licences        the text of every part, into the folder
+    licences        the text of every part, into the folder, and the bill of materials (sbom.py)
     glibc floor     from the symbols of all objects, into `about.json`
     launcher        compiled, with the folder behind it as one executable file (onefile.py)
 
 `--flavour full` adds the starter models, which the product moves into its store at first start.
-What was built, with sizes and floor, is told in `dist/sluice.json`.
+What was built, with sizes and floor, is told in `dist/sluice.json`, its parts in
+`dist/sluice.cdx.json`, its checksum in `dist/sluice.sha256`.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -28,6 +30,7 @@ import glibc  # noqa: E402 # siblings of this script, which is run by its path
 import gpu  # noqa: E402
 import licences  # noqa: E402
 import onefile  # noqa: E402
+import sbom  # noqa: E402
 
 from appliance import __version__  # noqa: E402
 from models.catalogue import shipped  # noqa: E402
@@ -54,6 +57,8 @@ def main() -> None:
     is_static = onefile.compile_launcher(launcher, os.environ.get("CC", "cc"))
     others = [*licences.launcher_parts(is_static=is_static), *weight_parts()]
     parts = licences.gather(BUILD / "sluice/collected.json", tree / "licences", others)
+    bill = sbom.document(parts)
+    (tree / "licences" / sbom.NAME).write_text(bill, encoding="utf-8")
     floor = glibc.floor(tree)
     oldest = next(iter(floor), "")
     about = {"version": __version__, "glibc": oldest, "machine": platform.machine()}
@@ -63,17 +68,20 @@ def main() -> None:
     print(f"compressing into {target.relative_to(ROOT)}", flush=True)
     onefile.wrap(launcher, tree, target, version=__version__, weights=weights)
     files = [one for one in tree.rglob("*") if one.is_file() and not one.is_symlink()]
+    size_bytes, unpacked_bytes = target.stat().st_size, sum(one.stat().st_size for one in files)
     figures = about | {
-        "bytes": target.stat().st_size,
-        "unpacked_bytes": sum(one.stat().st_size for one in files),
+        "bytes": size_bytes,
+        "unpacked_bytes": unpacked_bytes,
         "gpu_backends": backends,
         "needs_highest_glibc": floor.get(oldest, []),
         "parts": [one.name for one in parts],
     }
     target.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    target.with_suffix(".cdx.json").write_text(bill, encoding="utf-8")
+    target.with_suffix(".sha256").write_text(checksum(target), encoding="utf-8")
     print(
-        f"{target.relative_to(ROOT)}: {figures['bytes'] / MIB:.0f} MiB, unpacked "
-        f"{figures['unpacked_bytes'] / MIB:.0f} MiB, {len(parts)} parts; "
+        f"{target.relative_to(ROOT)}: {size_bytes / MIB:.0f} MiB, unpacked "
+        f"{unpacked_bytes / MIB:.0f} MiB, {len(parts)} parts; "
         f"needs glibc {oldest or 'none'}; GPU backends: {', '.join(backends) or 'none'}"
     )
 
@@ -101,6 +109,12 @@ def collect() -> Path:
     return FOLDER
 
 
+def checksum(file: Path) -> str:
+    """A line as `sha256sum --check` reads it."""
+    with file.open("rb") as stream:
+        return f"{hashlib.file_digest(stream, 'sha256').hexdigest()}  {file.name}\n"
+
+
 def gpu_backends(tree: Path) -> list[str]:
     """Those in the folder; ends the build when one that lies beside the binding is not."""
     found = [one for one in gpu.BACKENDS if any(tree.rglob(f"libggml-{one}.so"))]
@@ -123,7 +137,8 @@ def weight_parts() -> list[licences.Part]:
         entry = shipped().require(role)
         text = licences.OWN_TEXTS / f"{entry.name}.txt"
         texts = {text.name: text} if text.is_file() else {}
-        parts.append(licences.Part(entry.name, "", entry.licence, texts))
+        kind = "machine-learning-model"
+        parts.append(licences.Part(entry.name, "", entry.licence, texts, kind=kind))
     return parts
 
 

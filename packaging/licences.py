@@ -34,12 +34,17 @@ CARRIED = {
 
 @dataclass
 class Part:
-    """Something with a licence of its own. `texts` are files, by the name they get."""
+    """Something with a licence of its own. `texts` are files, by the name they get.
+
+    `purl` is where a distribution of the package index is found, `kind` a type of CycloneDX.
+    """
 
     name: str
     version: str
     licence: str
     texts: dict[str, Path] = field(default_factory=dict)
+    purl: str = ""
+    kind: str = "library"
 
 
 def gather(collected: Path, target: Path, others: list[Part]) -> list[Part]:
@@ -80,7 +85,8 @@ def _has_text(part: Part) -> bool:
 
 
 def _sluice() -> Part:
-    return Part("sluice", __version__, "Apache-2.0", {"LICENSE": ROOT / "LICENSE"})
+    texts = {"LICENSE": ROOT / "LICENSE"}
+    return Part("sluice", __version__, "Apache-2.0", texts, kind="application")
 
 
 def _python() -> Part:
@@ -121,7 +127,8 @@ def _part(distribution: importlib.metadata.Distribution, name: str) -> Part:
     if own.is_file():
         texts[own.name] = own
     shown = f"{name} ({CARRIED[name][0]})" if name in CARRIED else name
-    return Part(shown, distribution.version, licence or "see the text", texts)
+    purl = f"pkg:pypi/{name.replace('_', '-')}@{distribution.version}"
+    return Part(shown, distribution.version, licence or "see the text", texts, purl)
 
 
 def _system(sources: set[str]) -> list[Part]:

@@ -21,7 +21,8 @@ from pathlib import Path
 from appliance.backup import aof, archive
 from appliance.backup.archive import Manifest, Source
 from appliance.backup.layout import LAYOUT, layout_of, newer
-from appliance.errors import Invalid
+from appliance.errors import Invalid, NotFound
+from appliance.settings import FILE_NAME as SETTINGS
 from appliance.supervisor.directory import private_directory, socket_directory, socket_path
 from appliance.supervisor.environment import current_environment
 from appliance.supervisor.guard import own_command
@@ -49,12 +50,22 @@ LEFT_OUT_ENDINGS = (".log", ".sock", ".new", ".part")
 def back_up(data: Path, target: Path) -> Manifest:
     """Writes a backup of `data` at `target`; an appliance that runs on it goes on meanwhile.
 
-    Raises Conflict when there is such a file, Unavailable when it cannot be written.
+    Raises NotFound where there are neither settings nor a store, Conflict when there is such a
+    file, Unavailable when it cannot be written.
     """
+    require_data(data)
     with aof.moment(data / STORE) as log:
         sources = [*_plain_files(data), *_log_files(log)]
         return archive.write(
             target, sources, kind="backup", layout=layout_of(data), now_ms=time.time_ns() // 10**6
+        )
+
+
+def require_data(data: Path) -> None:
+    """Raises NotFound for a directory that no appliance ever had."""
+    if not (data / SETTINGS).exists() and not (data / STORE / aof.FOLDER).exists():
+        raise NotFound(
+            f"nothing to back up in {data}", hint="name the directory of the data with --data"
         )
 
 

@@ -7,6 +7,7 @@ restoring that backup with the older version.
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import msgspec
 from appliance import __version__
 from appliance.errors import CannotBoot
 from appliance.settings import Settings, load
+from appliance.supervisor.directory import told_of_room
 
 log = logging.getLogger("sluice")
 
@@ -39,10 +41,12 @@ def layout_of(data: Path) -> int:
 def settings_of(data: Path) -> Settings:
     """The settings of a data directory.
 
-    Raises CannotBoot when a newer version wrote it, else what `load` raises.
+    Raises CannotBoot when a newer version wrote it or a full disk does not take the example, else
+    what `load` raises.
     """
     _require_known(data, LAYOUT)
-    return load(data)
+    with told_of_room(data):
+        return load(data)
 
 
 def settle(
@@ -100,7 +104,12 @@ def _told(data: Path) -> _Told:
 
 
 def _write(data: Path, layout: int) -> None:
+    """Whole or not at all, also when the power goes."""
     fresh = data / f"{FILE_NAME}.new"
-    fresh.write_bytes(msgspec.json.encode(_Told(layout, __version__)))
-    fresh.chmod(0o600)
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(_Told(layout, __version__)))
+        file.flush()
+        os.fsync(descriptor)
     fresh.rename(data / FILE_NAME)

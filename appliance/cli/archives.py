@@ -1,6 +1,7 @@
 """`sluice backup`, `restore` and `bundle`: what a machine has, as one verified file."""
 
 import argparse
+import os
 import sys
 import time
 from argparse import SUPPRESS
@@ -33,6 +34,9 @@ def add_archives(commands: Commands) -> None:  # type: ignore[valid-type]
     out.add_argument("--without-faq", action="store_true", help="leave the FAQ out")
     out.set_defaults(run=_bundle_export)
     into = actions.add_parser("import", help="take a bundle in; may be repeated")
+    into.add_argument(
+        "--overwrite", action="store_true", help="its FAQ goes before edits made here since"
+    )
     into.set_defaults(run=_bundle_import)
     for parser in (out, into):
         parser.add_argument("file", type=Path, metavar="FILE")
@@ -43,12 +47,15 @@ def add_archives(commands: Commands) -> None:  # type: ignore[valid-type]
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    from appliance.backup.backup import back_up, check
+    from appliance.backup.backup import back_up, check, require_data
     from appliance.supervisor.directory import prepare_data_directory
 
     file = Path(arguments.file).expanduser()
     if not arguments.check:
-        back_up(prepare_data_directory(Options(data=arguments.data).data_directory), file)
+        data = Options(data=arguments.data).data_directory
+        if not os.path.lexists(data):
+            require_data(data)  # before it is made
+        back_up(prepare_data_directory(data), file)
     manifest = check(file)  # what was written is read again: a backup that fails is none
     size = file.stat().st_size
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest.created_at_ms / 1000))

@@ -20,6 +20,7 @@ from typing import Any
 
 from appliance.backup.layout import settings_of
 from appliance.cli.first_models import take
+from appliance.cli.run_log import UI_LOG, move_aside
 from appliance.errors import (
     EXIT_ALREADY_RUNNING,
     EXIT_UNAVAILABLE,
@@ -34,8 +35,6 @@ from appliance.supervisor.guard import PARENT_VARIABLE, own_command
 from appliance.supervisor.lock import awaited, sight
 
 STOP_TIMEOUT_S = 30.0
-LOG_NAME = "tui.log"
-LOG_BYTES = 1_000_000  # more than that is moved aside at the next start
 
 
 def open_ui(options: Options) -> int:
@@ -82,9 +81,8 @@ def _need_terminal() -> None:
 
 
 def _start_and_open(options: Options, data: Path) -> int:
-    log = data / LOG_NAME
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(data / "tui.1.log")
+    log = data / UI_LOG
+    move_aside(log)
     with log.open("ab") as sink:
         process = subprocess.Popen(
             _serve_command(options),
@@ -101,7 +99,7 @@ def _start_and_open(options: Options, data: Path) -> int:
             import ui.app  # noqa: F401 # half a second, in which the appliance starts
 
             url = started.serving()
-        status = _run_ui(url, data / KEY_NAME, data, until=started.failed, is_ours=True)
+        status = _run_ui(url, data / KEY_NAME, data, until=started.ended, is_ours=True)
         started.require()
         return status
     finally:
@@ -138,6 +136,7 @@ class _Started:
         self._process = process
         self._log = log
         self._has_failed = False
+        self._was_ready = False
 
     def serving(self) -> str:
         """The address, once connections are taken. Raises _Failed with its last words."""
@@ -148,8 +147,8 @@ class _Started:
         self.require()
         return url
 
-    async def failed(self) -> None:
-        """Returns when it ends before it is ready, and not at all when it becomes so."""
+    async def ended(self) -> None:
+        """Returns when it ends, whether it became ready before or not."""
         assert self._process.stdout is not None
         said = os.fdopen(os.dup(self._process.stdout.fileno()), "rb", buffering=0)
         reader = asyncio.StreamReader()
@@ -157,27 +156,28 @@ class _Started:
             lambda: asyncio.StreamReaderProtocol(reader), said
         )
         try:
-            self._has_failed = not (await reader.readline()).startswith(b"ready ")
-            if not self._has_failed:
-                await asyncio.Event().wait()
+            while line := await reader.readline():
+                self._was_ready = self._was_ready or line.startswith(b"ready ")
+            self._has_failed = True
         finally:
             transport.close()
 
     def require(self) -> None:
-        """Raises _Failed with its last words if it has failed to start."""
+        """Raises _Failed with its last words if it did not start, or ended by itself."""
         if self._has_failed:
             self._process.wait()
             words = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-4:]
-            message = "\n".join(["the appliance did not start:", *words])
+            what = "has ended" if self._was_ready else "did not start"
+            message = "\n".join([f"the appliance {what}:", *words])
             raise _Failed(message, self._process.returncode)
 
 
 class _Failed(SluiceError):
-    """The child's own exit status is passed on."""
+    """The child's own exit status is passed on, unless a signal ended it."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message, hint="`sluice doctor` checks the parts")
-        self.exit_status = status or EXIT_UNAVAILABLE  # type: ignore[misc]
+        self.exit_status = status if status > 0 else EXIT_UNAVAILABLE  # type: ignore[misc]
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -23,9 +23,17 @@ from appliance.backup.archive import Member, Source
 from appliance.backup.layout import LAYOUT, newer, settings_of
 from appliance.cli.portable import is_path, portable
 from appliance.clock import now_ms
-from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, Invalid, NotFound, Unavailable
+from appliance.errors import (
+    EXIT_OK,
+    EXIT_UNAVAILABLE,
+    Conflict,
+    Invalid,
+    NotFound,
+    Unavailable,
+)
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
+from appliance.schema.problems import ErrorBody
 from appliance.settings import FILE_NAME, Settings, example, models_directory
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import sight
@@ -123,8 +131,13 @@ def bring(arguments: argparse.Namespace) -> int:
             if client is None:
                 _say("the FAQ needs a running appliance: start it and run this command again")
                 return EXIT_UNAVAILABLE
-            headers = {"Content-Type": "application/jsonl"}
-            _taken(client.post("/api/faq/import", content=opened.read(FAQ), headers=headers))
+            answer = client.post(
+                "/api/faq/import",
+                params={"overwrite": arguments.overwrite},
+                content=opened.read(FAQ),
+                headers={"Content-Type": "application/jsonl"},
+            )
+            _taken(answer)
             _say("the FAQ was imported")
     return EXIT_OK
 
@@ -171,7 +184,8 @@ def _bring_settings(data: Path, content: bytes) -> str:
         (data / BESIDE).write_bytes(content)
         return f"{path} has settings of yours and stays; those of the bundle are in {BESIDE}"
     path.write_bytes(content)
-    return f"{path}: taken from the bundle"
+    runs = sight(data).state == "running"
+    return f"{path}: taken from the bundle{', restart to apply them' if runs else ''}"
 
 
 @contextlib.contextmanager
@@ -204,9 +218,17 @@ def _appliance(data: Path) -> Iterator[httpx.Client | None]:
 
 
 def _taken(answer: httpx.Response) -> httpx.Response:
-    if answer.is_error:
-        raise Unavailable(f"the appliance refused: {answer.text[:300]}")
-    return answer
+    """Raises Conflict for entries that were edited since, Unavailable for what else is refused."""
+    if not answer.is_error:
+        return answer
+    try:
+        told = msgspec.json.decode(answer.content, type=ErrorBody).error
+    except msgspec.MsgspecError:
+        raise Unavailable(f"the appliance refused: {answer.text[:300]}") from None
+    if told.reason == "edited_since":
+        hint = "the FAQ here was edited since; with --overwrite the bundle goes before it"
+        raise Conflict(told.message, hint=hint, reason=told.reason)
+    raise Unavailable(f"the appliance refused: {told.message}", hint=told.hint, reason=told.reason)
 
 
 def _say(text: str) -> None:

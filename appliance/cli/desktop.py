@@ -1,8 +1,9 @@
 """Started by a double-click: no terminal is attached, but there is a desktop.
 
 The UI opens in a window of the first terminal emulator that starts. Without one, Sluice serves
-and the desktop shows where, or why it cannot. Either way a second double-click finds the appliance
-that runs and attaches to it, or says its address again.
+and the desktop shows where, or why it cannot; models that are not here are fetched while it serves.
+Either way a second double-click finds the appliance that runs and attaches to it, or says its
+address again.
 
 Programs of the desktop get the environment as it was: the frozen program's own library path is
 not for them.
@@ -13,8 +14,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
+from appliance.cli.run_log import DESKTOP_LOG, bound_errors, move_aside
 from appliance.errors import EXIT_OK, EXIT_UNAVAILABLE, AlreadyRunning, SluiceError
 from appliance.frozen import lasting_command
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
@@ -24,7 +28,7 @@ from appliance.supervisor.lock import awaited, sight
 
 WINDOW_VARIABLE = "SLUICE_WINDOW"  # set in a window that was opened for us
 STARTS_WITHIN_S = 2.0
-LOG_NAME = "desktop.log"
+FETCHING = "models are being fetched 正在下载模型"
 
 # The desktop's own choice first. What follows a name comes before the command.
 TERMINALS: tuple[tuple[str, ...], ...] = (
@@ -66,7 +70,7 @@ def open_without_terminal(options: Options, arguments: list[str]) -> int:
     environment = foreign_environment(os.environ) | {WINDOW_VARIABLE: "1"}
     if any(_starts([*one, *command], environment) for one in TERMINALS):
         return EXIT_OK
-    log = options.data_directory / LOG_NAME
+    log = options.data_directory / DESKTOP_LOG
     try:
         return _serve(options, log)
     except SluiceError as error:
@@ -80,17 +84,27 @@ def _serve(options: Options, log: Path) -> int:
     if seen.running is not None and seen.state == "running":
         return _told(seen.running.url, data)
     from appliance.backup.layout import settings_of
-    from appliance.cli.starters import fetch_starters
+    from appliance.cli.starters import take_carried
+    from appliance.runtime.children import lacking_weights
     from appliance.runtime.serving import Listener, serve
 
     _say_into(log)
-    fetch_starters(options.applied(settings_of(data)))
+    settings = options.applied(settings_of(data))
+    take_carried(settings)
+    is_lacking = bool(lacking_weights(settings))
+
+    def tell(url: str, more: str = "") -> None:  # a program of the desktop takes a moment
+        Thread(target=_told, args=(url, data, more), name="message", daemon=True).start()
+
+    def serving(url: str) -> None:
+        tell(url, FETCHING if is_lacking else "")
 
     def ready(url: str) -> None:
-        _told(url, data)
+        if is_lacking:
+            tell(url)
 
     try:
-        return serve(options, Listener(ready=ready))
+        return serve(replace(options, missing="fetch"), Listener(ready=ready, serving=serving))
     except AlreadyRunning:  # one was started a moment before
         running = awaited(data)
         if running is None:
@@ -140,16 +154,20 @@ def _starts(command: list[str], environment: Mapping[str, str]) -> bool:
         return False
 
 
-def _told(url: str, data: Path) -> int:
-    text = f"Sluice serves at {url}\nSluice 正在 {url} 提供服务\n{data / KEY_NAME}"
+def _told(url: str, data: Path, more: str = "") -> int:
+    said = (f"Sluice serves at {url}", f"Sluice 正在 {url} 提供服务", more, str(data / KEY_NAME))
+    text = "\n".join(filter(None, said))
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
     return EXIT_OK if show_message(text) else EXIT_UNAVAILABLE
 
 
 def _say_into(log: Path) -> None:
-    """Nobody reads our output here: it goes into a file of the data directory."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    """Nobody reads our output here: it goes to the end of a file of the data directory, which
+    another click may be writing to."""
+    move_aside(log)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    bound_errors(log)

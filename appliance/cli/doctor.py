@@ -221,6 +221,7 @@ def _appliance(settings: Settings, data: Path) -> Iterator[Finding]:
             f"{seen.running.url}/api/status",
             headers={"Authorization": f"Bearer {key}"},
             timeout=ASK_TIMEOUT_S,
+            trust_env=False,  # a proxy of the environment would be told the key
         )
         answer.raise_for_status()
         status = msgspec.json.decode(answer.content, type=Status)

@@ -39,7 +39,7 @@ def _taken(file: Path, data: Path) -> str:
     if _is_bundle(file):
         from appliance.cli.bundle import bring  # with an HTTP client, which takes a while to import
 
-        bring(argparse.Namespace(data=data, file=file))
+        bring(argparse.Namespace(data=data, file=file, overwrite=False))
     elif not take_carried_in(settings, file):
         made = store.import_file(file)
         if made.kind == "chat":

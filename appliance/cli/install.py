@@ -7,8 +7,10 @@ itself, so a service's models are fetched here, before anything is written.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,12 +24,15 @@ from appliance.backup.layout import settings_of
 from appliance.cli.starters import fetch_starters
 from appliance.errors import EXIT_OK, Conflict, Invalid, NotFound, Unavailable
 from appliance.frozen import executable_file, lasting_command
+from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
-from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.directory import SERVICE_DATA as SYSTEM_DATA
+from appliance.supervisor.directory import as_service, prepare_data_directory
 
 NOTE_NAME = "installed.json"
 UNIT_NAME = "sluice.service"
-SYSTEM_DATA = Path("/var/lib/sluice")
+BACKUPS = "backups"
+OPEN_FILES = 65_536  # `server.connections` may be more than the 1,024 a service gets
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -73,6 +78,11 @@ def install(arguments: argparse.Namespace) -> int:
     system, service = arguments.system, arguments.service or arguments.system
     if system and os.geteuid() != 0:
         raise Invalid("a system service needs root", hint="run `sudo sluice install --system`")
+    if system and arguments.data:
+        raise Invalid(
+            f"a system service keeps its data in {SYSTEM_DATA}, which is its own",
+            hint="leave --data out; a service of yours (--service) may have another directory",
+        )
     at = places(system=system)
     if at.note.exists():
         raise Conflict("Sluice is installed already", hint="run `sluice uninstall` first")
@@ -97,6 +107,7 @@ def install(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"wrote {path}\n")
     if service:
         _systemctl(system, ["daemon-reload"], ["enable", "--now", UNIT_NAME])
+        _say_how_to_reach(command, data, system=system)
     return EXIT_OK
 
 
@@ -173,6 +184,8 @@ def unit(command: tuple[str, ...], data: str, *, system: bool) -> str:
             "KillMode=mixed",
             "TimeoutStopSec=90",
             "NoNewPrivileges=yes",
+            "LimitCORE=0",  # people's words and the key are in its memory
+            f"LimitNOFILE={OPEN_FILES}",
             *(own if system else []),
             "",
             "[Install]",
@@ -186,7 +199,8 @@ def _fetch_models(data: Path | None, *, system: bool) -> None:
     """The starter models that the service needs, where it will look. Raises Unavailable."""
     at = data or (SYSTEM_DATA if system else Options().data_directory)
     if system:
-        at.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (at / BACKUPS).mkdir(mode=0o700, parents=True, exist_ok=True)
+        at.chmod(0o700)
     else:
         prepare_data_directory(at)
     settings = settings_of(at)
@@ -203,6 +217,27 @@ def _fetch_models(data: Path | None, *, system: bool) -> None:
         ) from None
     if system:
         _give_to_owner(at)
+
+
+def _say_how_to_reach(command: tuple[str, ...], data: str, *, system: bool) -> None:
+    at = SYSTEM_DATA if system else Path(data) if data else Options().data_directory
+    server = settings_of(at).server
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    where = f"http://{host}:{server.port}" if server.port else "a port that `sluice doctor` tells"
+    lines = [f"it answers at {where}; its key is in {at / KEY_NAME}"]
+    if system:
+        lines += [
+            f"its UI, as root: {as_service('tui')}",
+            "likewise doctor, backup, restore, bundle and faq: its data are for its own user only, "
+            f"who reads and writes files in {at / BACKUPS}",
+        ]
+    else:
+        words = (*command, "tui", *(("--data", data) if data else ()))
+        lines += [
+            f"its UI: {shlex.join(words)}",
+            "it ends when you log out, unless you run: loginctl enable-linger",
+        ]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _give_to_owner(folder: Path) -> None:
@@ -233,21 +268,23 @@ def _write(at: Places, contents: dict[Path, tuple[bytes | Path, int]], scope: st
         for path, (content, _) in contents.items()
     )
     note = msgspec.json.format(msgspec.json.encode(Note(scope, written)))
-    try:
-        for path, (content, mode) in [(at.note, (note, 0o644)), *contents.items()]:
+    for path, (content, mode) in [(at.note, (note, 0o644)), *contents.items()]:
+        part = path.with_name(f".{path.name}.part")
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
             if isinstance(content, Path):
                 shutil.copyfile(content, part)
             else:
                 part.write_bytes(content)
             part.chmod(mode)
             part.rename(path)
-    except OSError as error:
-        raise Unavailable(
-            f"{error.filename} cannot be written: {error.strerror}",
-            hint="`sluice uninstall` removes what was written so far",
-        ) from None
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise Unavailable(
+                f"{path} cannot be written: {error.strerror}",
+                hint="`sluice uninstall` removes what was written so far",
+            ) from None
 
 
 def _systemctl(system: bool, *commands: list[str]) -> None:

@@ -15,9 +15,9 @@ from appliance import __version__
 from appliance.backup.layout import settings_of
 from appliance.cli.archives import add_archives
 from appliance.cli.simulate import add_simulate
-from appliance.errors import EXIT_INTERNAL, EXIT_OK, SluiceError
+from appliance.errors import EXIT_INTERNAL, EXIT_OK, Invalid, SluiceError
 from appliance.runtime.options import Options
-from appliance.settings import models_directory
+from appliance.settings import Settings, models_directory
 from models.arguments import add_arguments
 
 
@@ -120,7 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
     devices.set_defaults(run=_devices)
 
     worker = commands.add_parser("worker", help="one worker for an external Valkey")
-    worker.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
+    _add_store(worker)
     worker.add_argument("--name", default="worker-x", help="first part of the worker's id")
     _add_data(worker)
     _add_models(worker)
@@ -129,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     limiter = commands.add_parser(
         "limiter", help="limiter and placement alone, for an external Valkey"
     )
-    limiter.add_argument("--redis", required=True, metavar="URL", help="the store to serve")
+    _add_store(limiter)
     _add_data(limiter)
     limiter.set_defaults(run=_limiter)
 
@@ -141,6 +141,16 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_data(parser: argparse.ArgumentParser, *, default: str | None = SUPPRESS) -> None:
     """A command keeps what was given before its name: `sluice --data D serve`."""
     parser.add_argument("--data", type=Path, metavar="DIR", help="data directory", default=default)
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--redis",
+        metavar="URL",
+        default="",
+        help="the store to serve; by default external.redis_url of the settings, which a list of "
+        "processes does not show",
+    )
 
 
 def _add_serving(parser: argparse.ArgumentParser, *, default: str | None = SUPPRESS) -> None:
@@ -184,6 +194,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from appliance.cli.run_log import UI_LOG, bound_errors
     from appliance.cli.starters import take_carried
     from appliance.runtime.serving import Listener, print_ready, print_serving, serve
     from appliance.supervisor.directory import prepare_data_directory
@@ -194,6 +205,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     data = prepare_data_directory(options.data_directory)
     take_carried(options.applied(settings_of(data)))
     if arguments.early:
+        bound_errors(data / UI_LOG)
         return serve(options, Listener(ready=print_ready, serving=print_serving))
     return serve(options, Listener(ready=print_ready))
 
@@ -206,11 +218,12 @@ def _open(arguments: argparse.Namespace) -> int:
     if not has_terminal() and has_desktop():
         return open_without_terminal(options, sys.argv[1:])
     try:
-        return open_ui(options)
+        status = open_ui(options)
     except SluiceError as error:
         tell(error)
-        hold_window(error.exit_status)
-        return error.exit_status
+        status = error.exit_status
+    hold_window(status)
+    return status
 
 
 def _install(arguments: argparse.Namespace) -> int:
@@ -278,7 +291,8 @@ def _worker(arguments: argparse.Namespace) -> int:
 
     options = _options(arguments)
     data = prepare_data_directory(options.data_directory)
-    config = lone_config(options.applied(settings_of(data)), arguments.redis)
+    settings = options.applied(settings_of(data))
+    config = lone_config(settings, _store_of(arguments, settings))
     config = msgspec.structs.replace(
         config, name=arguments.name, snapshot_directory=str(snapshot_directory(data))
     )
@@ -296,13 +310,25 @@ def _limiter(arguments: argparse.Namespace) -> int:
 
     data = prepare_data_directory(Options(data=arguments.data).data_directory)
     settings = settings_of(data)
+    redis_url = _store_of(arguments, settings)
     check_rule(settings.limiter)
     logs.set_up(data, settings.log)
 
     async def decide() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(LimiterService(arguments.redis, settings).run(), name="limiter")
-            group.create_task(PlacementService(arguments.redis, settings).run(), name="placement")
+            group.create_task(LimiterService(redis_url, settings).run(), name="limiter")
+            group.create_task(PlacementService(redis_url, settings).run(), name="placement")
 
     asyncio.run(decide())
     return EXIT_OK
+
+
+def _store_of(arguments: argparse.Namespace, settings: Settings) -> str:
+    """The external store's address. Raises Invalid without one."""
+    url: str = arguments.redis or settings.external.redis_url
+    if not url:
+        raise Invalid(
+            "there is no store to serve",
+            hint="set external.redis_url in the settings, or give --redis URL",
+        )
+    return url

@@ -1,8 +1,8 @@
-"""Gets the starter models before the first start, from inside the executable or from outside.
+"""Gets the starter models before a start, from inside the executable or from outside.
 
-A server takes only what the executable carries: it does not download by itself, it says what is
-missing. Opening the UI fetches the rest, with a bar. What fetches is imported when something is
-missing: every start comes through here.
+A start takes only what the executable carries: what else is missing is asked for in the UI, or
+fetched while it serves. A service's models are fetched when it is installed. What fetches is
+imported when something is missing: every start comes through here.
 """
 
 import time

@@ -32,7 +32,7 @@ from appliance.runtime.http import address, bind
 from appliance.runtime.options import Options
 from appliance.settings import Settings, load, models_directory
 from appliance.settings.file import change
-from appliance.supervisor.directory import prepare_data_directory
+from appliance.supervisor.directory import prepare_data_directory, told_of_room
 from appliance.supervisor.lock import DataLock, Running
 from models.pull import Ways
 from models.store import Store
@@ -61,10 +61,11 @@ def serve(options: Options, listener: Listener) -> int:
     check_rule(settings.limiter)
     lock = DataLock.take(data)
     try:
-        ring = logs.set_up(data, settings.log)
-        settle_layout(data)
-        with bind(settings.server) as bound:
-            return _Lives(options, data, lock, bound, ring).run(settings, listener)
+        with told_of_room(data):
+            ring = logs.set_up(data, settings.log)
+            settle_layout(data)
+            with bind(settings.server) as bound:
+                return _Lives(options, data, lock, bound, ring).run(settings, listener)
     finally:
         lock.release()
 

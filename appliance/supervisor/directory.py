@@ -10,19 +10,24 @@ may be a symbolic link or belong to anybody else.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
+import shlex
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from appliance.errors import CannotBoot
+from appliance.frozen import lasting_command
 
+SERVICE_DATA = Path("/var/lib/sluice")  # of the system's service, see `cli.install`
 PRIVATE_UMASK = 0o077
 SOCKET_PATH_BYTES = 103
 LONGEST_SOCKET_NAME = "milvus.sock"
 REMEMBERED = "sockets.path"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def prepare_data_directory(path: Path) -> Path:
@@ -47,6 +52,30 @@ def prepare_data_directory(path: Path) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise CannotBoot(f"the data directory {path} is read-only", hint="make it writable")
     return path
+
+
+def as_service(*words: str) -> str:
+    """What root types to run a command as the user that the system's service has."""
+    own = ("DynamicUser=yes", "User=sluice", "StateDirectory=sluice", "StateDirectoryMode=0700")
+    options = [f"-p {one}" for one in (*own, "CacheDirectory=sluice")]
+    options += [f"--setenv=HOME={SERVICE_DATA}", "--setenv=XDG_CACHE_HOME=/var/cache/sluice"]
+    command = shlex.join([*lasting_command(), *words])
+    run = "systemd-run --pty --wait --collect --quiet"
+    return f"{run} {' '.join(options)} {command} --data {SERVICE_DATA}"
+
+
+@contextlib.contextmanager
+def told_of_room(path: Path) -> Iterator[None]:
+    """Words for a disk that takes no more of what is written below `path`. Raises CannotBoot."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise CannotBoot(
+            f"no room in {path}: {error.strerror}",
+            hint="free some space, or choose another directory with --data",
+        ) from None
 
 
 def private_directory(path: Path) -> Path:
@@ -114,9 +143,11 @@ def _is_private(path: Path) -> bool:
 
 def _check_owner(path: Path, facts: os.stat_result) -> None:
     if facts.st_uid != os.geteuid():
+        hint = "run as that user, or choose another directory with --data"
+        if os.geteuid() == 0 and path == SERVICE_DATA:
+            hint = f"run it as the service's user: {as_service('COMMAND')}"
         raise CannotBoot(
-            f"the data directory {path} belongs to another user (uid {facts.st_uid})",
-            hint="run as that user, or choose another directory with --data",
+            f"the data directory {path} belongs to another user (uid {facts.st_uid})", hint=hint
         )
     if stat.S_IMODE(facts.st_mode) & 0o022:
         raise CannotBoot(

@@ -20,6 +20,7 @@ import msgspec
 
 from appliance.errors import AlreadyRunning
 from appliance.schema.fields import Record
+from appliance.supervisor.directory import told_of_room
 
 LOCK_NAME = "lock"
 RUNNING_NAME = "running.json"
@@ -53,7 +54,13 @@ class DataLock:
 
     @classmethod
     def take(cls, directory: Path) -> "DataLock":
-        """Raises AlreadyRunning naming the pid when another appliance holds the directory."""
+        """Raises AlreadyRunning naming the pid when another appliance holds the directory, and
+        CannotBoot when its disk is full."""
+        with told_of_room(directory):
+            return cls._taken(directory)
+
+    @classmethod
+    def _taken(cls, directory: Path) -> "DataLock":
         descriptor = _open(directory / LOCK_NAME)
         if not _try_lock(descriptor, fcntl.LOCK_EX):
             pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
@@ -77,7 +84,8 @@ class DataLock:
             fresh.unlink()
         descriptor = _open(fresh)
         _try_lock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, msgspec.json.encode(running))
+        with open(descriptor, "wb", closefd=False) as file:  # a full disk takes half of a write
+            file.write(msgspec.json.encode(running))
         os.fsync(descriptor)
         fresh.rename(path)
         self._withdraw(descriptor)

@@ -1,6 +1,7 @@
 """Layouts: newer ones are refused, older ones are backed up and brought forward step by step."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,22 @@ def test_a_fresh_directory_gets_this_layout_without_a_backup(tmp_path: Path) -> 
     settle(tmp_path, backups)
     assert (layout_of(tmp_path), backups.made) == (LAYOUT, [])
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_layout_is_on_the_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{FILE_NAME}.new").write_text("of a start that was interrupted")
+    flushed: list[tuple[str, bool]] = []
+
+    def note(descriptor: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+        flushed.append((name, (tmp_path / FILE_NAME).exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    settle(tmp_path, Backups(tmp_path))
+    assert flushed == [(f"{FILE_NAME}.new", False)]
+    assert layout_of(tmp_path) == LAYOUT
 
 
 def test_a_newer_layout_is_told_before_its_settings_are_read(tmp_path: Path) -> None:

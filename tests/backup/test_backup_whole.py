@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from appliance.backup import aof, backup
-from appliance.errors import Conflict, Invalid
+from appliance.cli.main import main
+from appliance.errors import EXIT_USAGE, Conflict, Invalid
 from appliance.supervisor.lock import DataLock
 from appliance.supervisor.valkey import find_binary
 
@@ -96,6 +97,17 @@ def test_a_backup_under_writes_is_a_moment_between_two_transactions(data: Path) 
 def test_what_can_be_made_again_is_left_out(data: Path) -> None:
     manifest = backup.back_up(data, data.parent / "backup")
     assert [one.name for one in manifest.members] == ["admin.key", "settings.toml"]
+
+
+def test_where_nothing_is_there_is_nothing_to_back_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in (tmp_path / "away", tmp_path):
+        assert main(["backup", str(tmp_path / "b"), "--data", str(folder)]) == EXIT_USAGE
+        said = capsys.readouterr().err
+        assert f"nothing to back up in {folder}" in said
+        assert "--data" in said
+    assert list(tmp_path.iterdir()) == [], "nor is it made"
 
 
 def test_restoring_keeps_what_was_there_beside(data: Path) -> None:

@@ -1,5 +1,6 @@
 """Opening the UI while another start is under way: it attaches instead of starting a second one."""
 
+import asyncio
 import os
 import pty
 import select
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cli.attach import _Started
+from appliance.errors import SluiceError
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import DataLock, Running, sight
 
@@ -93,6 +96,39 @@ def test_it_is_announced_as_soon_as_connections_are_taken(data: Path) -> None:
     finally:
         process.terminate()
         process.communicate(timeout=TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    ("first", "said", "status"),
+    [("ready http://x", "has ended", 70), ("nothing more", "did not start", 70)],
+)
+async def test_the_ui_of_an_appliance_that_ended_leaves_with_its_last_words(
+    tmp_path: Path, first: str, said: str, status: int
+) -> None:
+    log = tmp_path / "log"
+    script = f"echo serving http://x; echo {first}; read go; echo its words >&2; exit {status}"
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(
+            ["sh", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            bufsize=0,
+        ) as process,
+    ):
+        started = _Started(process, log)
+        assert started.serving() == "http://x"
+        ended = asyncio.create_task(started.ended())
+        _, waits = await asyncio.wait([ended], timeout=0.2)
+        assert waits, "it is left only when the appliance has ended"
+        started.require()
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        await ended
+        with pytest.raises(SluiceError, match=f"{said}:\nits words") as left:
+            started.require()
+    assert left.value.exit_status == status
 
 
 def test_a_ui_that_loses_the_race_attaches_to_the_winner(data: Path) -> None:

@@ -16,8 +16,10 @@ import pytest
 from appliance.backup import archive
 from appliance.backup.archive import Source
 from appliance.backup.layout import LAYOUT
+from appliance.cli.bundle import _bring_settings
 from appliance.cli.portable import portable
 from appliance.errors import Invalid
+from appliance.supervisor.lock import DataLock, Running
 
 pytestmark = pytest.mark.integration
 
@@ -93,6 +95,16 @@ def test_models_settings_and_faq_reach_another_machine(tmp_path: Path) -> None:
         second = there.run("bundle", "import", str(bundle))
         assert second.returncode == 0, second.stderr
         (entry,) = client.get("/api/faq").json()["items"]
+        assert entry["answer"] == ENTRY["answer"]
+        edited = client.put(f"/api/faq/{entry['id']}", json=ENTRY | {"answer": "Gone."})
+        assert edited.status_code == 200
+        refused = there.run("bundle", "import", str(bundle))
+        assert refused.returncode == 2, "what was edited here since stays"
+        assert "was edited since" in refused.stderr
+        assert "--overwrite" in refused.stderr
+        assert not {"{", "?"} & set(refused.stderr), "words, not the API's"
+        assert there.run("bundle", "import", "--overwrite", str(bundle)).returncode == 0
+        (entry,) = client.get("/api/faq").json()["items"]
     assert entry["answer"] == ENTRY["answer"]
     assert (there.models / "my-model.gguf").read_bytes() == weights.read_bytes()
     assert (there.data / "settings.bundle.toml").exists()
@@ -115,6 +127,19 @@ def test_models_named_by_their_files_travel_and_are_named_as_there(tmp_path: Pat
     weights.unlink()
     refused = here.run("bundle", "export", "--without-faq", str(tmp_path / "c"))
     assert (refused.returncode, str(weights) in refused.stderr) == (2, True)
+
+
+def test_an_appliance_that_runs_is_to_be_restarted_for_settings_of_a_bundle(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    assert "restart" not in _bring_settings(tmp_path, b"[ui]\n")
+    (tmp_path / "settings.toml").unlink()
+    lock = DataLock.take(tmp_path)
+    try:
+        lock.announce(Running(pid=1, url="http://127.0.0.1:9", started_at_ms=1))
+        assert "restart" in _bring_settings(tmp_path, b"[ui]\n")
+        assert "restart" not in _bring_settings(tmp_path, b"[ui]\n"), "nothing new"
+    finally:
+        lock.release()
 
 
 def test_settings_that_are_unsound_here_change_nothing(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 """A double-click: a window of a terminal emulator, or the address shown on the desktop."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -38,11 +43,19 @@ class Desktop:
     def noted(self, name: str) -> list[str]:
         return (self.folder / f"{name}.note").read_text().splitlines()
 
-    def click(self, **more: str) -> "subprocess.Popen[str]":
+    def awaited(self, name: str, click: "subprocess.Popen[str]") -> list[str]:
+        """What a program was called with, once it was."""
+        note = self.folder / f"{name}.note"
+        while not (note.exists() and note.read_text().endswith("\n")):
+            log = self.data / "desktop.log"
+            assert click.poll() is None, log.read_text() if log.exists() else click.communicate()
+        return self.noted(name)
+
+    def click(self, engine: str = "fake", **more: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "appliance", "--data", str(self.data)]
         own = {"PATH": str(self.programs), "DISPLAY": ":99", "HOME": str(self.folder)}
         return subprocess.Popen(
-            [*command, "--engine", "fake", "--port", "0"],
+            [*command, "--engine", engine, "--port", "0"],
             env={k: v for k, v in os.environ.items() if k.startswith("PYTHON")} | own | more,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -74,13 +87,11 @@ def test_without_any_terminal_it_serves_and_shows_where(desktop: Desktop) -> Non
     desktop.add("notify-send")
     first = desktop.click()
     try:
-        log = desktop.data / "desktop.log"
-        while not (desktop.folder / "notify-send.note").exists():
-            assert first.poll() is None, log.read_text() if log.exists() else first.communicate()
-        while not (said := desktop.noted("notify-send"))[-1:]:
-            assert first.poll() is None
+        said = desktop.awaited("notify-send", first)
         (url,) = [line.rpartition(" ")[2] for line in said if "serves at" in line]
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        assert "fetched" not in "".join(said)
+        timeout_s = READY_TIMEOUT_S
+        assert httpx.get(f"{url}/healthz", trust_env=False, timeout=timeout_s).status_code == 200
         assert str(desktop.data / "admin.key") in said
 
         (desktop.folder / "notify-send.note").unlink()
@@ -92,6 +103,57 @@ def test_without_any_terminal_it_serves_and_shows_where(desktop: Desktop) -> Non
         first.send_signal(signal.SIGTERM)
         first.communicate(timeout=READY_TIMEOUT_S)
     assert first.returncode == 0
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Says that it has weights, and does not come to the end of them."""
+
+    def do_GET(self) -> None:
+        self.server.asked.set()  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not self.server.ended.wait(0.1):  # type: ignore[attr-defined]
+                self.wfile.write(b"some")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def slow_source() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        server.asked, server.ended = threading.Event(), threading.Event()  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.ended.set()  # type: ignore[attr-defined]
+            server.shutdown()
+            thread.join()
+
+
+def test_models_that_are_not_here_are_fetched_while_the_address_is_shown(desktop: Desktop) -> None:
+    desktop.add("notify-send")
+    desktop.data.mkdir(mode=0o700)
+    with slow_source() as source:
+        (desktop.data / "settings.toml").write_text(
+            f"[models]\ndirectory = '{desktop.folder / 'models'}'\nchat = 'qwen3-4b-q4_k_m'\n"
+            f"mirror = 'http://127.0.0.1:{source.server_address[1]}'\n"
+        )
+        (desktop.data / "desktop.log").write_text("words of a click before\n")
+        click = desktop.click("llama")
+        try:
+            said = desktop.awaited("notify-send", click)
+            assert any("serves at" in line for line in said)
+            assert any("正在下载模型" in line for line in said)
+            assert source.asked.wait(READY_TIMEOUT_S)  # type: ignore[attr-defined]
+        finally:
+            click.send_signal(signal.SIGTERM)
+            click.communicate(timeout=READY_TIMEOUT_S)
+    assert click.returncode == 0
+    assert (desktop.data / "desktop.log").read_text().startswith("words of a click before\n")
 
 
 def test_without_any_terminal_the_desktop_shows_what_went_wrong(desktop: Desktop) -> None:

@@ -1,7 +1,10 @@
 """`sluice install`: what it writes is well-formed, and exactly that is removed again."""
 
 import configparser
+import os
 import re
+import resource
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,9 @@ import pytest
 from appliance.cli import install as installing
 from appliance.cli.install import desktop_entry, unit
 from appliance.cli.main import main
-from appliance.errors import Unavailable
+from appliance.errors import CannotBoot, Unavailable
 from appliance.settings import Settings, models_directory
+from appliance.supervisor import directory
 
 pytestmark = pytest.mark.unit
 
@@ -86,6 +90,24 @@ def test_the_executable_is_copied_to_where_programs_belong(
     assert files_of(home) == {"stick"}
 
 
+def test_an_executable_there_is_no_room_for_is_named_and_not_left_half(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    carrier = home / "stick"
+    carrier.write_bytes(bytes(50_000))
+    monkeypatch.setattr(installing, "executable_file", lambda: carrier)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        assert main(["install"]) == 69
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"{home}/.local/bin/sluice cannot be written" in capsys.readouterr().err
+    assert list((home / ".local/bin").iterdir()) == []
+    assert main(["uninstall"]) == 0
+    assert files_of(home) == {"stick"}
+
+
 def test_a_desktop_entry_starts_exactly_that_program() -> None:
     parser = configparser.RawConfigParser(strict=True)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
@@ -107,6 +129,7 @@ def test_a_unit_starts_exactly_that_program() -> None:
     assert plain.replace("\\\\", "\\") == ODD
     assert "WantedBy=default.target" in text
     assert "DynamicUser" not in text
+    assert "LimitCORE=0" in text
 
 
 def test_a_system_unit_is_confined_to_its_own_folders() -> None:
@@ -142,6 +165,54 @@ def test_a_service_s_models_are_fetched_to_where_it_looks(
     assert main(["install", "--system"]) == 0
     assert fetched == [home / "state/.local/share/sluice/models"]
     assert f"HOME={home / 'state'} " in (home / "u/sluice.service").read_text()
+    assert (home / "state/backups").stat().st_mode & 0o777 == 0o700
+    assert (home / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_who_installs_a_service_is_told_how_to_reach_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = home / "my data"
+    data.mkdir(mode=0o700)
+    (data / "settings.toml").write_text("[server]\nport = 8499\n")
+    assert main(["install", "--service", "--data", str(data)]) == 0
+    said = capsys.readouterr().out
+    assert f"it answers at http://127.0.0.1:8499; its key is in {data}/admin.key" in said
+    assert f"tui --data '{data}'" in said
+    assert "loginctl enable-linger" in said
+    assert main(["uninstall"]) == 0
+
+    there = installing.Places(home / "s", home / "e", home / "b", home / "u")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(installing, "SYSTEM_DATA", home / "state")
+    monkeypatch.setattr(installing, "places", lambda *, system: there)
+    assert main(["install", "--system"]) == 0
+    said = capsys.readouterr().out
+    assert "http://127.0.0.1:8400" in said
+    assert "-p DynamicUser=yes -p User=sluice -p StateDirectory=sluice" in said
+    assert "tui --data /var/lib/sluice" in said
+
+
+def test_root_is_told_how_to_act_on_the_data_of_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    theirs = os.stat_result((stat.S_IFDIR | 0o700, 1, 1, 2, 61_184, 61_184, 0, 0, 0, 0))
+    with pytest.raises(CannotBoot) as refused:
+        directory._check_owner(directory.SERVICE_DATA, theirs)
+    assert "COMMAND --data /var/lib/sluice" in refused.value.hint
+    with pytest.raises(CannotBoot) as refused:
+        directory._check_owner(Path("/home/somebody/sluice"), theirs)
+    assert "run as that user" in refused.value.hint
+
+
+def test_a_system_service_has_no_other_data_directory(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert main(["install", "--system", "--data", str(home / "d")]) == 2
+    assert "leave --data out" in capsys.readouterr().err
+    assert files_of(home) == set()
 
 
 def test_a_system_service_needs_root(

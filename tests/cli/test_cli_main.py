@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.main import build_parser, main
-from appliance.errors import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_USAGE
+from appliance.errors import EXIT_CANNOT_BOOT, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE
+from appliance.worker.config import WorkerConfig
 
 pytestmark = pytest.mark.unit
 
@@ -54,6 +55,17 @@ def test_the_ui_without_a_terminal_says_what_to_do(
     assert "sluice serve" in capsys.readouterr().err
 
 
+def test_a_window_stays_until_the_words_about_a_crash_of_the_ui_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    monkeypatch.setattr("appliance.cli.attach.has_terminal", lambda: True)
+    monkeypatch.setattr("appliance.cli.attach.open_ui", lambda options: EXIT_INTERNAL)
+    monkeypatch.setattr("appliance.cli.desktop.hold_window", held.append)
+    assert main(["--data", str(tmp_path)]) == EXIT_INTERNAL
+    assert held == [EXIT_INTERNAL]
+
+
 @pytest.mark.parametrize("command", [["serve"], ["models", "list"], ["limiter", "--redis", "x"]])
 def test_data_of_a_later_version_are_told_as_such(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -64,6 +76,33 @@ def test_data_of_a_later_version_are_told_as_such(
     said = capsys.readouterr().err
     assert "written by Sluice 9.9.9" in said
     assert "shiny" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "served"),
+    [([], "redis://of:the-settings@h"), (["--redis", "redis://given"], "redis://given")],
+)
+def test_a_worker_serves_the_store_of_the_settings_unless_another_is_given(
+    given: list[str], served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[external]\nredis_url = "redis://of:the-settings@h"\n'
+    (tmp_path / "settings.toml").write_text(text)
+    begun: list[str] = []
+
+    def begin(config: WorkerConfig) -> int:
+        begun.append(config.redis_url)
+        return EXIT_OK
+
+    monkeypatch.setattr("appliance.worker.main.main", begin)
+    assert main(["worker", "--engine", "fake", "--data", str(tmp_path), *given]) == EXIT_OK
+    assert begun == [served]
+
+
+def test_a_limiter_without_any_store_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["limiter", "--data", str(tmp_path)]) == EXIT_USAGE
+    assert "external.redis_url" in capsys.readouterr().err
 
 
 def test_a_worker_listens_nowhere_and_takes_no_address(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,9 +122,9 @@ def test_a_worker_listens_nowhere_and_takes_no_address(capsys: pytest.CaptureFix
     ],
 )
 def test_a_worker_started_by_hand_does_not_wait_for_a_supervisor(
-    line: list[str], status: int, said: str
+    line: list[str], status: int, said: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "appliance", "worker", *line]
+    command = [sys.executable, "-m", "appliance", "worker", "--data", str(tmp_path), *line]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,  # open, as that of a shell is
