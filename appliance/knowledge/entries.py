@@ -35,7 +35,7 @@ _RESERVED = frozenset(
     {
         keys.FAQ_UNINDEXED.removeprefix(keys.entry("")),
         *("search", "test", "import", "imports", "export", "demo"),  # what else is below /api/faq
-        *("deleted", "misses", "regressions"),
+        *("deleted", "misses", "regressions", "calibration", "reindex"),
     }
 )
 _ID = re.compile(ID_PATTERN)
