@@ -24,6 +24,7 @@ from appliance.settings.server import Server
 HEADER_BYTES = 16_384
 CLOSE_TIMEOUT_S = 2
 PATIENCE_S = 30.0
+STALL_S = 120.0  # 64 KB are written ahead
 SPARE_FILES = 256  # for the store, the index, children and logs
 
 
@@ -91,7 +92,8 @@ def address(bound: socket.socket) -> str:
 
 
 class _Connection(H11Protocol):
-    """Ends when no whole request comes for `PATIENCE_S`, and at once when it is one too many.
+    """Ends when no whole request comes for `PATIENCE_S`, or nothing of an answer is taken for
+    `STALL_S`, and at once when it is one too many.
 
     uvicorn's own timer runs between an answer and the next byte only. A closed connection whose
     other side does not take what is left of the answer gets as long once more.
@@ -101,6 +103,7 @@ class _Connection(H11Protocol):
         super().__init__(**wiring)
         self._most = most
         self._patience: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -111,6 +114,7 @@ class _Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._rest()
+        self._goes_on()
 
     def handle_events(self) -> None:
         date = formatdate(usegmt=True).encode()
@@ -121,6 +125,19 @@ class _Connection(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall = self.loop.call_later(STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._goes_on()
+
+    def _goes_on(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _watch(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:

@@ -26,6 +26,8 @@ HEAD = f"GET /events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\
 NO_KEY = b"POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
 EMPTY: dict[str, Any] = {"type": "http.response.body", "body": b"", "more_body": False}
 WAIT_S = 30.0
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Streams:
@@ -37,8 +39,8 @@ class Streams:
     async def __call__(
         self,
         scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
+        receive: Receive,
+        send: Send,
     ) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send(EMPTY | {"body": b"begun", "more_body": True})
@@ -49,13 +51,27 @@ class Streams:
         ended.cancel()
         await send(EMPTY)
 
-    async def _left(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    async def _left(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
 
+class Flood:
+    """An application that answers more than any buffer holds; `sent` when all of it is gone."""
+
+    def __init__(self) -> None:
+        self.sent = asyncio.Event()
+
+    async def __call__(self, scope: object, receive: object, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1_000):
+            await send(EMPTY | {"body": b"x" * 65_536, "more_body": True})
+        await send(EMPTY)
+        self.sent.set()
+
+
 @asynccontextmanager
-async def served(app: Streams, **options: Any) -> AsyncIterator[tuple[str, int]]:
+async def served(app: Streams | Flood, **options: Any) -> AsyncIterator[tuple[str, int]]:
     """The real server and the real gate before an application; yields the address."""
     settings = Settings(server=Server(port=0, **options))
     gated = Gate(
@@ -74,7 +90,8 @@ async def served(app: Streams, **options: Any) -> AsyncIterator[tuple[str, int]]
         try:
             yield address
         finally:
-            app.end.set()
+            if isinstance(app, Streams):
+                app.end.set()
             server.leave()
             await serving
 
@@ -141,6 +158,14 @@ async def test_a_body_without_a_key_is_waited_for_no_longer_than_a_bound(
         status, headers = await answer(reader)
         assert (status, headers["www-authenticate"]) == (401, "bearer")
         await to_the_end(reader)
+
+
+async def test_who_takes_nothing_of_an_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "STALL_S", 0.1)
+    app = Flood()
+    async with served(app) as address, connected(address, HEAD):
+        async with asyncio.timeout(WAIT_S):
+            await app.sent.wait()
 
 
 async def test_one_request_too_many_is_told_when_to_come_again() -> None:
