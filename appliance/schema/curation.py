@@ -93,6 +93,7 @@ class ImportJob(ImportReport, frozen=True, kw_only=True):
     """A stored import. Of the `entries` it wrote `indexed` can be found by meaning.
 
     `detail` says why the rest is not, when it takes longer than it should; `reason` for programs.
+    `by` is the name of the key it was sent with.
     """
 
     id: str
@@ -103,6 +104,7 @@ class ImportJob(ImportReport, frozen=True, kw_only=True):
     state: Literal["indexing", "done"] = "indexing"
     detail: str = ""
     reason: str = ""
+    by: str = ""
 
 
 Thumb = Literal["up", "down", "none"]
