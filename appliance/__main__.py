@@ -7,14 +7,14 @@ milliseconds, and no child loads the command line.
 import sys
 
 from appliance.frozen import is_frozen
+from appliance.supervisor import guard
 
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
+    guard.forbid_core_dumps()
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command == "guard":
-        from appliance.supervisor import guard
-
         guard.main(sys.argv[2:])
     if command == "milvus":
         from appliance.vectors import server

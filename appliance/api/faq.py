@@ -11,6 +11,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post, put
 from litestar.params import Parameter
 
+from appliance.api.callers import Caller
 from appliance.api.lists import Cursor, IdPath, IfMatch, Limit
 from appliance.api.services import Services
 from appliance.errors import Invalid
@@ -50,8 +51,9 @@ async def list_entries(
 
 
 @post("/")
-async def create_entry(services: Services, data: EntryPut) -> Response[EntryView]:
-    return await _settled(services, await services.knowledge.entries.create(data), status=201)
+async def create_entry(services: Services, caller: Caller, data: EntryPut) -> Response[EntryView]:
+    entry = await services.knowledge.entries.create(data, by=caller.name)
+    return await _settled(services, entry, status=201)
 
 
 @get("/search")
@@ -83,10 +85,16 @@ async def read_entry(services: Services, entry_id: IdPath) -> Response[EntryView
 
 @put("/{entry_id:str}")
 async def replace_entry(
-    services: Services, entry_id: IdPath, data: EntryPut, if_match: IfMatch = None
+    services: Services,
+    caller: Caller,
+    entry_id: IdPath,
+    data: EntryPut,
+    if_match: IfMatch = None,
 ) -> Response[EntryView]:
     expected = _version(if_match)
-    entry = await services.knowledge.entries.replace(entry_id, data, expected=expected)
+    entry = await services.knowledge.entries.replace(
+        entry_id, data, expected=expected, by=caller.name
+    )
     return await _settled(services, entry)
 
 
@@ -105,11 +113,15 @@ async def read_history(services: Services, entry_id: IdPath) -> Page:
 
 @post("/{entry_id:str}/restore", status_code=200)
 async def restore_entry(
-    services: Services, entry_id: IdPath, data: RestorePost, if_match: IfMatch = None
+    services: Services,
+    caller: Caller,
+    entry_id: IdPath,
+    data: RestorePost,
+    if_match: IfMatch = None,
 ) -> Response[EntryView]:
     """An old text becomes the newest version; a deleted entry comes back."""
     entry = await services.knowledge.history.restore(
-        entry_id, data.version, expected=_version(if_match)
+        entry_id, data.version, expected=_version(if_match), by=caller.name
     )
     return await _settled(services, entry)
 

@@ -13,6 +13,7 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 from litestar.response import Stream
 
+from appliance.api.callers import Caller
 from appliance.api.gate import XLSX_TYPE
 from appliance.api.lists import IdPath
 from appliance.api.requests import NO_BUFFERING, server_sent
@@ -70,6 +71,7 @@ async def export_entries(
 @post("/import", status_code=200)
 async def import_entries(
     services: Services,
+    caller: Caller,
     request: Request[None, None, State],
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
@@ -87,7 +89,9 @@ async def import_entries(
     data = await request.body()
     if dry_run:
         return await _rehearsed(services, data, FORMATS[kind])
-    return await _taken(services, data, FORMATS[kind], overwrite=overwrite, wait=wait)
+    return await _taken(
+        services, data, FORMATS[kind], overwrite=overwrite, wait=wait, by=caller.name
+    )
 
 
 @get("/imports")
@@ -113,9 +117,9 @@ async def follow_import(services: Services, import_id: IdPath) -> Stream:
 
 
 @post("/demo", status_code=200)
-async def load_demo_entries(services: Services) -> ImportReport:
+async def load_demo_entries(services: Services, caller: Caller) -> ImportReport:
     """Loads the shipped demo FAQ, in Chinese and English."""
-    return await _taken(services, load_demo(), "jsonl", overwrite=True, wait=True)
+    return await _taken(services, load_demo(), "jsonl", overwrite=True, wait=True, by=caller.name)
 
 
 async def _rehearsed(services: Services, data: bytes, form: Format) -> ImportOutcome:
@@ -132,11 +136,11 @@ async def _rehearsed(services: Services, data: bytes, form: Format) -> ImportOut
 
 
 async def _taken(
-    services: Services, data: bytes, form: Format, *, overwrite: bool, wait: bool
+    services: Services, data: bytes, form: Format, *, overwrite: bool, wait: bool, by: str
 ) -> ImportOutcome:
     knowledge = services.knowledge
     taken = await import_file(
-        knowledge.entries, data, form, jobs=knowledge.imports, overwrite=overwrite
+        knowledge.entries, data, form, jobs=knowledge.imports, overwrite=overwrite, by=by
     )
     if wait:
         written = [entry.id for entry in taken.writes]

@@ -4,11 +4,14 @@ In this order: a known Host (DNS rebinding), no foreign Origin (a web page in th
 a valid key, what its role may do and what is its person's own (`permissions`), a JSON body where
 one is sent (so a cross-site form needs a preflight it will not get), and a bound on the body. It
 looks at the raw scope only: nothing a header claims about the path is believed. What it refuses
-costs nothing further; too large a body is read and dropped up to a bound, so that the client sees
-the answer and not a broken pipe.
+costs nothing further; its body is read and dropped up to a bound, for a bounded time, so that the
+client sees the answer and not a broken pipe.
 """
 
+import asyncio
+import contextlib
 import hmac
+import math
 import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -50,6 +53,7 @@ IMPORT_TYPES = frozenset(
     }
 )
 DROPPED_BYTES = 256_000_000
+DROPPED_S = 20.0
 
 
 class Gate:
@@ -237,19 +241,23 @@ def _bounded(receive: Receive, limit: int) -> Receive:
 
 async def _drop_body(receive: Receive) -> None:
     dropped = 0
-    while dropped < DROPPED_BYTES:
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        dropped += len(message["body"])
-        if not message["more_body"]:
-            return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DROPPED_S):
+            while dropped < DROPPED_BYTES:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return
+                dropped += len(message["body"])
+                if not message["more_body"]:
+                    return
 
 
 async def _refuse(error: SluiceError, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     if error.http_status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
     await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
     body = msgspec.json.encode(error_body(error))
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -4,8 +4,10 @@ from typing import Annotated
 
 from litestar.params import Parameter
 
+from appliance.schema.fields import ID_PATTERN, UID_PATTERN
+
 Cursor = Annotated[
-    str | None, Parameter(max_length=64, description="`cursor` of the page before; none at first.")
+    str | None, Parameter(max_length=80, description="`cursor` of the page before; none at first.")
 ]
 Limit = Annotated[int, Parameter(ge=1, le=500, description="Most items in one page.")]
 IfMatch = Annotated[
@@ -18,5 +20,5 @@ IfMatch = Annotated[
         "answer is 409, for a FAQ entry with both texts.",
     ),
 ]
-UidPath = Annotated[str, Parameter(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-IdPath = Annotated[str, Parameter(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+UidPath = Annotated[str, Parameter(pattern=UID_PATTERN)]
+IdPath = Annotated[str, Parameter(pattern=ID_PATTERN)]

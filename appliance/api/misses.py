@@ -6,6 +6,7 @@ from litestar import Router, get, post
 from litestar.params import Parameter
 
 from appliance.access.flow import deadline_at_ms
+from appliance.api.callers import Caller
 from appliance.api.lists import Cursor, IdPath, Limit
 from appliance.api.sampling import sampling
 from appliance.api.services import Services
@@ -49,10 +50,12 @@ async def read_miss(services: Services, miss_id: IdPath) -> Miss:
 
 
 @post("/{miss_id:str}/promote")
-async def promote_miss(services: Services, miss_id: IdPath, data: MissPromote) -> Entry:
+async def promote_miss(
+    services: Services, caller: Caller, miss_id: IdPath, data: MissPromote
+) -> Entry:
     """Makes an entry of it, or adds its phrasings to an entry; who asked is told in the inbox once
     the entry is published."""
-    entry = await services.knowledge.promotion.promote(miss_id, data)
+    entry = await services.knowledge.promotion.promote(miss_id, data, by=caller.name)
     await services.knowledge.index.settled([entry.id], SETTLE_TIMEOUT_S)
     return entry
 

@@ -9,11 +9,11 @@ from appliance.api.lists import IdPath
 from appliance.api.services import Services
 from appliance.schema.curation import Regression, RegressionPost, RegressionPreview
 from appliance.schema.faq import EntryPut
-from appliance.schema.fields import ID_PATTERN, Page
+from appliance.schema.fields import END, ID, Page
 
 RUN_TIMEOUT_S = 60.0
 
-PreviewedId = Annotated[str, Parameter(pattern=f"^({ID_PATTERN.strip('^$')})?$", max_length=63)]
+PreviewedId = Annotated[str, Parameter(pattern=f"^({ID})?{END}", max_length=63)]
 
 
 @get("/")

@@ -35,7 +35,7 @@ _RESERVED = frozenset(
     {
         keys.FAQ_UNINDEXED.removeprefix(keys.entry("")),
         *("search", "test", "import", "imports", "export", "demo"),  # what else is below /api/faq
-        *("deleted", "misses", "regressions"),
+        *("deleted", "misses", "regressions", "calibration", "reindex"),
     }
 )
 _ID = re.compile(ID_PATTERN)
@@ -78,7 +78,7 @@ def content(entry: Entry) -> EntryPut:
     return EntryPut(**{name: getattr(entry, name) for name in EntryPut.__struct_fields__})
 
 
-def revised(entry: Entry, put: EntryPut, *, at_ms: int) -> Entry:
+def revised(entry: Entry, put: EntryPut, *, at_ms: int, by: str = "") -> Entry:
     """The next version of an entry; `put` must be tidied."""
     return _entry(
         entry.id,
@@ -86,10 +86,13 @@ def revised(entry: Entry, put: EntryPut, *, at_ms: int) -> Entry:
         version=entry.version + 1,
         created_at_ms=entry.created_at_ms,
         updated_at_ms=max(at_ms, entry.created_at_ms),
+        by=by,
     )
 
 
-def first_version(put: EntryPut, *, at_ms: int, entry_id: str = "", version: int = 1) -> Entry:
+def first_version(
+    put: EntryPut, *, at_ms: int, entry_id: str = "", version: int = 1, by: str = ""
+) -> Entry:
     """A new entry; `put` must be tidied. One that had been deleted goes on with its versions."""
     return _entry(
         entry_id or keys.new_entry_id(),
@@ -97,6 +100,7 @@ def first_version(put: EntryPut, *, at_ms: int, entry_id: str = "", version: int
         version=version,
         created_at_ms=at_ms,
         updated_at_ms=at_ms,
+        by=by,
     )
 
 
@@ -151,9 +155,9 @@ class Entries:
         """Who else is told after each write of this process."""
         self._listeners.append(listen)
 
-    async def create(self, put: EntryPut) -> Entry:
+    async def create(self, put: EntryPut, *, by: str = "") -> Entry:
         """Raises Invalid for an empty text, or when the FAQ is full."""
-        entry = first_version(tidied(put), at_ms=now_ms())
+        entry = first_version(tidied(put), at_ms=now_ms(), by=by)
         if not await self.write([entry]):
             raise Conflict(
                 "the entry was written by somebody else", hint="try again", reason="entry_busy"
@@ -171,7 +175,9 @@ class Entries:
             )
         return found[0]
 
-    async def replace(self, entry_id: str, put: EntryPut, *, expected: int | None = None) -> Entry:
+    async def replace(
+        self, entry_id: str, put: EntryPut, *, expected: int | None = None, by: str = ""
+    ) -> Entry:
         """Saying what is stored already changes nothing, so a request sent twice is harmless.
 
         Without the version it `expected` the last writer wins. Raises NotFound, Invalid,
@@ -184,7 +190,7 @@ class Entries:
                 return held
             if expected not in (None, held.version):
                 raise VersionConflict(held, put, expected or 0)
-            entry = revised(held, put, at_ms=now_ms())
+            entry = revised(held, put, at_ms=now_ms(), by=by)
             if await self.write([entry]):
                 return entry
         raise Conflict(
@@ -376,7 +382,7 @@ class Entries:
 
 
 def _entry(
-    entry_id: str, put: EntryPut, *, version: int, created_at_ms: int, updated_at_ms: int
+    entry_id: str, put: EntryPut, *, version: int, created_at_ms: int, updated_at_ms: int, by: str
 ) -> Entry:
     return Entry(
         **msgspec.structs.asdict(put),
@@ -384,6 +390,7 @@ def _entry(
         version=version,
         created_at_ms=created_at_ms,
         updated_at_ms=updated_at_ms,
+        by=by,
     )
 
 

@@ -63,7 +63,7 @@ class History:
         )
 
     async def restore(
-        self, entry_id: str, version: int | None, *, expected: int | None = None
+        self, entry_id: str, version: int | None, *, expected: int | None = None, by: str = ""
     ) -> Entry:
         """Makes an old text the newest version; of a deleted entry the last when none is named.
 
@@ -92,14 +92,16 @@ class History:
                 reason="no_version",
             )
         if live:
-            return await self._entries.replace(entry_id, content(wanted), expected=expected)
-        return await self._undelete(wanted, expected)
+            return await self._entries.replace(entry_id, content(wanted), expected=expected, by=by)
+        return await self._undelete(wanted, expected, by)
 
-    async def _undelete(self, wanted: Entry, expected: int | None) -> Entry:
+    async def _undelete(self, wanted: Entry, expected: int | None, by: str) -> Entry:
         for _ in range(REPLACE_ATTEMPTS):
             last = (await self._entries.last_versions([wanted.id])).get(wanted.id)
             if last is None:  # somebody else brought it back
-                return await self._entries.replace(wanted.id, content(wanted), expected=expected)
+                return await self._entries.replace(
+                    wanted.id, content(wanted), expected=expected, by=by
+                )
             if expected not in (None, last):
                 newest = _latest(await self._past(wanted.id)) or wanted
                 raise VersionConflict(newest, content(wanted), expected or 0)
@@ -108,6 +110,7 @@ class History:
                 at_ms=wanted.created_at_ms,
                 entry_id=wanted.id,
                 version=last + 1,
+                by=by,
             )
             entry = msgspec.structs.replace(entry, updated_at_ms=now_ms())
             if await self._entries.write([entry]):

@@ -32,7 +32,7 @@ class ImportJobs:
         self._index = index
         self._kept = kept
 
-    def new(self, form: str, report: ImportReport, entries: int) -> Job:
+    def new(self, form: str, report: ImportReport, entries: int, *, by: str = "") -> Job:
         """The record of an import about to be stored."""
         job = ImportJob(
             id=keys.new_import_id(),
@@ -42,6 +42,7 @@ class ImportJobs:
             updated=report.updated,
             unchanged=report.unchanged,
             entries=entries,
+            by=by,
         )
         body = msgspec.json.encode(job)
         return Job(job.id, body, job.created_at_ms, kept=self._kept, ttl_s=TTL_S)

@@ -15,6 +15,8 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid
 from appliance.knowledge.entries import Entries, content, first_version, revised
@@ -70,8 +72,10 @@ async def import_file(
     *,
     jobs: ImportJobs | None = None,
     overwrite: bool = False,
+    by: str = "",
 ) -> Plan:
     """Reads, checks and stores a file; `writes` says which entries the index now has to take up.
+    `by` is who sent it.
 
     Raises ImportRefused for bad lines, ImportConflict unless `overwrite`, Invalid past the bound
     of entries, Conflict when others keep editing the same entries.
@@ -86,9 +90,10 @@ async def import_file(
             raise ImportConflict(late)
         if not planned.writes:
             return planned
-        job = jobs.new(form, planned.report, len(planned.writes)) if jobs else None
-        if await entries.write(planned.writes, job):
-            return replace(planned, job_id=job.job_id if job else "")
+        writes = tuple(msgspec.structs.replace(entry, by=by) for entry in planned.writes)
+        job = jobs.new(form, planned.report, len(writes), by=by) if jobs else None
+        if await entries.write(writes, job):
+            return replace(planned, writes=writes, job_id=job.job_id if job else "")
     raise Conflict(
         "others are editing the same entries", hint="import the file again", reason="entry_busy"
     )

@@ -49,7 +49,7 @@ class Promotion:
         self._woken.set()
         entries.on_change(self._on_change)
 
-    async def promote(self, miss_id: str, body: MissPromote) -> Entry:
+    async def promote(self, miss_id: str, body: MissPromote, *, by: str = "") -> Entry:
         """The entry that the miss became; asked again after a crash, the one it had begun.
 
         Raises NotFound, Invalid, or Conflict for a miss that became an entry before.
@@ -62,7 +62,9 @@ class Promotion:
                 reason="answer_or_entry",
             )
         entry = await (
-            self._extended(miss, body.entry_id) if body.entry_id else self._created(miss, body)
+            self._extended(miss, body.entry_id, by)
+            if body.entry_id
+            else self._created(miss, body, by)
         )
         self._woken.set()
         return entry
@@ -109,7 +111,7 @@ class Promotion:
             except Exception:
                 log.exception("those who asked in vain could not be told")
 
-    async def _created(self, miss: Miss, body: MissPromote) -> Entry:
+    async def _created(self, miss: Miss, body: MissPromote, by: str) -> Entry:
         phrasings = miss.phrasings if body.phrasings is None else body.phrasings
         put = tidied(
             checked(
@@ -131,8 +133,13 @@ class Promotion:
             if content(before) == put:
                 return before
             raise _became_another(miss)
+<<<<<<< HEAD
         entry = first_version(put, at_ms=now_ms())
         self._writing.add(miss.id)
+=======
+        entry = first_version(put, at_ms=now_ms(), by=by)
+        await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
+>>>>>>> rt
         try:
             await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
             if not await self._entries.write([entry]):
@@ -146,7 +153,7 @@ class Promotion:
             self._writing.discard(miss.id)
         return entry
 
-    async def _extended(self, miss: Miss, entry_id: str) -> Entry:
+    async def _extended(self, miss: Miss, entry_id: str, by: str) -> Entry:
         """The entry with the phrasings that were missed."""
         before = await self._became(miss)
         if before:
@@ -158,6 +165,7 @@ class Promotion:
         known = {canonical(text) for text in (entry.question, *entry.phrasings)}
         more = [text for text in miss.phrasings if canonical(text) not in known]
         fields = {name: getattr(entry, name) for name in type(content(entry)).__struct_fields__}
+<<<<<<< HEAD
         fields["phrasings"] = (*entry.phrasings, *more)
         if len(entry.phrasings) + len(more) > MAX_PHRASINGS:
             raise Invalid(
@@ -168,6 +176,12 @@ class Promotion:
                 facts={"field": "phrasings", "bound": str(MAX_PHRASINGS)},
             )
         extended = await self._entries.replace(entry_id, checked(fields), expected=entry.version)
+=======
+        fields["phrasings"] = (*entry.phrasings, *more)[:MAX_PHRASINGS]
+        extended = await self._entries.replace(
+            entry_id, checked(fields), expected=entry.version, by=by
+        )
+>>>>>>> rt
         await self._misses.change(miss.id, state="promoted", entry_id=entry_id, told=False)
         return extended
 

@@ -2,22 +2,17 @@
 
 Quiet hours are two times of a day in the person's zone, which may lie around midnight. A message
 that falls into them waits for their end. Where the clocks change, the end is what the clocks show
-then. Widths and dashes may be those of any keyboard. A zone or hours that cannot be read are
-refused where they are set (`check_quiet`); if stored all the same they count as none.
+then. A zone or hours that cannot be read are refused where they are set (`check_quiet`, and the
+settings); if stored all the same they count as none.
 """
 
 import datetime
-import re
-import unicodedata
-import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from appliance.errors import Invalid
-
-_TIME = r"([01]?\d|2[0-3]):([0-5]\d)"
-_HOURS = re.compile(rf"{_TIME}\s*[-~\u2010-\u2015\u2212\u301c至到]+\s*{_TIME}")
+from appliance.schema.quiet import are_hours, hours_in, zone_of
 
 
 @dataclass(frozen=True)
@@ -49,43 +44,31 @@ class Plan:
 
 def quiet_hours(text: str, zone: str) -> QuietHours | None:
     """ "22:00-07:00" in the named zone; None for no hours, or for what is neither."""
-    found = _read(text)
+    found = hours_in(text)
     if found is None:
         return None
     start = datetime.time(int(found[1]), int(found[2]))
     end = datetime.time(int(found[3]), int(found[4]))
-    return None if start == end else QuietHours(start, end, _zone(zone))
+    return None if start == end else QuietHours(start, end, zone_of(zone))
 
 
 def check_quiet(attributes: Mapping[str, str | None]) -> None:
     """Raises Invalid for hours or a zone of a person that cannot be read; "" is neither."""
     hours, zone = attributes.get("quiet_hours"), attributes.get("timezone")
-    if hours and hours.strip() and _read(hours) is None:
+    if hours and not are_hours(hours):
         raise Invalid(
             f"quiet_hours: {hours!r} is not from one time to another",
             hint='write them as "22:00-07:00", or "" for none',
             reason="bad_quiet_hours",
             facts={"hours": hours},
         )
-    if zone and _zone(zone) is None:
+    if zone and zone_of(zone) is None:
         raise Invalid(
             f"timezone: no zone is called {zone!r}",
             hint='write it as "Asia/Shanghai", or "" for that of the appliance',
             reason="bad_timezone",
             facts={"zone": zone},
         )
-
-
-def _read(text: str) -> re.Match[str] | None:
-    return _HOURS.fullmatch(unicodedata.normalize("NFKC", text).strip())
-
-
-def _zone(name: str) -> datetime.tzinfo | None:
-    """The machine's is None, and so is one that nobody knows."""
-    try:
-        return zoneinfo.ZoneInfo(name) if name else None
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return None
 
 
 def after_quiet_hours(at_ms: int, quiet: QuietHours | None) -> int:

@@ -1,16 +1,15 @@
 """Logs: JSON lines in the data directory, plain lines on standard error.
 
-Nothing a person wrote is logged: ids only. Control characters are escaped, so that a log line
-is one line whatever it quotes.
+Nothing a person wrote is logged: ids only. What is not printable is escaped, so that a log line
+is one line whatever it quotes, and no terminal that shows it is told anything.
 """
 
 import datetime
+import json
 import logging
 import logging.handlers
 import sys
 from pathlib import Path
-
-import msgspec
 
 from appliance.log_ring import LogRing
 from appliance.settings.server import Log
@@ -35,18 +34,21 @@ class JsonLines(logging.Formatter):
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:  # a child's comes as text
             line["traceback"] = record.exc_text
-        return msgspec.json.encode(line).decode()
+        text = json.dumps(line, ensure_ascii=False)
+        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 class PlainLines(logging.Formatter):
-    """For a person at a terminal: time, level, message, on one line each."""
+    """For a person at a terminal: time, level, message, on one line each, and a traceback below."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
+    def format(self, record: logging.LogRecord) -> str:
+        return _escaped(super().format(record), kept="\n\t")
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # logging's name
-        line = super().formatMessage(record)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return _escaped(super().formatMessage(record))
 
 
 def set_up(data_directory: Path, settings: Log) -> LogRing:
@@ -73,3 +75,9 @@ def set_up(data_directory: Path, settings: Log) -> LogRing:
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     return ring
+
+
+def _escaped(text: str, *, kept: str = "") -> str:
+    return "".join(
+        c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text
+    )

@@ -28,7 +28,7 @@ from appliance.log_ring import LogRing
 from appliance.runtime import keyfile, logs
 from appliance.runtime.appliance import Appliance
 from appliance.runtime.children import family, lacking_weights
-from appliance.runtime.http import address, bind
+from appliance.runtime.http import address, allow_files, bind
 from appliance.runtime.options import Options
 from appliance.settings import Settings, load, models_directory
 from appliance.settings.file import change
@@ -64,6 +64,7 @@ def serve(options: Options, listener: Listener) -> int:
         with told_of_room(data):
             ring = logs.set_up(data, settings.log)
             settle_layout(data)
+            allow_files(settings.server)
             with bind(settings.server) as bound:
                 return _Lives(options, data, lock, bound, ring).run(settings, listener)
     finally:

@@ -6,6 +6,8 @@ from msgspec import Meta
 
 from appliance.schema.faq import MAX_PHRASINGS, Entry, EntryPut, ImportReport, LineError
 from appliance.schema.fields import (
+    END,
+    ID,
     MAX_ANSWER_CHARS,
     Answer,
     Body,
@@ -91,6 +93,7 @@ class ImportJob(ImportReport, frozen=True, kw_only=True):
     """A stored import. Of the `entries` it wrote `indexed` can be found by meaning.
 
     `detail` says why the rest is not, when it takes longer than it should; `reason` for programs.
+    `by` is the name of the key it was sent with.
     """
 
     id: str
@@ -101,6 +104,7 @@ class ImportJob(ImportReport, frozen=True, kw_only=True):
     state: Literal["indexing", "done"] = "indexing"
     detail: str = ""
     reason: str = ""
+    by: str = ""
 
 
 Thumb = Literal["up", "down", "none"]
@@ -207,7 +211,7 @@ class RegressionPost(Body, frozen=True, kw_only=True, forbid_unknown_fields=True
     """`entry_id` is the entry that should come first; "" when the FAQ should have no answer."""
 
     question: Question
-    entry_id: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$")] = ""
+    entry_id: Annotated[str, Meta(pattern=f"^({ID})?{END}")] = ""
 
 
 class Regression(Record, frozen=True, kw_only=True):

@@ -24,7 +24,8 @@ MAX_PHRASINGS = 64
 class Entry(Record, frozen=True, kw_only=True):
     """A FAQ entry: one curated answer, reached by its question and any other phrasing of it.
 
-    It answers from `valid_from` to the end of `valid_until`; "" is no bound.
+    It answers from `valid_from` to the end of `valid_until`; "" is no bound. `by` is the name of
+    the key that this version was written with, "" where the appliance wrote it.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Entry(Record, frozen=True, kw_only=True):
     updated_at_ms: int
     valid_from: str = ""
     valid_until: str = ""
+    by: str = ""
 
 
 class EntryPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from appliance.schema.fields import Body, Record
+from appliance.schema.fields import END, Body, Record
 
 MAX_GRAMMAR_CHARS = 32_000
 MAX_LOGIT_BIASES = 300
 MAX_TOP_LOGPROBS = 20
 GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
-TokenNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
+TokenNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,9}" + END)]
 LogitBias = Annotated[
     dict[TokenNumber, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=MAX_LOGIT_BIASES)
 ]

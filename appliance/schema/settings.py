@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from appliance.schema.fields import Body, Record
+from appliance.schema.fields import END, Body, Record
 
-SettingName = Annotated[str, Meta(pattern=r"^[a-z_]{1,40}(\.[a-z0-9_]{1,60}){1,3}$")]
+SettingName = Annotated[str, Meta(pattern=r"^[a-z_]{1,40}(\.[a-z0-9_]{1,60}){1,3}" + END)]
 SettingText = Annotated[str, Meta(max_length=40_000)]
 
 

@@ -5,13 +5,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from appliance.schema.fields import Body, Record
+from appliance.schema.fields import END, Body, Record
 
 UiLanguage = Literal["", "en", "zh"]
 DownloadState = Literal["none", "running", "pausing", "checking", "paused", "failed", "done"]
 WeightsState = Literal["here", "partial", "absent", "damaged"]
 Obstacle = Literal["", "memory", "disk"]
-WeightsName = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+WeightsName = Annotated[
+    str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*" + END)
+]
 
 
 class SetupMachine(Record, frozen=True, kw_only=True):

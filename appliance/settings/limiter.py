@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from appliance.schema.fields import ID_PATTERN
 from appliance.settings.fields import Positive
 
 Generation = Literal["service", "window", "bucket"]
@@ -17,7 +18,7 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `priority` is the highest class its requests may have: person, service or background.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    name: Annotated[str, Meta(pattern=ID_PATTERN)]
     weight: Positive = 1.0
     requests_per_minute: Annotated[int, Meta(ge=0)] = 0
     tokens_per_minute: Annotated[int, Meta(ge=0)] = 0

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.schema.fields import AttributeName
+from appliance.schema.quiet import are_hours, zone_of
 from appliance.settings.fields import Positive
 
 TagName = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -132,3 +133,9 @@ class Inbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     related: Annotated[
         int, Meta(ge=0, le=10, description="Most related questions offered after an answer.")
     ] = 3
+
+    def __post_init__(self) -> None:
+        if not are_hours(self.quiet_hours):
+            raise ValueError('quiet_hours must be like "22:00-07:00"')
+        if self.timezone and zone_of(self.timezone) is None:
+            raise ValueError('timezone must be like "Asia/Shanghai"')

@@ -1,4 +1,4 @@
-"""What a child does first: end with its parent, and keep its own voice.
+"""What a child does first: end with its parent, gain no privileges, and keep its own voice.
 
 A supervisor that is killed cannot clean up, so every child asks the kernel to end it. Two
 independent lines hold: PR_SET_PDEATHSIG (Linux), and the parent-life pipe on standard input,
@@ -60,9 +60,7 @@ def main(argv: Sequence[str]) -> NoReturn:
     if command[:1] != ["--"] or len(command) < 2:
         _fail(EXIT_USAGE, "usage: guard [--hold FILE] -- PROGRAM ARGUMENT...")
     program = command[1]
-    _ask_for_death_signal()
-    _forbid_core_dumps()
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _begin()
     if lock:
         hold(lock)
     # A frozen parent points LD_LIBRARY_PATH at its own libraries: not for foreign programs.
@@ -128,7 +126,7 @@ def read_boot_line() -> bytes:
 
     Call it before `die_with_parent`. Empty when the parent ended before it wrote one.
     """
-    _ask_for_death_signal()
+    _begin()
     line = b""
     while not line.endswith(b"\n") and len(line) < BOOT_LINE_LIMIT_BYTES:
         piece = os.read(0, 65_536)
@@ -149,13 +147,19 @@ def die_with_parent() -> None:
         return
     import threading
 
-    _ask_for_death_signal()
-    _forbid_core_dumps()
+    _begin()
     life = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     threading.Thread(target=_end_with, args=(life,), name="parent-life", daemon=True).start()
+
+
+def forbid_core_dumps() -> None:
+    """A core of ours would hold people's questions, and the keys. Children inherit it."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def hold(path: str) -> None:
@@ -190,19 +194,19 @@ def _end_with(life: int) -> None:
         os._exit(EXIT_INTERNAL)
 
 
+def _begin() -> None:
+    """What a child asks of the kernel; the last holds for good, and for all that it starts."""
+    _ask_for_death_signal()
+    forbid_core_dumps()
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
 def _ask_for_death_signal() -> None:
     """Race-free: a parent that died before the request has already changed our parent."""
     _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     expected = os.environ.get(PARENT_VARIABLE, "")
     if expected and os.getppid() != int(expected):
         os._exit(EXIT_INTERNAL)
-
-
-def _forbid_core_dumps() -> None:
-    """A core of ours would hold people's questions."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -55,6 +55,8 @@ def test_a_key_is_read_and_the_command_line_wins(tmp_path: Path) -> None:
         ("[worker]\nheartbeat_s = 5\n", "lease_s must be at least 3 times heartbeat_s"),
         ("[worker]\nlost_after_s = 5\n", "lost_after_s must be at least lease_s"),
         ("[store]\nfsync = 'never'\n", "fsync"),
+        ("[inbox]\nquiet_hours = '22-7'\n", "quiet_hours must be like"),
+        ("[inbox]\ntimezone = 'Mars/Base'\n", "timezone must be like"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:

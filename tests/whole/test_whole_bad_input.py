@@ -47,6 +47,8 @@ UNKNOWN = [
 
 QUERIES = [
     "/api/sessions?uid=Not%20A%20Uid",
+    "/api/sessions?uid=local%0A",
+    "/api/users/local%0A",
     "/api/sessions?limit=0",
     "/api/sessions?limit=many",
     "/api/sessions?cursor=%21%21",
@@ -222,6 +224,7 @@ def test_without_a_valid_key_nothing_but_health_is_answered(
             answer = stranger.get(path, headers=headers)
             assert answer.status_code == 401, path
             assert check(answer)["code"] == "unauthorized"
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 HOSTS = [

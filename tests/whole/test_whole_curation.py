@@ -43,6 +43,39 @@ def test_two_people_edit_one_entry_and_neither_text_is_lost(appliance: Running) 
         assert client.put(path, json=yours, headers={"If-Match": "*"}).json()["version"] == 3
 
 
+def test_who_wrote_a_version_and_who_imported_is_kept(appliance: Running) -> None:
+    with appliance.client() as client:
+        keys = {
+            name: client.post("/api/keys", json={"role": "admin", "name": name}).json()
+            for name in ("Ada", "博")
+        }
+        by_ada, by_bo = ({"Authorization": f"Bearer {one['key']}"} for one in keys.values())
+        path = f"/api/faq/{made(client)['id']}"
+        said = {"question": "Where is the key?", "answer": "In room 8."}
+        client.put(path, json=said, headers=by_ada).raise_for_status()
+        client.delete(path).raise_for_status()
+        client.post(f"{path}/restore", json={}, headers=by_bo).raise_for_status()
+        versions = client.get(f"{path}/history").json()["items"]
+        assert [(one["version"], one["by"]) for one in versions] == [
+            (3, "博"),
+            (2, "Ada"),
+            (1, "admin"),
+        ]
+        line = json.dumps({"question": "Where is the boat?", "answer": "In room 9."})
+        sent = client.post(
+            "/api/faq/import",
+            content=line.encode(),
+            headers=by_ada | {"Content-Type": "application/jsonl"},
+        ).json()
+        assert client.get(f"/api/faq/imports/{sent['import_id']}").json()["by"] == "Ada"
+        (written,) = [
+            one for one in client.get("/api/faq").json()["items"] if one["answer"] == "In room 9."
+        ]
+        assert written["by"] == "Ada"
+        for one in keys.values():
+            client.delete(f"/api/keys/{one['id']}").raise_for_status()
+
+
 def test_an_entry_goes_back_and_a_deleted_one_comes_back(appliance: Running) -> None:
     question = "What is the colour of the boathouse?"
     with appliance.client() as client:

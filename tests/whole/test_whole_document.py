@@ -3,12 +3,16 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from conftest import Running
 from soak import much
+
+from appliance.knowledge.entries import valid_id
 
 pytestmark = pytest.mark.integration
 
@@ -70,3 +74,27 @@ def test_the_page_shows_every_path_without_a_key_or_a_network(appliance: Running
     linked = set(re.findall(r'href="#([^"]+)"', page.text))
     assert linked
     assert linked <= set(re.findall(r'id="([^"]+)"', page.text))
+
+
+def patterns(part: Any) -> Iterator[str]:
+    """Every pattern of a document."""
+    if isinstance(part, dict):
+        yield from (one for name, one in part.items() if name == "pattern" and isinstance(one, str))
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from patterns(inner)
+
+
+def test_no_pattern_lets_a_last_line_break_pass_and_no_route_is_named_like_an_entry(
+    appliance: Running,
+) -> None:
+    with appliance.client() as client:
+        document = client.get("/schema/openapi.json").json()
+    found = set(patterns(document))
+    assert len(found) > 4
+    assert [one for one in found if one.endswith("$")] == []
+    below = {path.split("/")[3] for path in document["paths"] if path.startswith("/api/faq/")}
+    names = {name for name in below if name and not name.startswith("{")}
+    assert {"search", "misses"} <= names
+    assert [name for name in names if valid_id(name)] == []

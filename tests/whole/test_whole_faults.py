@@ -203,6 +203,13 @@ def test_the_doctor_names_what_it_found(appliance: Running, tmp_path: Path) -> N
     assert "no.gguf" in missing.stdout
 
 
+def test_what_it_keeps_is_its_owners_alone(appliance: Running) -> None:
+    appliance.answer("what do you keep?")
+    kept = [appliance.data, *appliance.data.rglob("*")]
+    assert len(kept) > 20
+    assert [path for path in kept if path.lstat().st_mode & 0o077 and not path.is_symlink()] == []
+
+
 def test_the_admin_key_is_in_its_file_and_nowhere_else(appliance: Running) -> None:
     key = appliance.key
     assert (appliance.data / "admin.key").stat().st_mode & 0o777 == 0o600
@@ -218,8 +225,18 @@ def test_the_admin_key_is_in_its_file_and_nowhere_else(appliance: Running) -> No
         assert key not in " ".join(process.cmdline())
 
 
-def test_only_loopback_is_listened_on(appliance: Running) -> None:
+def test_no_process_leaves_a_core_and_no_child_gains_privileges(appliance: Running) -> None:
     for process in family(appliance.process.pid):
-        listening = [c for c in process.net_connections("inet") if c.status == "LISTEN"]
+        assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0), process
+        if process.pid != appliance.process.pid:
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            assert "NoNewPrivs:\t1" in status, process
+
+
+def test_only_loopback_is_listened_on_and_talked_to(appliance: Running) -> None:
+    for process in family(appliance.process.pid):
+        connections = process.net_connections("inet")
+        assert all(c.raddr.ip == "127.0.0.1" for c in connections if c.raddr)
+        listening = [c for c in connections if c.status == "LISTEN"]
         assert all(connection.laddr.ip == "127.0.0.1" for connection in listening)
         assert not listening or process.pid == appliance.process.pid

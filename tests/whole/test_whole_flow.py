@@ -89,6 +89,32 @@ def test_turns_are_kept_in_order_and_sessions_listed_by_activity(appliance: Runn
         assert client.get(f"/api/sessions/{older}/turns").status_code == 404
 
 
+def test_a_faq_is_read_page_by_page_whatever_its_ids_are(appliance: Running) -> None:
+    ids = [f"{number}{'x' * 62}" for number in range(3)]
+    lines = [json.dumps({"id": one, "question": f"{one}?", "answer": "yes"}) for one in ids]
+    with appliance.client() as client:
+        imported = client.post(
+            "/api/faq/import",
+            content="\n".join(lines).encode(),
+            headers={"Content-Type": "application/jsonl"},
+        )
+        assert imported.is_success, imported.text
+        listed: list[str] = []
+        cursor = ""
+        while True:
+            page = client.get(
+                "/api/faq", params={"limit": 1} | ({"cursor": cursor} if cursor else {})
+            )
+            assert page.status_code == 200, page.text
+            listed += [entry["id"] for entry in page.json()["items"]]
+            cursor = page.json()["cursor"]
+            if cursor is None:
+                break
+        assert set(ids) <= set(listed)
+        for one in ids:
+            client.delete(f"/api/faq/{one}").raise_for_status()
+
+
 def test_several_readers_hear_the_same_and_a_reader_resumes_where_it_left(
     appliance: Running,
 ) -> None:

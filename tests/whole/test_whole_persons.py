@@ -46,6 +46,7 @@ def test_a_person_is_asked_and_the_answer_comes_to_inbox_and_conversation(
     tmp_path.chmod(0o700)
     (tmp_path / "settings.toml").write_text(SETTINGS)
     appliance = launch(tmp_path, "--engine", "fake")
+    assert "\nappendfsync always\n" in (tmp_path / "valkey" / "valkey.conf").read_text()
     session, other = appliance.session("ada"), appliance.session("bo")
     assert "A person has been asked" in asked(appliance, QUESTION, session)
     assert "已转交工作人员" in asked(appliance, CHINESE, other)

@@ -1,5 +1,6 @@
 """Nobody sees what is another's; everybody sees and erases what is held about themselves."""
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -228,13 +229,23 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
         # What stays are a session id drawn at random and a digest of the person's name, by which
         # workers were told to forget.
         eventually(lambda: not traces(fixed, "zoe-quux", WORD, WORT), "all files forget")
+        assert not traces(fixed, WORD, WORT, below="logs")
+        assert not any(word in line for word in (WORD, WORT) for line in fixed.errors)
 
 
-def traces(running: Running, *words: str) -> list[str]:
-    """Files of the data directory that hold one of these words; logs hold none of people's."""
+def traces(running: Running, *words: str, below: str = "") -> list[str]:
+    """Files of the data directory that hold one of these words. Only those `below` a folder of it
+    are looked at, or all but the logs, which have people's ids and nothing that they wrote."""
     found = []
     for path in running.data.rglob("*"):
-        if path.is_file() and "logs" not in path.parts:
+        folder = path.relative_to(running.data).parts[0]
+        if path.is_file() and (folder == below if below else folder != "logs"):
             body = path.read_bytes()
-            found += [f"{path}: {word}" for word in words if word.encode() in body]
+            written = [word.encode() for word in words] + [_escaped(word) for word in words]
+            found += [f"{path}: {word!r}" for word in written if word in body]
     return found
+
+
+def _escaped(word: str) -> bytes:
+    """As JSON may hold it."""
+    return json.dumps(word)[1:-1].encode()
