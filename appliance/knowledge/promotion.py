@@ -133,13 +133,8 @@ class Promotion:
             if content(before) == put:
                 return before
             raise _became_another(miss)
-<<<<<<< HEAD
-        entry = first_version(put, at_ms=now_ms())
-        self._writing.add(miss.id)
-=======
         entry = first_version(put, at_ms=now_ms(), by=by)
-        await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
->>>>>>> rt
+        self._writing.add(miss.id)
         try:
             await self._misses.change(miss.id, state="promoted", entry_id=entry.id, told=False)
             if not await self._entries.write([entry]):
@@ -165,7 +160,6 @@ class Promotion:
         known = {canonical(text) for text in (entry.question, *entry.phrasings)}
         more = [text for text in miss.phrasings if canonical(text) not in known]
         fields = {name: getattr(entry, name) for name in type(content(entry)).__struct_fields__}
-<<<<<<< HEAD
         fields["phrasings"] = (*entry.phrasings, *more)
         if len(entry.phrasings) + len(more) > MAX_PHRASINGS:
             raise Invalid(
@@ -175,13 +169,9 @@ class Promotion:
                 reason="too_long",
                 facts={"field": "phrasings", "bound": str(MAX_PHRASINGS)},
             )
-        extended = await self._entries.replace(entry_id, checked(fields), expected=entry.version)
-=======
-        fields["phrasings"] = (*entry.phrasings, *more)[:MAX_PHRASINGS]
         extended = await self._entries.replace(
             entry_id, checked(fields), expected=entry.version, by=by
         )
->>>>>>> rt
         await self._misses.change(miss.id, state="promoted", entry_id=entry_id, told=False)
         return extended
 
