@@ -9,7 +9,7 @@ import msgspec
 
 from appliance import keys
 from appliance.bus.client import Bus, Fields
-from appliance.bus.script import Script
+from appliance.bus.script import Call, Script, run_all
 from appliance.schema.status import WorkerStatus
 
 WORKERS_MOST = 1_000
@@ -21,6 +21,13 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 # KEYS workers; ARGV worker
 _SEEN = Script(_NOW + "return redis.call('ZADD', KEYS[1], now, ARGV[1])")
+# KEYS worker; ARGV ttl_s, then names and values
+_SAY = Script("""
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return redis.call('EXPIRE', KEYS[1], ARGV[1])
+""")
+# KEYS threads; ARGV name
+_SHARE = Script("return redis.call('HGET', KEYS[1], ARGV[1])")
 # KEYS workers; ARGV within_ms most
 _ALIVE = Script(
     _NOW
@@ -33,6 +40,19 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[1], '+inf', 'LIMIT', 0, A
 async def seen(bus: Bus, worker_id: str) -> None:
     """It reports now."""
     await _SEEN.run(bus, (keys.WORKERS,), worker_id)
+
+
+async def report(bus: Bus, status: WorkerStatus, *, name: str, lost_after_s: float) -> bytes | None:
+    """What a worker says of itself, in one round trip; returns its share of the threads, None when
+    nobody has shared them out."""
+    said = [word for field in status_fields(status).items() for word in field]
+    calls = (
+        Call(_SAY, (keys.worker(status.id),), (max(1, round(lost_after_s)), *said)),
+        Call(_SHARE, (keys.THREADS,), (name,)),
+        Call(_SEEN, (keys.WORKERS,), (status.id,)),
+    )
+    _, share, _ = await run_all(bus, calls)
+    return bytes(share) if share is not None else None
 
 
 async def live_worker_ids(

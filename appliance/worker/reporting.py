@@ -10,7 +10,7 @@ from appliance.bus.client import AWAY, Bus
 from appliance.bus.notices import Notice, notify
 from appliance.bus.placing import Told
 from appliance.bus.script import run_all
-from appliance.bus.workers import seen, status_fields
+from appliance.bus.workers import report
 from appliance.schema.status import WorkerStatus
 from appliance.worker.config import WorkerConfig
 from appliance.worker.engine import Engine
@@ -43,42 +43,35 @@ class Reporting:
     async def store_status(self, *, busy: int, draining: bool = False) -> bytes | None:
         """Returns the threads that this worker may have, None when nobody has shared them out."""
         facts, status = self._engine.facts, self._engine.status
-        fields = status_fields(
-            WorkerStatus(
-                id=self._worker_id,
-                engine=facts.engine,
-                model=self._config.model_name or facts.model,
-                embedding_model=facts.embedding_model,
-                device=facts.device,
-                adapters=facts.adapters,
-                slots=self._config.slots,
-                busy=busy,
-                context_tokens=self._config.context_tokens,
-                tokens_per_s=round(status.tokens_per_s, 1),
-                embedding_size=facts.embedding_size,
-                pid=os.getpid(),
-                warm=self._engine.warm_sessions,
-                pool=self._config.pool,
-                threads=self._threads,
-                state="draining" if draining else "ready",
-                devices=facts.devices,
-                alarms=facts.alarms,
-                python_share=round(status.python_share, 4),
-                cache_tokens=self._config.cache_tokens,
-                used_cells=status.used_cells,
-                idle_sequences=status.idle_sequences,
-                drafted=status.drafted,
-                confirmed=status.confirmed,
-            )
+        said = WorkerStatus(
+            id=self._worker_id,
+            engine=facts.engine,
+            model=self._config.model_name or facts.model,
+            embedding_model=facts.embedding_model,
+            device=facts.device,
+            adapters=facts.adapters,
+            slots=self._config.slots,
+            busy=busy,
+            context_tokens=self._config.context_tokens,
+            tokens_per_s=round(status.tokens_per_s, 1),
+            embedding_size=facts.embedding_size,
+            pid=os.getpid(),
+            warm=self._engine.warm_sessions,
+            pool=self._config.pool,
+            threads=self._threads,
+            state="draining" if draining else "ready",
+            devices=facts.devices,
+            alarms=facts.alarms,
+            python_share=round(status.python_share, 4),
+            cache_tokens=self._config.cache_tokens,
+            used_cells=status.used_cells,
+            idle_sequences=status.idle_sequences,
+            drafted=status.drafted,
+            confirmed=status.confirmed,
         )
-        name = keys.worker(self._worker_id)
-        pipeline = self._bus.pipeline(transaction=False)
-        pipeline.hset(name, mapping=fields)
-        pipeline.expire(name, max(1, round(self._config.lost_after_s)))
-        pipeline.hget(keys.THREADS, self._config.name)
-        share: bytes | None = (await pipeline.execute())[-1]
-        await seen(self._bus, self._worker_id)
-        return share
+        return await report(
+            self._bus, said, name=self._config.name, lost_after_s=self._config.lost_after_s
+        )
 
     def follow_threads(self, found: bytes | None) -> None:
         """Takes up this worker's share of the threads, which changes as models come and go.
