@@ -11,6 +11,8 @@ counts along; what lies before the feed it reads with XRANGE, so it may start an
 Memory is bounded: a feed keeps at least its last `FEED_ENTRIES`, and a follower that is slower
 falls back to XRANGE.
 
+A stream that cannot be read is its own followers' trouble: they are done, and the others go on.
+
 The same reader takes the embeddings that workers send to this process (`answers:NODE`).
 """
 
@@ -21,8 +23,10 @@ from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from redis.exceptions import ResponseError
+
 from appliance import keys
-from appliance.bus.client import AWAY, Bus, connect_blocking
+from appliance.bus.client import AWAY, Bus, Row, connect_blocking
 from appliance.bus.outage import Outage
 from appliance.schema.requests import TERMINAL_STATES
 
@@ -34,6 +38,7 @@ BLOCK_MS = 20_000
 RETRY_S = 0.2
 
 _STREAM_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+_ID_PART_END = 2**64
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,14 @@ class Feed:
             self.since = self.entries[FEED_ENTRIES - 1].id
             self.first += FEED_ENTRIES
             del self.entries[:FEED_ENTRIES]
+        self._tell()
+
+    def finish(self) -> None:
+        """Nothing comes any more."""
+        self.ended = True
+        self._tell()
+
+    def _tell(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
 
@@ -92,9 +105,10 @@ class Feed:
 def parse_id(stream_id: str) -> tuple[int, int]:
     """Orders stream ids: "ms-sequence" as two integers. Raises ValueError for anything else."""
     found = _STREAM_ID.fullmatch(stream_id)
-    if found is None:
+    parts = (int(found[1]), int(found[2])) if found else (_ID_PART_END, 0)
+    if max(parts) >= _ID_PART_END:
         raise ValueError(stream_id)
-    return int(found[1]), int(found[2])
+    return parts
 
 
 class ReplyReader:
@@ -176,6 +190,11 @@ class ReplyReader:
         """Id of the newest event, "0-0" when there is none."""
         return await _last_id(self._bus, keys.reply(request_id))
 
+    async def reached(self, stream: str, after: str) -> str:
+        """The same id, or that of the newest event where it lies beyond. A feed begins where its
+        first follower does, so one that came to wait for what is far off would keep the others."""
+        return min(after, await _last_id(self._bus, stream), key=parse_id)
+
     def _open(self, stream: str, after: str) -> Feed:
         feed = self._feeds.get(stream)
         if feed is None:
@@ -228,7 +247,7 @@ class ReplyReader:
                 cursors[name] = await _last_id(blocking, name)
         watched = {name: feed for name, feed in self._feeds.items() if not feed.ended}
         streams = cursors | {name: feed.last for name, feed in watched.items()}
-        for raw_name, rows in await blocking.xread(streams, block=BLOCK_MS):
+        for raw_name, rows in await self._read(blocking, streams):
             name = raw_name.decode()
             if name in watched:
                 for row in rows:
@@ -238,6 +257,29 @@ class ReplyReader:
             if name == answers:
                 for _, fields in rows:
                     self._answers(fields)
+
+    async def _read(self, blocking: Bus, streams: dict[str, str]) -> list[tuple[bytes, list[Row]]]:
+        try:
+            return await blocking.xread(streams, block=BLOCK_MS)
+        except ResponseError as error:
+            if isinstance(error, AWAY) or not await self._end_refused(blocking, streams):
+                raise
+            return []
+
+    async def _end_refused(self, blocking: Bus, streams: dict[str, str]) -> bool:
+        """Ends the feeds of streams that the store does not let us read; whether there are any."""
+        found = False
+        for name, position in streams.items():
+            try:
+                await blocking.xread({name: position}, count=1)
+            except ResponseError as error:
+                feed = self._feeds.get(name)
+                if isinstance(error, AWAY) or feed is None:
+                    raise
+                log.error("%s cannot be read, nobody follows it any more: %s", name, error)
+                feed.finish()
+                found = True
+        return found
 
 
 async def _last_id(bus: Bus, stream: str) -> str:
