@@ -70,6 +70,5 @@ class Asides:
         """What was asked holds a person's words: its record goes at once, unless it still runs."""
         state = await self._bus.hget(keys.request(request_id), "state")
         if state in (b"done", b"failed", b"refused", b"cancelled"):
-            await self._bus.delete(
-                keys.request(request_id), keys.reply(request_id), keys.asked(uid)
-            )
+            await self._bus.delete(keys.request(request_id), keys.reply(request_id))
+            await self._bus.zrem(keys.asked(uid), request_id)

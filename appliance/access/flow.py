@@ -289,7 +289,7 @@ class Flow:
 
     async def _pass_gate(self, request: Request, generation: Generation, tier: str) -> None:
         """Window or bucket decides instead of the limiter, once for each request."""
-        if (await self.status(request.id)).state != "waiting":
+        if await self._bus.hget(keys.request(request.id), "state") != b"waiting":
             return
         verdict: Admitted | Refused | None
         if generation == "window":

@@ -268,8 +268,7 @@ class Reaper:
         elif released.guilty:
             await self._give_up(request_id, released, words)
         elif fields:
-            name = await work.add(self._bus, self._pool, fields)
-            await self._bus.hset(keys.request(request_id), mapping={"handed": name})
+            await work.put(self._bus, self._pool, request_id, fields)
         else:
             self._on_missing(request_id)
 

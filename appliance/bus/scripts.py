@@ -7,6 +7,7 @@
 * Each piece of text is appended once. It carries how many pieces came before it, so a
   command resent after a lost connection changes nothing.
 * Store first, then tell: `END` writes the turn before the terminal event.
+* Nothing writes into a record that is not there: what was erased does not come back.
 
 States: waiting -> queued -> running -> one of done, failed, refused, cancelled.
 On its way to the limiter a request may be `loading`, which means that it waits for its model.
@@ -107,6 +108,18 @@ redis.call('HDEL', KEYS[1], 'lease', 'until', 'waits')
 redis.call('DEL', KEYS[5])
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('EXPIRE', KEYS[2], ARGV[6])
+return 1
+"""
+)
+
+# KEYS request; ARGV field value. Returns 0 once it has ended or is gone.
+NOTE = Script(
+    "local terminal = "
+    + _TERMINAL
+    + """
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or terminal[state] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 )
@@ -225,6 +238,11 @@ async def end(
         *(part for one in before for part in (EVENT_NAMES[type(one)], _json(one))),
     )
     return int(written) == 1
+
+
+async def note(bus: Bus, request_id: str, field: str, value: str | bytes) -> bool:
+    """Writes a field of an open request's record; False, and nothing, when it is not open."""
+    return bool(await NOTE.run(bus, (keys.request(request_id),), field, value))
 
 
 async def ask_cancel(bus: Bus, request_id: str) -> str:

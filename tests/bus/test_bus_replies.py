@@ -107,6 +107,24 @@ async def test_a_follower_that_leaves_is_forgotten(bus: Bus, reader: ReplyReader
     assert reader.following == 0
 
 
+async def test_who_waits_for_a_reply_that_was_erased_is_done(
+    bus: Bus, reader: ReplyReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.bus.replies.BLOCK_MS", 20)
+    await say(bus, "x1-a", "one")
+    erased = asyncio.create_task(read(reader, "x1-a"))
+    async with asyncio.timeout(TIMEOUT_S), contextlib.aclosing(reader.follow("x1-a")) as events:
+        await anext(events)
+        empty = asyncio.create_task(anext(reader.follow_stream(keys.inbox("lin"))))
+        await bus.delete(keys.reply("x1-a"))
+        monkeypatch.setattr("appliance.bus.replies.LOOK_S", 0.0)
+        monkeypatch.setattr(reader, "_look_at_s", 0.0)
+        assert texts(await erased) == ["one"]
+    assert not empty.done(), "an inbox without messages is no reply"
+    empty.cancel()
+    await asyncio.wait([empty])
+
+
 async def test_a_stream_that_cannot_be_read_ends_for_its_own_followers_alone(
     bus: Bus, reader: ReplyReader
 ) -> None:

@@ -10,6 +10,7 @@ from appliance import keys
 from appliance.bus import leases, scripts
 from appliance.bus.client import Bus
 from appliance.bus.leases import Holder, Taken
+from appliance.bus.notices import Notice, arrive
 from appliance.bus.script import run_all
 from appliance.bus.texts import emitted_text
 from appliance.people.sessions import Sessions
@@ -164,6 +165,18 @@ async def test_of_many_terminal_events_only_the_first_is_written(bus: Bus) -> No
         bus, request_id, Waiting(place=1, eta_s=None), while_state="waiting"
     )
     assert await scripts.ask_cancel(bus, request_id) == "cancelled"
+
+
+async def test_an_arrival_that_was_erased_meanwhile_leaves_nothing(bus: Bus) -> None:
+    request_id = await submit(bus)
+    arrival = Notice(kind="arrived", request_id=request_id)
+    await arrive(bus, arrival)
+    assert await bus.hget(keys.request(request_id), "ask")
+    assert await bus.xlen(keys.ADMIT) == 1
+    await bus.delete(keys.request(request_id))
+    await arrive(bus, arrival)
+    assert not await bus.exists(keys.request(request_id))
+    assert await bus.xlen(keys.ADMIT) == 1
 
 
 async def test_the_turn_is_stored_no_later_than_the_terminal_event(bus: Bus) -> None:
