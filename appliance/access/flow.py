@@ -224,16 +224,13 @@ class Flow:
             model=request.model,
             deadline_s=time.monotonic() + (request.deadline_at_ms - now_ms()) / 1000,
         )
-        has_waited = False
 
         async def told(percent: int) -> None:
-            nonlocal has_waited
-            has_waited = True
             event = Loading(model=request.model, percent=percent)
             await self._tell(request, event, states=("loading", "waiting"), new_state="loading")
 
         async with self._loader.held(wish, told) as loaded:
-            if loaded and has_waited:
+            if loaded and request.model:  # a walk that was cut off may have left it loading
                 event = Loading(model=request.model, percent=100)
                 await self._tell(request, event, states=("loading",), new_state="waiting")
             yield loaded

@@ -303,7 +303,7 @@ class Reaper:
             state = record.get(b"state")
             if state == b"running":
                 await self._list_anew(request_id, record)  # its engine ends it, if it lives
-            if state not in (b"waiting", b"queued"):
+            if state not in (b"waiting", b"loading", b"queued"):
                 continue
             failed = Failed(
                 code="overloaded",
