@@ -27,7 +27,7 @@ from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.leases import Holder, Released
 from appliance.bus.notices import Notice, notify
 from appliance.bus.texts import emitted_text
-from appliance.bus.workers import live_worker_ids
+from appliance.bus.workers import drop_others, live_worker_ids
 from appliance.clock import now_ms
 from appliance.schema.events import Cancelled, Event, Failed
 from appliance.schema.requests import Request
@@ -109,9 +109,10 @@ class Reaper:
         """At start with an embedded store: whoever has not reported since is of an earlier life."""
         await ensure_group(self._bus, self._stream, keys.WORKERS_GROUP)
         for worker_id in await self._consumers():
-            if await self._seen_ms(worker_id) < since_ms:
+            seen_ms = await self._seen_ms(worker_id)
+            if seen_ms < since_ms or seen_ms > await self._store_ms():  # the clock was set back
                 await self._reap(worker_id, IN_ORDER, "")
-        await self._bus.zremrangebyscore(keys.WORKERS, "-inf", f"({since_ms}")
+        await drop_others(self._bus, since_ms)
 
     # -- who is gone
 
