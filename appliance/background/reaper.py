@@ -37,6 +37,7 @@ from appliance.settings import Settings
 log = logging.getLogger(__name__)
 
 BATCH = 100
+OPEN_ENTRIES = 20_000
 WORKERS_MOST = 10_000  # one too few here would take work from a living worker
 RETRY_S = 1.0
 OVERDUE_GRACE_S = 30.0
@@ -296,10 +297,7 @@ class Reaper:
 
     async def _end_overdue(self) -> None:
         """Nothing outlives its deadline by much, whatever went wrong with it."""
-        late_s = self._settings.requests.deadline_s + OVERDUE_GRACE_S
-        before_ms = int(1000 * (time.time() - late_s))
-        for raw in await self._bus.zrangebyscore(keys.OPEN, "-inf", before_ms, start=0, num=BATCH):
-            request_id = raw.decode()
+        for request_id in await self._overdue(now_ms() - int(1000 * OVERDUE_GRACE_S)):
             record = await self._bus.hgetall(keys.request(request_id))
             state = record.get(b"state")
             if state == b"running":
@@ -313,6 +311,23 @@ class Reaper:
                 hint="ask again",
             )
             await self._end(request_id, failed)
+
+    async def _overdue(self, before_ms: int) -> list[str]:
+        """Open requests whose deadline was earlier, the oldest first."""
+        listed = await self._bus.zrangebyscore(
+            keys.OPEN, "-inf", "+inf", start=0, num=OPEN_ENTRIES, withscores=True
+        )
+        pipeline = self._bus.pipeline(transaction=False)
+        for raw, _ in listed:
+            pipeline.hget(keys.request(raw.decode()), "deadline")
+        found: list[bytes | None] = await pipeline.execute()
+        bound_ms = 1000 * self._settings.requests.deadline_s  # whatever its record says
+        late = [
+            raw.decode()
+            for (raw, at_ms), deadline in zip(listed, found, strict=True)
+            if min(at_ms + bound_ms, int(deadline or 2**63)) < before_ms
+        ]
+        return late[:BATCH]
 
     async def _list_anew(self, request_id: str, record: dict[bytes, bytes]) -> None:
         """It may have fallen off the list, and then nobody would see that its lease is over."""

@@ -29,10 +29,11 @@ from appliance.schema.requests import TERMINAL_STATES, Request
 _TERMINAL = "{" + ",".join(f"{state}=true" for state in TERMINAL_STATES) + "}"
 
 # KEYS request reply turns turn session
-# ARGV rid body created_ms received_json question_json turns_kept
+# ARGV rid body created_ms received_json question_json turns_kept deadline_ms
 SUBMIT = Script("""
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'body', ARGV[2], 'state', 'waiting', 'attempt', 0, 'emitted', 0)
+redis.call('HSET', KEYS[1], 'body', ARGV[2], 'state', 'waiting', 'attempt', 0, 'emitted', 0,
+  'deadline', ARGV[7])
 redis.call('XADD', KEYS[2], '*', 'event', 'received', 'data', ARGV[4])
 if ARGV[5] ~= '' then
   if redis.call('EXISTS', KEYS[5]) == 0 then
@@ -159,6 +160,7 @@ async def submit(
         _json(received),
         question,
         turns_kept,
+        request.deadline_at_ms,
     )
     return int(found)
 
