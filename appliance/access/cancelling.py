@@ -17,6 +17,7 @@ from appliance.bus.notices import Notice, notify
 from appliance.bus.outage import until_back
 from appliance.errors import Conflict, NotFound, SluiceError
 from appliance.fleet.loader import Loader
+from appliance.bus.texts import emitted_text
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Turns
 from appliance.schema.conversations import Session
@@ -64,7 +65,11 @@ class Cancelling:
                 reason="request_ended",
             )
         ended = state in ("waiting", "loading", "queued") and await scripts.end(
-            self._bus, request_id, Cancelled(reason=reason), ttl_s=self._reply_ttl_s
+            self._bus,
+            request_id,
+            Cancelled(reason=reason),
+            ttl_s=self._reply_ttl_s,
+            text=await emitted_text(self._bus, request_id),  # of a worker that is gone
         )
         if ended:
             self._loader.forget(request_id)
