@@ -55,8 +55,7 @@ class Asides:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 await self._flow.accept(request)
-                events = await self._flow.follow(request.id)
-                async with contextlib.aclosing(events):
+                async with contextlib.aclosing(self._flow.follow_accepted(request)) as events:
                     async for event in events:
                         if event.event == "done":
                             return await emitted_text(self._bus, request.id)

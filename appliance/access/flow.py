@@ -352,6 +352,10 @@ class Flow:
         read = self._replies.replay if status.state in TERMINAL_STATES else self._replies.follow
         return read(request_id, after)
 
+    def follow_accepted(self, request: Request) -> AsyncGenerator[StreamEvent, None]:
+        """Every event of a request that was accepted just now; close it when done."""
+        return self._replies.follow(request.id)
+
     async def status(self, request_id: str) -> RequestStatus:
         fields = await self._bus.hgetall(keys.request(request_id))
         if not fields:
