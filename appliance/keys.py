@@ -7,7 +7,7 @@
 | `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`, `frozen` (what its prompts begin with) |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer`, and `ID:feedback` |
-| `asked:{UID}`          | zset with TTL     | requests of a person outside sessions, by time (ms)  |
+| `asked:{UID}`          | zset with TTL     | requests of a person outside sessions or of deleted ones, by time (ms) |
 | `api-keys`             | hash              | keys of people and services by id, without the secret |
 | `api-key-hashes`       | hash              | their ids by the SHA-256 of the secret               |
 | `fragments`            | hash              | prompt fragments by name                            |

@@ -30,7 +30,12 @@ _TERMINAL = "{" + ",".join(f"{state}=true" for state in TERMINAL_STATES) + "}"
 
 # KEYS request reply turns turn session
 # ARGV rid body created_ms received_json question_json turns_kept deadline_ms
-SUBMIT = Script("""
+# A turn that leaves at the bound takes its request's record along.
+SUBMIT = Script(
+    "local terminal = "
+    + _TERMINAL
+    + """
+local function of(key, id) return string.sub(key, 1, -#ARGV[1] - 1) .. id end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'body', ARGV[2], 'state', 'waiting', 'attempt', 0, 'emitted', 0,
   'deadline', ARGV[7])
@@ -49,11 +54,15 @@ if ARGV[5] ~= '' then
       redis.call('ZREM', KEYS[3], old)
       redis.call('HDEL', KEYS[4], old .. ':question', old .. ':sent', old .. ':answer',
         old .. ':feedback')
+      if terminal[redis.call('HGET', of(KEYS[1], old), 'state')] then
+        redis.call('DEL', of(KEYS[1], old), of(KEYS[2], old))
+      end
     end
   end
 end
 return 1
-""")
+"""
+)
 
 # KEYS request reply; ARGV state_required event data new_state
 TELL = Script("""

@@ -209,6 +209,16 @@ async def test_the_oldest_turns_leave_at_the_bound_with_all_they_hold(bus: Bus) 
     assert {name.decode().partition(":")[0] for name in fields} == set(ids[2:])
 
 
+async def test_a_turn_that_leaves_takes_the_record_of_its_answer_along(bus: Bus) -> None:
+    session = await new_session(bus)
+    ended, held = await running(bus, session)
+    await append(bus, ended, held, 0, "because")
+    assert await scripts.end(bus, ended, DONE, ttl_s=60, held=held)
+    kept = [await submit(bus, session, kept=2, created_at_ms=2_000 + n) for n in range(2)]
+    assert not await bus.exists(keys.request(ended), keys.reply(ended))
+    assert await bus.exists(*map(keys.request, kept)) == 2
+
+
 async def test_what_was_retrieved_is_told_once_and_kept_with_the_turn(bus: Bus) -> None:
     session = await new_session(bus)
     request_id = await submit(bus, session)
