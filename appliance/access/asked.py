@@ -12,7 +12,7 @@ from appliance.bus.script import Script
 from appliance.clock import now_ms
 from appliance.schema.requests import Request
 
-KEPT_MS = 2 * 86_400_000  # longer than any record lasts
+KEPT_MS = 2 * 86_400_000  # a record lasts its deadline and `requests.reply_ttl_s`, mostly less
 
 # KEYS asked; ARGV at_ms before_ms kept_ms request_id... A full store takes it, too: a session is
 # deleted to make room.

@@ -40,6 +40,16 @@ UID = "ann"
 LEASE_MS = 60_000
 
 
+@pytest.fixture(autouse=True)
+def no_file(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store of these tests keeps no file, and is not made to write one."""
+
+    async def nothing() -> bool:
+        return True
+
+    monkeypatch.setattr(bus, "bgrewriteaof", nothing)
+
+
 class Forgetful:
     """A loader for which nobody waits."""
 
@@ -63,6 +73,18 @@ class Meanwhile(Cancelling):
             await ask(self._bus, await self._sessions.create(UID, "another"))
 
 
+class Late(ApiKeys):
+    """A key is used once more before it is gone."""
+
+    def __init__(self, bus: Bus, people: People) -> None:
+        super().__init__(bus, 10)
+        self._people = people
+
+    async def erase(self, uid: str) -> int:
+        await self._people.sessions.create(uid, "the last")
+        return await super().erase(uid)
+
+
 def cancelling_of(bus: Bus, kind: type[Cancelling] = Cancelling) -> Cancelling:
     people = people_of(bus)
     warmth = Warmth(
@@ -82,14 +104,14 @@ def cancelling_of(bus: Bus, kind: type[Cancelling] = Cancelling) -> Cancelling:
     )
 
 
-def erasure_of(bus: Bus, cancelling: Cancelling) -> Erasure:
+def erasure_of(bus: Bus, cancelling: Cancelling, api_keys: ApiKeys | None = None) -> Erasure:
     people = people_of(bus)
     return Erasure(
         bus,
         cancelling,
         people,
         Inbox(bus, cast(ReplyReader, None), people.users, Limits()),
-        api_keys=ApiKeys(bus, 10),
+        api_keys=api_keys or ApiKeys(bus, 10),
         dead_letters=DeadLetters(bus, kept=10, ttl_s=60),
     )
 
@@ -143,8 +165,9 @@ async def test_requests_of_a_deleted_session_are_the_persons_as_long_as_they_are
 async def test_an_erasure_finds_what_is_begun_during_it_and_leaves_no_key(bus: Bus) -> None:
     await ask(bus, await people_of(bus).sessions.create(UID, "the first"))
     await bus.zadd(keys.sessions(UID), {"s-left-by-a-crash": 1})
-    erased = await erasure_of(bus, cancelling_of(bus, Meanwhile)).erase(UID)
-    assert (erased.sessions, erased.requests) == (3, 3)
+    late = Late(bus, people_of(bus))
+    erased = await erasure_of(bus, cancelling_of(bus, Meanwhile), late).erase(UID)
+    assert (erased.sessions, erased.requests) == (4, 3)
     for key in (f"*{UID}*", "session*", "turn*", "request:*", "reply:*"):
         assert await bus.scan(0, match=key, count=1_000) == (0, []), key
     assert await bus.xlen(keys.work(keys.MAIN)) == 0
@@ -157,6 +180,7 @@ async def test_an_erasure_waits_for_a_session_that_is_listed_and_not_written_yet
     erasing = asyncio.create_task(erasure_of(bus, cancelling_of(bus)).erase(UID))
     await asyncio.wait([erasing], timeout=0.2)
     assert not erasing.done()
+    fields: dict[str, str | bytes | int | float]
     fields = {"uid": UID, "title": "", "created_at_ms": 1, "last_active_at_ms": 1}
     await bus.hset(keys.session("s1"), mapping=fields)
     assert (await erasing).sessions == 1
