@@ -7,7 +7,7 @@
 | `session:{T}`          | hash              | `uid title created_at_ms last_active_at_ms model`, `frozen` (what its prompts begin with) |
 | `turns:{T}`            | zset              | turn ids by time (ms), trimmed from the oldest      |
 | `turn:{T}`             | hash              | per turn three records, each written once: `ID:question ID:sent ID:answer`, and `ID:feedback` |
-| `asked:{UID}`          | zset with TTL     | requests of a person outside sessions, by time (ms)  |
+| `asked:{UID}`          | zset with TTL     | requests of a person outside sessions or of deleted ones, by time (ms) |
 | `api-keys`             | hash              | keys of people and services by id, without the secret |
 | `api-key-hashes`       | hash              | their ids by the SHA-256 of the secret               |
 | `fragments`            | hash              | prompt fragments by name                            |
@@ -16,7 +16,7 @@
 | `inbox-later:{UID}`    | hash              | messages that wait for their time by id, and `k:KEY` by idempotency key |
 | `scheduled`            | zset              | `UID/ID` of those messages by their time (ms)       |
 | `awaited`              | zset              | answers in sessions that nobody read to the end, by the time to look again (ms) |
-| `request:{T}:RID`      | hash              | `body state cancel handed`, `ask usage epoch` (predicted, real, whose), `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`, `heard feedback` (entries it was answered from, thumb); expires after its end |
+| `request:{T}:RID`      | hash              | `body deadline state cancel handed`, `ask usage epoch` (predicted, real, whose), `lease until entry attempt` (who writes), `emitted` (pieces so far), `deaths died_at guilty waits`, `heard feedback` (entries it was answered from, thumb); expires after its end |
 | `reply:{T}:RID`        | stream            | every event of one request; its ids are the SSE ids |
 | `tokens:{T}:RID`       | string            | the tokens behind the text emitted so far, 4 bytes each; gone with the end |
 | `open`                 | zset              | requests accepted and not ended, by time (ms)       |

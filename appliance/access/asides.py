@@ -55,8 +55,7 @@ class Asides:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 await self._flow.accept(request)
-                events = await self._flow.follow(request.id)
-                async with contextlib.aclosing(events):
+                async with contextlib.aclosing(self._flow.follow_accepted(request)) as events:
                     async for event in events:
                         if event.event == "done":
                             return await emitted_text(self._bus, request.id)
@@ -70,6 +69,5 @@ class Asides:
         """What was asked holds a person's words: its record goes at once, unless it still runs."""
         state = await self._bus.hget(keys.request(request_id), "state")
         if state in (b"done", b"failed", b"refused", b"cancelled"):
-            await self._bus.delete(
-                keys.request(request_id), keys.reply(request_id), keys.asked(uid)
-            )
+            await self._bus.delete(keys.request(request_id), keys.reply(request_id))
+            await self._bus.zrem(keys.asked(uid), request_id)

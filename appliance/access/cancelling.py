@@ -4,17 +4,20 @@ A request that no worker has ends here and now. One that a worker has is only as
 worker hears of it within one step of its engine and writes the end itself.
 """
 
+import contextlib
 import logging
 from functools import partial
 
 import msgspec
 
 from appliance import keys
+from appliance.access import asked
 from appliance.access.warmth import Warmth
 from appliance.bus import scripts
 from appliance.bus.client import Bus
 from appliance.bus.notices import Notice, notify
 from appliance.bus.outage import until_back
+from appliance.bus.texts import emitted_text
 from appliance.errors import Conflict, NotFound, SluiceError
 from appliance.fleet.loader import Loader
 from appliance.people.sessions import Sessions
@@ -26,7 +29,6 @@ from appliance.schema.requests import TERMINAL_STATES, Request
 log = logging.getLogger(__name__)
 
 CONTROL_ENTRIES = 1_000
-TURNS = 200
 
 
 class Cancelling:
@@ -64,7 +66,11 @@ class Cancelling:
                 reason="request_ended",
             )
         ended = state in ("waiting", "loading", "queued") and await scripts.end(
-            self._bus, request_id, Cancelled(reason=reason), ttl_s=self._reply_ttl_s
+            self._bus,
+            request_id,
+            Cancelled(reason=reason),
+            ttl_s=self._reply_ttl_s,
+            text=await emitted_text(self._bus, request_id),  # of a worker that is gone
         )
         if ended:
             self._loader.forget(request_id)
@@ -80,13 +86,15 @@ class Cancelling:
             log.info("request %s was abandoned too late: %s", request_id, error)
 
     async def delete_session(self, session: Session) -> None:
-        """Cancels what the session still asks for, then removes it with its turns."""
-        for turn in await self._turns.latest(session.id, TURNS):
-            if turn.state not in TERMINAL_STATES:
-                try:
-                    await self.cancel(turn.id, "session deleted")
-                except (Conflict, NotFound):
-                    continue
+        """Cancels what the session still asks for, then removes it with its turns. Records of its
+        requests are kept for a while, and are found by whoever erases the person."""
+        states = await self._turns.states(session.id)
+        for request_id, state in states.items():
+            if state not in TERMINAL_STATES:
+                with contextlib.suppress(Conflict, NotFound):
+                    await self.cancel(request_id, "session deleted")
+        if states:
+            await asked.note(self._bus, session.uid, *states)
         await self._sessions.delete(session)
         await self._warmth.forget(session)
 

@@ -3,7 +3,9 @@
 What is kept of people is in keys named for them, in their sessions, in the records of their
 requests, and in lists of the operator's (dead letters, misses). Erasing cancels what still runs,
 waits for its end, removes all of it here and on disk, and has the store write its file anew, for
-an append-only file keeps what was deleted. It may be repeated, and goes on where it was cut off.
+an append-only file keeps what was deleted. What the person begins meanwhile goes, too: it looks
+again until there is nothing, and once more when the person's keys are gone. It may be repeated,
+and goes on where it was cut off.
 
 A missed question goes when nobody else has asked it in these words. What the operator has made of
 it stays, for it is the operator's: an entry's phrasing, a regression question, and until it expires
@@ -13,16 +15,18 @@ the message in which those named in the settings were told that a question waits
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
 from appliance import keys
+from appliance.access import asked
 from appliance.access.asides import aside_uid
 from appliance.access.cancelling import Cancelling
 from appliance.access.flow import People
+from appliance.bus import work
 from appliance.bus.client import Bus, RedisFault
 from appliance.bus.dead_letters import DeadLetters
-from appliance.bus.script import Script
 from appliance.bus.texts import emitted_text
 from appliance.clock import now_ms
 from appliance.errors import Conflict, NotFound, Unavailable
@@ -30,17 +34,24 @@ from appliance.people.api_keys import ApiKeys
 from appliance.people.inbox import Inbox
 from appliance.schema.conversations import Session, Turn
 from appliance.schema.people import Erased
-from appliance.schema.requests import TERMINAL_STATES, Request
+from appliance.schema.requests import TERMINAL_STATES, ChatMessage, Request
 
 BATCH = 200
 END_TIMEOUT_S = 10.0
 END_BEAT_S = 0.05
+ROUNDS = int(END_TIMEOUT_S / END_BEAT_S)
 LETTERS = 100_000
-
-# KEYS asked; ARGV: all of them
-_ASKED = Script("return redis.call('ZRANGE', KEYS[1], 0, -1)")
+WRITTEN_AFTER_MS = 60_000  # whoever lists a session writes it within this time
 
 Forget = Callable[[str], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class _Gone:
+    """Ids of what was removed."""
+
+    sessions: set[str] = field(default_factory=set)
+    requests: set[str] = field(default_factory=set)
 
 
 class Erasure:
@@ -87,7 +98,7 @@ class Erasure:
                 if letter.uid == uid
             ],
             "asked_in_vain": self._asked_in_vain(uid),
-            "requests": [await self._with_answer(one) for one in await self._outside(uid)],
+            "requests": [await self._with_answer(one) for one in await asked.of(self._bus, uid)],
         }
         yield msgspec.json.encode(held)[:-1] + b',"sessions":['
         separator = b""
@@ -103,7 +114,7 @@ class Erasure:
         return {
             "id": request.id,
             "created_at_ms": request.created_at_ms,
-            "messages": request.messages,
+            "messages": request.messages or (ChatMessage(role="user", content=request.text),),
             "answer": await emitted_text(self._bus, request.id),
             "feedback": msgspec.Raw(feedback or b"null"),
         }
@@ -122,13 +133,52 @@ class Erasure:
 
     async def erase(self, uid: str) -> Erased:
         """Removes everything. Raises Unavailable when an answer would not end: try again."""
-        names = (uid, aside_uid(uid))
-        outside = [request for name in names for request in await self._outside(name)]
-        requests = [one.id for one in outside]
-        sessions = [session async for session in self._people.sessions.every(uid, batch=BATCH)]
+        names, gone = (uid, aside_uid(uid)), _Gone()
+        await self._remove_asked(uid, gone)
+        erased_keys = await self._api_keys.erase(uid)  # not before: a person may have to try again
+        await self._remove_asked(uid, gone)  # what came with them meanwhile
+        letters = await self._drop_letters(uid)
+        messages = await self._count(uid)
+        await self._inbox.erase(uid)
+        await self._people.users.erase(uid)
+        for forget in self._more:
+            for name in names:
+                await forget(name)
+        for name in names:
+            await self._bus.delete(keys.asked(name), keys.budget(name), keys.window(name))
+        erased = Erased(
+            uid=uid,
+            sessions=len(gone.sessions),
+            requests=len(gone.requests),
+            messages=messages,
+            dead_letters=letters,
+            keys=erased_keys,
+        )
+        await self._unnamed(uid)
+        with contextlib.suppress(RedisFault):  # it writes already, or is not ours to command
+            await self._bus.bgrewriteaof()
+        return erased
+
+    async def _remove_asked(self, uid: str, gone: _Gone) -> None:
+        """Sessions and requests, until nothing is listed. Raises Unavailable when it goes on."""
+        for _ in range(ROUNDS):
+            sessions = [session async for session in self._people.sessions.every(uid, batch=BATCH)]
+            names = (uid, aside_uid(uid))
+            requests = [one.id for name in names for one in await asked.of(self._bus, name)]
+            if sessions or requests:
+                await self._remove(sessions, requests, gone)
+            elif await self._is_written(uid):
+                await asyncio.sleep(END_BEAT_S)  # by another process, perhaps: no event
+            else:
+                return
+        raise _still_cancelling()
+
+    async def _remove(
+        self, sessions: Sequence[Session], outside: Sequence[str], gone: _Gone
+    ) -> None:
+        requests = list(outside)
         for session in sessions:
-            turns = self._people.turns.every(session.id, batch=BATCH)
-            requests += [turn.id async for turn in turns]
+            requests += await self._people.turns.ids(session.id)
         for request_id in requests:
             with contextlib.suppress(Conflict, NotFound):  # it has ended
                 await self._cancelling.cancel(request_id, "erased")
@@ -137,29 +187,14 @@ class Erasure:
             await self._cancelling.delete_session(session)
         for request_id in requests:
             await self._remove_request(request_id)
-        letters = await self._drop_letters(uid)
-        messages = await self._count(uid)
-        await self._inbox.erase(uid)
-        await self._people.users.erase(uid)
-        for forget in self._more:
-            for name in names:
-                await forget(name)
-        held = [keys.sessions(uid)]
-        for name in names:
-            held += [keys.asked(name), keys.budget(name), keys.window(name)]
-        await self._bus.delete(*held)
-        erased = Erased(
-            uid=uid,
-            sessions=len(sessions),
-            requests=len(requests),
-            messages=messages,
-            dead_letters=letters,
-            keys=await self._api_keys.erase(uid),
-        )
-        await self._unnamed(uid)
-        with contextlib.suppress(RedisFault):  # it writes already, or is not ours to command
-            await self._bus.bgrewriteaof()
-        return erased
+        gone.sessions.update(session.id for session in sessions)
+        gone.requests.update(requests)
+
+    async def _is_written(self, uid: str) -> bool:
+        """Whether a session is listed that is not there yet. What a crash left is taken off."""
+        before_ms = now_ms() - WRITTEN_AFTER_MS
+        await self._bus.zremrangebyscore(keys.sessions(uid), "-inf", before_ms)
+        return bool(await self._bus.zcard(keys.sessions(uid)))
 
     async def _ended(self, requests: list[str]) -> None:
         """Waits until all of them have ended, so that no worker writes after we looked."""
@@ -169,12 +204,7 @@ class Erasure:
                     while await self._runs(request_id):  # noqa: ASYNC110
                         await asyncio.sleep(END_BEAT_S)  # a worker elsewhere ends it: no event
         except TimeoutError:
-            raise Unavailable(
-                "an answer is still being cancelled",
-                hint="try again",
-                retry_after_s=5.0,
-                reason="still_cancelling",
-            ) from None
+            raise _still_cancelling() from None
 
     async def _unnamed(self, uid: str) -> None:
         """Waits until the limiter tells of the queue without this person, or goes on."""
@@ -189,6 +219,10 @@ class Erasure:
         return bool(state) and state.decode() not in TERMINAL_STATES  # type: ignore[union-attr]
 
     async def _remove_request(self, request_id: str) -> None:
+        fields = await self._bus.hgetall(keys.request(request_id))
+        if handed := fields.get(b"handed"):  # a worker may not have come to it yet
+            model = msgspec.json.decode(fields[b"body"], type=Request).model
+            await work.acknowledge(self._bus, keys.pool(model), handed.decode())
         await self._bus.delete(
             keys.request(request_id), keys.reply(request_id), keys.tokens(request_id)
         )
@@ -206,13 +240,11 @@ class Erasure:
         page = await self._inbox.page(uid, cursor=None, limit=100_000)
         return len(page.items) + len(await self._inbox.waiting(uid))
 
-    # -- what there is
 
-    async def _outside(self, uid: str) -> list[Request]:
-        """Requests outside sessions that are still kept."""
-        found: list[Request] = []
-        for raw in await _ASKED.run(self._bus, (keys.asked(uid),)):
-            body = await self._bus.hget(keys.request(raw.decode()), "body")
-            if body:
-                found.append(msgspec.json.decode(body, type=Request))
-        return found
+def _still_cancelling() -> Unavailable:
+    return Unavailable(
+        "an answer is still being cancelled",
+        hint="try again",
+        retry_after_s=5.0,
+        reason="still_cancelling",
+    )

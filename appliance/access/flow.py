@@ -224,16 +224,13 @@ class Flow:
             model=request.model,
             deadline_s=time.monotonic() + (request.deadline_at_ms - now_ms()) / 1000,
         )
-        has_waited = False
 
         async def told(percent: int) -> None:
-            nonlocal has_waited
-            has_waited = True
             event = Loading(model=request.model, percent=percent)
             await self._tell(request, event, states=("loading", "waiting"), new_state="loading")
 
         async with self._loader.held(wish, told) as loaded:
-            if loaded and has_waited:
+            if loaded and request.model:  # a walk that was cut off may have left it loading
                 event = Loading(model=request.model, percent=100)
                 await self._tell(request, event, states=("loading",), new_state="waiting")
             yield loaded
@@ -289,7 +286,7 @@ class Flow:
 
     async def _pass_gate(self, request: Request, generation: Generation, tier: str) -> None:
         """Window or bucket decides instead of the limiter, once for each request."""
-        if (await self.status(request.id)).state != "waiting":
+        if await self._bus.hget(keys.request(request.id), "state") != b"waiting":
             return
         verdict: Admitted | Refused | None
         if generation == "window":
@@ -354,6 +351,10 @@ class Flow:
         # The state is terminal no earlier than the last event is there, so a replay is whole.
         read = self._replies.replay if status.state in TERMINAL_STATES else self._replies.follow
         return read(request_id, after)
+
+    def follow_accepted(self, request: Request) -> AsyncGenerator[StreamEvent, None]:
+        """Every event of a request that was accepted just now; close it when done."""
+        return self._replies.follow(request.id)
 
     async def status(self, request_id: str) -> RequestStatus:
         fields = await self._bus.hgetall(keys.request(request_id))

@@ -6,26 +6,18 @@ the answer ended was not seen. The list is in the store, so a crash in between f
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 
 from appliance import keys
-from appliance.bus.client import Bus
+from appliance.access import asked
+from appliance.bus.client import AWAY, Bus
 from appliance.bus.replies import StreamEvent, parse_id
-from appliance.bus.script import Script
 from appliance.clock import now_ms
 from appliance.schema.requests import TERMINAL_STATES, Request
 
 BATCH = 100
-KEPT_AFTER_MS = 86_400_000  # longer than any record outlives its end
-
-# KEYS asked; ARGV request_id at_ms before_ms kept_ms
-_NOTE = Script("""
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-return redis.call('PEXPIRE', KEYS[1], ARGV[4])
-""")
 
 
 class Presence:
@@ -41,16 +33,7 @@ class Presence:
         What is asked outside of sessions is only noted as this person's, while its record is kept.
         """
         if not request.session_id:
-            kept_ms = request.deadline_at_ms - request.created_at_ms + KEPT_AFTER_MS
-            before_ms = request.created_at_ms - kept_ms
-            await _NOTE.run(
-                self._bus,
-                (keys.asked(request.uid),),
-                request.id,
-                request.created_at_ms,
-                before_ms,
-                kept_ms,
-            )
+            await asked.note(self._bus, request.uid, request.id)
         elif request.priority == "person":
             due_ms = request.created_at_ms + self._left_after_ms
             await self._bus.zadd(keys.AWAITED, {request.id: due_ms})
@@ -63,12 +46,14 @@ class Presence:
     async def reading(
         self, request_id: str, events: AsyncGenerator[StreamEvent, None]
     ) -> AsyncGenerator[StreamEvent, None]:
-        """The same events; once the last one was taken, the answer counts as seen."""
+        """The same events; once the last one was taken, the answer counts as seen, unless the store
+        takes no writes: then its person is told once too often."""
         async with aclosing(events):
             async for event in events:
                 yield event
                 if event.terminal:
-                    await self.seen(request_id)
+                    with suppress(*AWAY):
+                        await self.seen(request_id)
 
     async def unseen(self, at_ms: int) -> list[Request]:
         """Requests whose answers to tell of; each stays on the list until it is `seen`.

@@ -5,7 +5,7 @@ import msgspec
 from appliance.access.generations import buckets_of
 from appliance.bus import budgets, gates
 from appliance.bus.budgets import DAY_S, MINUTE_S, Spent
-from appliance.bus.client import Bus
+from appliance.bus.client import AWAY, Bus
 from appliance.limiter.rules import priority_of, tier_name, tiers_of
 from appliance.people.users import Users
 from appliance.schema.status import Limit, Quota
@@ -21,6 +21,9 @@ class Quotas:
         self._settings = settings
         self._tiers = tiers_of(settings)
         self._buckets = buckets_of(self._tiers)
+        self._has_headers = any(
+            tier.requests_per_minute or tier.tokens_per_minute for tier in self._tiers.values()
+        )
 
     async def read(self, uid: str) -> Quota:
         """Of any user, known or not."""
@@ -68,9 +71,16 @@ class Quotas:
         return msgspec.structs.replace(requests, used=used, left=left, reset_s=round(reset_s, 1))
 
     async def headers(self, uid: str) -> dict[str, str]:
-        """As OpenAI names them; none for what is not limited."""
+        """As OpenAI names them; none for what is not limited, nor while the store is away: the
+        answer they go with is worth more."""
         found: dict[str, str] = {}
-        for limit in (await self.read(uid)).limits:
+        if not self._has_headers:
+            return found
+        try:
+            limits = (await self.read(uid)).limits
+        except AWAY:
+            return found
+        for limit in limits:
             kind = HEADER_KINDS.get(limit.name)
             if kind:
                 found[f"x-ratelimit-limit-{kind}"] = str(limit.limit)

@@ -49,7 +49,7 @@ class Choices:
         for index, request in enumerate(requests):
             self._open[index] = request  # it may be stored though we are cancelled meanwhile
             await self._flow.accept(request)
-            self._followers.append(await self._flow.follow(request.id))
+            self._followers.append(self._flow.follow_accepted(request))
         self._merged = _merged(self._followers, self._keep_alive_s)
         silent = set(self._open)
         while silent:

@@ -1,5 +1,7 @@
 """`/api/sessions`: conversations, their turns, and asking something in one."""
 
+import contextlib
+
 import msgspec
 from litestar import Response, Router, delete, get, patch, post
 
@@ -10,6 +12,7 @@ from appliance.api.lists import Cursor, IdPath, Limit, UidPath
 from appliance.api.permissions import own_uid
 from appliance.api.sampling import sampling, wanted_grammar, wanted_logprobs
 from appliance.api.services import Services
+from appliance.bus.client import AWAY
 from appliance.clock import now_ms
 from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost
 from appliance.schema.fields import DEFAULT_UID, Page
@@ -87,7 +90,9 @@ async def list_turns(
     """Message pairs in order; without a cursor the latest, with one those before."""
     session = await services.people.sessions.read(session_id)
     page = await services.people.turns.page(session.id, cursor=cursor, limit=limit)
-    await services.presence.seen(*(turn.id for turn in page.items if turn.state in TERMINAL_STATES))
+    ended = [turn.id for turn in page.items if turn.state in TERMINAL_STATES]
+    with contextlib.suppress(*AWAY):  # a store that takes no writes is read all the same
+        await services.presence.seen(*ended)
     return page
 
 

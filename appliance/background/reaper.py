@@ -27,7 +27,7 @@ from appliance.bus.dead_letters import DeadLetters
 from appliance.bus.leases import Holder, Released
 from appliance.bus.notices import Notice, notify
 from appliance.bus.texts import emitted_text
-from appliance.bus.workers import live_worker_ids
+from appliance.bus.workers import drop_others, live_worker_ids
 from appliance.clock import now_ms
 from appliance.schema.events import Cancelled, Event, Failed
 from appliance.schema.requests import Request
@@ -37,6 +37,7 @@ from appliance.settings import Settings
 log = logging.getLogger(__name__)
 
 BATCH = 100
+OPEN_ENTRIES = 20_000
 WORKERS_MOST = 10_000  # one too few here would take work from a living worker
 RETRY_S = 1.0
 OVERDUE_GRACE_S = 30.0
@@ -109,9 +110,10 @@ class Reaper:
         """At start with an embedded store: whoever has not reported since is of an earlier life."""
         await ensure_group(self._bus, self._stream, keys.WORKERS_GROUP)
         for worker_id in await self._consumers():
-            if await self._seen_ms(worker_id) < since_ms:
+            seen_ms = await self._seen_ms(worker_id)
+            if seen_ms < since_ms or seen_ms > await self._store_ms():  # the clock was set back
                 await self._reap(worker_id, IN_ORDER, "")
-        await self._bus.zremrangebyscore(keys.WORKERS, "-inf", f"({since_ms}")
+        await drop_others(self._bus, since_ms)
 
     # -- who is gone
 
@@ -229,6 +231,8 @@ class Reaper:
         """What is listed past its time: given back, put right, or taken off the list."""
         until_ms = await self._store_ms()
         found = await self._bus.zrangebyscore(self._leases, "-inf", until_ms, start=0, num=BATCH)
+        if not found:
+            return
         consumers = set(await self._consumers())
         alive = await live_worker_ids(
             self._bus, self._settings.worker.lost_after_s, most=WORKERS_MOST
@@ -268,8 +272,7 @@ class Reaper:
         elif released.guilty:
             await self._give_up(request_id, released, words)
         elif fields:
-            name = await work.add(self._bus, self._pool, fields)
-            await self._bus.hset(keys.request(request_id), mapping={"handed": name})
+            await work.put(self._bus, self._pool, request_id, fields)
         else:
             self._on_missing(request_id)
 
@@ -296,15 +299,12 @@ class Reaper:
 
     async def _end_overdue(self) -> None:
         """Nothing outlives its deadline by much, whatever went wrong with it."""
-        late_s = self._settings.requests.deadline_s + OVERDUE_GRACE_S
-        before_ms = int(1000 * (time.time() - late_s))
-        for raw in await self._bus.zrangebyscore(keys.OPEN, "-inf", before_ms, start=0, num=BATCH):
-            request_id = raw.decode()
+        for request_id in await self._overdue(now_ms() - int(1000 * OVERDUE_GRACE_S)):
             record = await self._bus.hgetall(keys.request(request_id))
             state = record.get(b"state")
             if state == b"running":
                 await self._list_anew(request_id, record)  # its engine ends it, if it lives
-            if state not in (b"waiting", b"queued"):
+            if state not in (b"waiting", b"loading", b"queued"):
                 continue
             failed = Failed(
                 code="overloaded",
@@ -313,6 +313,23 @@ class Reaper:
                 hint="ask again",
             )
             await self._end(request_id, failed)
+
+    async def _overdue(self, before_ms: int) -> list[str]:
+        """Open requests whose deadline was earlier, the oldest first."""
+        listed = await self._bus.zrangebyscore(
+            keys.OPEN, "-inf", "+inf", start=0, num=OPEN_ENTRIES, withscores=True
+        )
+        pipeline = self._bus.pipeline(transaction=False)
+        for raw, _ in listed:
+            pipeline.hget(keys.request(raw.decode()), "deadline")
+        found: list[bytes | None] = await pipeline.execute()
+        bound_ms = 1000 * self._settings.requests.deadline_s  # whatever its record says
+        late = [
+            raw.decode()
+            for (raw, at_ms), deadline in zip(listed, found, strict=True)
+            if min(at_ms + bound_ms, int(deadline or 2**63)) < before_ms
+        ]
+        return late[:BATCH]
 
     async def _list_anew(self, request_id: str, record: dict[bytes, bytes]) -> None:
         """It may have fallen off the list, and then nobody would see that its lease is over."""

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from appliance import keys
-from appliance.bus import placing
+from appliance.bus import placing, scripts
 from appliance.bus.client import Bus
 from appliance.bus.placing import Told
 from appliance.schema.answers import Usage
@@ -64,7 +64,6 @@ async def notify(bus: Bus, notice: Notice) -> None:
 
 
 async def arrive(bus: Bus, notice: Notice) -> None:
-    """Stores what a request asks for in its record, then tells the limiter."""
-    asked = msgspec.json.encode(notice.asked)
-    await bus.hset(keys.request(notice.request_id), mapping={"ask": asked})
-    await notify(bus, notice)
+    """Stores what a request asks for in its record, then tells the limiter, while it is open."""
+    if await scripts.note(bus, notice.request_id, "ask", msgspec.json.encode(notice.asked)):
+        await notify(bus, notice)

@@ -11,18 +11,24 @@ counts along; what lies before the feed it reads with XRANGE, so it may start an
 Memory is bounded: a feed keeps at least its last `FEED_ENTRIES`, and a follower that is slower
 falls back to XRANGE.
 
+A stream that cannot be read is its own followers' trouble: they are done, and the others go on. So
+are, within `LOOK_S`, those who wait for a reply that is not there any more: it was erased.
+
 The same reader takes the embeddings that workers send to this process (`answers:NODE`).
 """
 
 import asyncio
 import logging
 import re
+import time
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from redis.exceptions import ResponseError
+
 from appliance import keys
-from appliance.bus.client import AWAY, Bus, connect_blocking
+from appliance.bus.client import AWAY, Bus, Row, connect_blocking
 from appliance.bus.outage import Outage
 from appliance.schema.requests import TERMINAL_STATES
 
@@ -32,8 +38,10 @@ FEED_ENTRIES = 512
 RANGE_ENTRIES = 256
 BLOCK_MS = 20_000
 RETRY_S = 0.2
+LOOK_S = 20.0
 
 _STREAM_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+_ID_PART_END = 2**64
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,13 @@ class Feed:
     """What the reader has seen of one reply stream.
 
     `since` is the id before the first entry, `first` that entry's number; entries are numbered
-    from the opening of the feed, so that a follower counts instead of comparing ids.
+    from the opening of the feed, so that a follower counts instead of comparing ids. A reply `ends`
+    and is there before anybody follows it; an inbox is neither.
     """
 
     since: str
     last: str
+    ends: bool = False
     first: int = 0
     entries: list[StreamEvent] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,6 +95,14 @@ class Feed:
             self.since = self.entries[FEED_ENTRIES - 1].id
             self.first += FEED_ENTRIES
             del self.entries[:FEED_ENTRIES]
+        self._tell()
+
+    def finish(self) -> None:
+        """Nothing comes any more."""
+        self.ended = True
+        self._tell()
+
+    def _tell(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
 
@@ -92,9 +110,10 @@ class Feed:
 def parse_id(stream_id: str) -> tuple[int, int]:
     """Orders stream ids: "ms-sequence" as two integers. Raises ValueError for anything else."""
     found = _STREAM_ID.fullmatch(stream_id)
-    if found is None:
+    parts = (int(found[1]), int(found[2])) if found else (_ID_PART_END, 0)
+    if max(parts) >= _ID_PART_END:
         raise ValueError(stream_id)
-    return int(found[1]), int(found[2])
+    return parts
 
 
 class ReplyReader:
@@ -107,6 +126,7 @@ class ReplyReader:
         self._feeds: dict[str, Feed] = {}
         self._answers: Callable[[dict[bytes, bytes]], None] = lambda fields: None
         self._wanted = asyncio.Event()
+        self._look_at_s = time.monotonic() + LOOK_S
 
     @property
     def following(self) -> int:
@@ -119,15 +139,19 @@ class ReplyReader:
     def follow(self, request_id: str, after: str = "0-0") -> AsyncGenerator[StreamEvent, None]:
         """Every event after the id `after`, to the terminal one, then ends.
 
-        Waits for as long as the request lives; the caller bounds it. The stream must exist.
+        Waits for as long as the request lives; the caller bounds it. The stream must exist; once
+        it does not any more, this ends without a terminal event.
         """
-        return self.follow_stream(keys.reply(request_id), after)
+        return self._events(keys.reply(request_id), after, ends=True)
 
-    async def follow_stream(
-        self, stream: str, after: str = "0-0"
-    ) -> AsyncGenerator[StreamEvent, None]:
+    def follow_stream(self, stream: str, after: str = "0-0") -> AsyncGenerator[StreamEvent, None]:
         """Every event of a stream after an id, to a terminal one if there ever is one."""
-        feed = self._open(stream, after)
+        return self._events(stream, after, ends=False)
+
+    async def _events(
+        self, stream: str, after: str, *, ends: bool
+    ) -> AsyncGenerator[StreamEvent, None]:
+        feed = self._open(stream, after, ends=ends)
         cursor = after
         try:
             while True:
@@ -176,10 +200,15 @@ class ReplyReader:
         """Id of the newest event, "0-0" when there is none."""
         return await _last_id(self._bus, keys.reply(request_id))
 
-    def _open(self, stream: str, after: str) -> Feed:
+    async def reached(self, stream: str, after: str) -> str:
+        """The same id, or that of the newest event where it lies beyond. A feed begins where its
+        first follower does, so one that came to wait for what is far off would keep the others."""
+        return min(after, await _last_id(self._bus, stream), key=parse_id)
+
+    def _open(self, stream: str, after: str, *, ends: bool) -> Feed:
         feed = self._feeds.get(stream)
         if feed is None:
-            feed = self._feeds[stream] = Feed(since=after, last=after)
+            feed = self._feeds[stream] = Feed(since=after, last=after, ends=ends)
             self._wanted.set()
         feed.followers += 1
         return feed
@@ -213,6 +242,9 @@ class ReplyReader:
                 try:
                     await outage.over(blocking)
                     await self._read_once(blocking, cursors)
+                    if time.monotonic() >= self._look_at_s:
+                        await self._finish_gone()
+                        self._look_at_s = time.monotonic() + LOOK_S
                 except AWAY as error:
                     outage.met(error)
                     await blocking.connection_pool.disconnect()
@@ -228,7 +260,7 @@ class ReplyReader:
                 cursors[name] = await _last_id(blocking, name)
         watched = {name: feed for name, feed in self._feeds.items() if not feed.ended}
         streams = cursors | {name: feed.last for name, feed in watched.items()}
-        for raw_name, rows in await blocking.xread(streams, block=BLOCK_MS):
+        for raw_name, rows in await self._read(blocking, streams):
             name = raw_name.decode()
             if name in watched:
                 for row in rows:
@@ -238,6 +270,38 @@ class ReplyReader:
             if name == answers:
                 for _, fields in rows:
                     self._answers(fields)
+
+    async def _read(self, blocking: Bus, streams: dict[str, str]) -> list[tuple[bytes, list[Row]]]:
+        try:
+            return await blocking.xread(streams, block=BLOCK_MS)
+        except ResponseError as error:
+            if isinstance(error, AWAY) or not await self._end_refused(blocking, streams):
+                raise
+            return []
+
+    async def _end_refused(self, blocking: Bus, streams: dict[str, str]) -> bool:
+        """Ends the feeds of streams that the store does not let us read; whether there are any."""
+        found = False
+        for name, position in streams.items():
+            try:
+                await blocking.xread({name: position}, count=1)
+            except ResponseError as error:
+                feed = self._feeds.get(name)
+                if isinstance(error, AWAY) or feed is None:
+                    raise
+                log.error("%s cannot be read, nobody follows it any more: %s", name, error)
+                feed.finish()
+                found = True
+        return found
+
+    async def _finish_gone(self) -> None:
+        feeds = {name: feed for name, feed in self._feeds.items() if feed.ends and not feed.ended}
+        pipeline = self._bus.pipeline(transaction=False)
+        for name in feeds:
+            pipeline.exists(name)
+        for feed, is_there in zip(feeds.values(), await pipeline.execute(), strict=True):
+            if not is_there:
+                feed.finish()
 
 
 async def _last_id(bus: Bus, stream: str) -> str:

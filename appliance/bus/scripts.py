@@ -7,6 +7,7 @@
 * Each piece of text is appended once. It carries how many pieces came before it, so a
   command resent after a lost connection changes nothing.
 * Store first, then tell: `END` writes the turn before the terminal event.
+* Nothing writes into a record that is not there: what was erased does not come back.
 
 States: waiting -> queued -> running -> one of done, failed, refused, cancelled.
 On its way to the limiter a request may be `loading`, which means that it waits for its model.
@@ -28,10 +29,16 @@ from appliance.schema.requests import TERMINAL_STATES, Request
 _TERMINAL = "{" + ",".join(f"{state}=true" for state in TERMINAL_STATES) + "}"
 
 # KEYS request reply turns turn session
-# ARGV rid body created_ms received_json question_json turns_kept
-SUBMIT = Script("""
+# ARGV rid body created_ms received_json question_json turns_kept deadline_ms
+# A turn that leaves at the bound takes its request's record along.
+SUBMIT = Script(
+    "local terminal = "
+    + _TERMINAL
+    + """
+local function of(key, id) return string.sub(key, 1, -#ARGV[1] - 1) .. id end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'body', ARGV[2], 'state', 'waiting', 'attempt', 0, 'emitted', 0)
+redis.call('HSET', KEYS[1], 'body', ARGV[2], 'state', 'waiting', 'attempt', 0, 'emitted', 0,
+  'deadline', ARGV[7])
 redis.call('XADD', KEYS[2], '*', 'event', 'received', 'data', ARGV[4])
 if ARGV[5] ~= '' then
   if redis.call('EXISTS', KEYS[5]) == 0 then
@@ -47,11 +54,15 @@ if ARGV[5] ~= '' then
       redis.call('ZREM', KEYS[3], old)
       redis.call('HDEL', KEYS[4], old .. ':question', old .. ':sent', old .. ':answer',
         old .. ':feedback')
+      if terminal[redis.call('HGET', of(KEYS[1], old), 'state')] then
+        redis.call('DEL', of(KEYS[1], old), of(KEYS[2], old))
+      end
     end
   end
 end
 return 1
-""")
+"""
+)
 
 # KEYS request reply; ARGV state_required event data new_state
 TELL = Script("""
@@ -111,6 +122,18 @@ return 1
 """
 )
 
+# KEYS request; ARGV field value. Returns 0 once it has ended or is gone.
+NOTE = Script(
+    "local terminal = "
+    + _TERMINAL
+    + """
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or terminal[state] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
+)
+
 # KEYS request; asks for cancellation. Returns the state before.
 CANCEL = Script("""
 local state = redis.call('HGET', KEYS[1], 'state')
@@ -146,6 +169,7 @@ async def submit(
         _json(received),
         question,
         turns_kept,
+        request.deadline_at_ms,
     )
     return int(found)
 
@@ -225,6 +249,11 @@ async def end(
         *(part for one in before for part in (EVENT_NAMES[type(one)], _json(one))),
     )
     return int(written) == 1
+
+
+async def note(bus: Bus, request_id: str, field: str, value: str | bytes) -> bool:
+    """Writes a field of an open request's record; False, and nothing, when it is not open."""
+    return bool(await NOTE.run(bus, (keys.request(request_id),), field, value))
 
 
 async def ask_cancel(bus: Bus, request_id: str) -> str:

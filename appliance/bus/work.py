@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from redis.exceptions import ResponseError
 
 from appliance import keys
+from appliance.bus import scripts
 from appliance.bus.client import Bus, Fields, Value, ensure_group
 from appliance.bus.script import Script
 
@@ -50,10 +51,18 @@ class _Place:
 
 
 async def hand_over(bus: Bus, pool: str, request_id: str, work: bytes, worker_id: str = "") -> None:
-    """Puts a request's work before one worker, or before all."""
-    fields: dict[str, Value] = {"request_id": request_id, "work": work}
+    """Puts a queued request's work before one worker, or before all."""
+    if await bus.hget(keys.request(request_id), "state") == b"queued":
+        await put(bus, pool, request_id, {"request_id": request_id, "work": work}, worker_id)
+
+
+async def put(
+    bus: Bus, pool: str, request_id: str, fields: Mapping[str, Value], worker_id: str = ""
+) -> None:
+    """Writes an entry, and its name into the record; taken off again when that is not open."""
     name = await add(bus, pool, fields, worker_id)
-    await bus.hset(keys.request(request_id), mapping={"handed": name})
+    if not await scripts.note(bus, request_id, "handed", name):
+        await acknowledge(bus, pool, name)
 
 
 async def add(bus: Bus, pool: str, fields: Mapping[str, Value], worker_id: str = "") -> str:
@@ -101,16 +110,15 @@ async def give_back(bus: Bus, pool: str, worker_id: str) -> int:
     while page := await own_entries(bus, pool, worker_id, start=start):
         start = f"({page[-1].name.rpartition('/')[2]}"
         for one in page:
-            request = keys.request(one.fields[b"request_id"].decode())
-            state = await bus.hget(request, "state")
+            request_id = one.fields[b"request_id"].decode()
+            state = await bus.hget(keys.request(request_id), "state")
             if state == b"running":
                 continue
             if state != b"queued":
                 await acknowledge(bus, pool, one.name)  # it has ended
                 continue
             fields = {name.decode(): value for name, value in one.fields.items()}
-            name = await add(bus, pool, fields)
-            await bus.hset(request, mapping={"handed": name})
+            await put(bus, pool, request_id, fields)
             await acknowledge(bus, pool, one.name)
             moved += 1
     return moved

@@ -35,6 +35,14 @@ _ALIVE = Script(
 return redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[1], '+inf', 'LIMIT', 0, ARGV[2])
 """
 )
+# KEYS workers; ARGV since_ms
+_DROP = Script(
+    _NOW
+    + """
+return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1])
+  + redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
+"""
+)
 
 
 async def seen(bus: Bus, worker_id: str) -> None:
@@ -53,6 +61,11 @@ async def report(bus: Bus, status: WorkerStatus, *, name: str, lost_after_s: flo
     )
     _, share, _ = await run_all(bus, calls)
     return bytes(share) if share is not None else None
+
+
+async def drop_others(bus: Bus, since_ms: int) -> None:
+    """Forgets whoever has not reported between then and now."""
+    await _DROP.run(bus, (keys.WORKERS,), since_ms)
 
 
 async def live_worker_ids(

@@ -93,11 +93,16 @@ class Desk:
                 QueueUser(uid=uid, waiting=by_user[uid], running=running[uid]) for uid, _ in shown
             ),
             classes=dict(by_class),
-            pools={name: one.waiting + one.running for name, one in self._pools.items()},
+            pools={name: self.busy(name) for name in self._pools},
             promises=self._honesty.told,
             promises_kept=self._honesty.kept,
             rule=self._rule.status if self._rule else None,
         )
+
+    def busy(self, pool: str) -> int:
+        """Requests that wait for or hold a slot of this pool."""
+        one = self._pools.get(pool)
+        return one.waiting + one.running if one else 0
 
     def next_due_s(self, now_s: float) -> float:
         return min((one.next_due_s(now_s) for one in self._pools.values()), default=float("inf"))

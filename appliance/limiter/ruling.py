@@ -6,7 +6,7 @@ it instead of asking again: nobody who was told to wait is refused later by a se
 
 import msgspec
 
-from appliance import keys
+from appliance.bus import scripts
 from appliance.bus.client import Bus
 from appliance.bus.notices import Notice
 from appliance.limiter.core import Limiter
@@ -52,6 +52,5 @@ async def ruled(
     asked = msgspec.structs.replace(
         asked, ruled=True, is_ahead=isinstance(said, Run), priority=priority
     )
-    record = keys.request(notice.request_id)
-    await bus.hset(record, mapping={"ask": msgspec.json.encode(asked)})
+    await scripts.note(bus, notice.request_id, "ask", msgspec.json.encode(asked))
     return msgspec.structs.replace(notice, asked=asked)

@@ -74,7 +74,7 @@ class LimiterService:
 
     def busy(self, pool: str) -> int:
         """Requests that wait for or hold a slot of this pool."""
-        return self.status.pools.get(pool, 0)
+        return self._desk.busy(pool) if self._desk else self._told.pools.get(pool, 0)
 
     async def run(self) -> None:
         """Runs until cancelled; while Valkey is away it admits nobody."""

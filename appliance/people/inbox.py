@@ -326,7 +326,10 @@ class Inbox:
         return Unread(unread=left)
 
     async def follow(self, uid: str, after: str = BEGINNING) -> AsyncGenerator[StreamEvent, None]:
-        """`unread` first, then every event after the id `after`, without end; close it."""
+        """`unread` first, then every event after the id `after`, without end; close it.
+
+        An id that lies beyond all there is counts as the last one."""
+        after = await self._replies.reached(keys.inbox(uid), after)
         first = Unread(unread=await self.unread(uid))
         yield StreamEvent(after, "unread", msgspec.json.encode(first))
         following = self._replies.follow_stream(keys.inbox(uid), after)

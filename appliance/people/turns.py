@@ -66,6 +66,19 @@ class Turns:
         more = len(ids) > limit
         return Page(items=turns, cursor=encode_offset(skip + limit) if more else None)
 
+    async def ids(self, session_id: str) -> list[str]:
+        """Of all turns, oldest first."""
+        return [raw.decode() for raw in await self._bus.zrange(keys.turns(session_id), 0, -1)]
+
+    async def states(self, session_id: str) -> dict[str, str]:
+        """Those of the turns' requests, by id, as far as they are kept."""
+        ids = await self.ids(session_id)
+        pipeline = self._bus.pipeline(transaction=False)
+        for turn_id in ids:
+            pipeline.hget(keys.request(turn_id), "state")
+        found: list[bytes | None] = await pipeline.execute()
+        return {one: state.decode() for one, state in zip(ids, found, strict=True) if state}
+
     async def every(self, session_id: str, *, batch: int) -> AsyncIterator[Turn]:
         """All turns: the latest batch first, each batch in its order."""
         cursor: str | None = None
@@ -85,16 +98,25 @@ class Turns:
     async def _read(self, session_id: str, ids: list[str]) -> tuple[Turn, ...]:
         pipeline = self._bus.pipeline(transaction=False)
         for turn_id in ids:
-            fields = [f"{turn_id}:question", f"{turn_id}:sent", f"{turn_id}:answer"]
-            fields.append(f"{turn_id}:feedback")
-            pipeline.hmget(keys.turn(session_id), fields)
+            pipeline.hmget(keys.turn(session_id), _fields(turn_id))
+        found = dict(zip(ids, await pipeline.execute(), strict=True))
+        unanswered = [turn_id for turn_id, parts in found.items() if parts[0] and not parts[2]]
+        for turn_id in unanswered:
+            # The state first: once it is terminal the answer is there.
             pipeline.hget(keys.request(turn_id), "state")
-        found = await pipeline.execute()
+            pipeline.hmget(keys.turn(session_id), _fields(turn_id))
+        again = await pipeline.execute()
+        states: dict[str, bytes | None] = dict(zip(unanswered, again[::2], strict=True))
+        found |= zip(unanswered, again[1::2], strict=True)
         return tuple(
-            _turn(turn_id, *parts, state=state)
-            for turn_id, parts, state in zip(ids, found[::2], found[1::2], strict=True)
+            _turn(turn_id, *parts, state=states.get(turn_id))
+            for turn_id, parts in found.items()
             if parts[0]
         )
+
+
+def _fields(turn_id: str) -> list[str]:
+    return [f"{turn_id}:{record}" for record in ("question", "sent", "answer", "feedback")]
 
 
 def _turn(

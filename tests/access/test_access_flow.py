@@ -1,6 +1,8 @@
 """What is accepted is walked, whatever happens to the store in between."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
@@ -18,13 +20,14 @@ from appliance.access.profile import Profiles
 from appliance.bus import leases, scripts
 from appliance.bus.client import AWAY, Bus
 from appliance.bus.replies import ReplyReader
-from appliance.fleet.loader import Loader
+from appliance.fleet.loader import Loader, Told
+from appliance.fleet.record import Wish
 from appliance.knowledge.questions import Questions
 from appliance.knowledge.retrieval import Retrieval
 from appliance.people.sessions import Sessions
 from appliance.people.turns import Turns
 from appliance.people.users import Users
-from appliance.schema.events import Admitted, Received
+from appliance.schema.events import Admitted, Loading, Received
 from appliance.schema.requests import Request
 from appliance.schema.sampling import Sampling
 from appliance.settings import Settings
@@ -67,13 +70,21 @@ class Walked(Flow):
         raise AWAY[0]
 
 
+class Loaded:
+    """A loader whose models are there."""
+
+    @contextlib.asynccontextmanager
+    async def held(self, wish: Wish, told: Told) -> AsyncIterator[bool]:
+        yield True
+
+
 def flow_of(bus: Bus, people: People, presence: Presence) -> Walked:
     flow = Walked(
         bus,
         cast(ReplyReader, None),
         people,
         cast(Retrieval, None),
-        cast(Loader, None),
+        cast(Loader, Loaded()),
         answering=cast(Answering, None),
         cancelling=cast(Cancelling, None),
         earlier=cast(EarlierTurns, None),
@@ -149,3 +160,29 @@ async def test_what_a_worker_has_keeps_its_model_after_a_crash_of_ours(bus: Bus)
         running.cancel()
         await asyncio.wait([running])
     assert not flow.begun.is_set()
+
+
+async def test_what_a_crash_left_loading_waits_for_the_limiter_once_its_model_is_there(
+    bus: Bus,
+) -> None:
+    people = People(Users(bus), Sessions(bus, sessions_kept=10), Turns(bus))
+    flow = flow_of(bus, people, Presence(bus, 60.0))
+    request = Request(
+        id=keys.new_request_id(),
+        uid="ann",
+        text="why?",
+        model="other",
+        sampling=Sampling(),
+        created_at_ms=1,
+        deadline_at_ms=2**52,
+    )
+    received = Received(request_id=request.id, session_id="", created_at_ms=1)
+    await scripts.submit(bus, request, received, turns_kept=1)
+    loading = Loading(model="other", percent=10)
+    await scripts.tell(bus, request.id, loading, while_state="waiting", new_state="loading")
+    for _ in range(2):  # a walk may begin again at any point
+        async with flow._loading(request) as loaded:
+            assert loaded
+            assert await bus.hget(keys.request(request.id), "state") == b"waiting"
+    rows = await bus.xrange(keys.reply(request.id), "-", "+", 9)
+    assert [fields[b"event"] for _, fields in rows] == [b"received", b"loading", b"loading"]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from appliance import keys
-from appliance.background.reaper import Reaper
+from appliance.background.reaper import OVERDUE_GRACE_S, Reaper
 from appliance.bus import leases, scripts, work
 from appliance.bus.client import Bus
 from appliance.bus.dead_letters import DeadLetters
@@ -94,6 +94,53 @@ async def test_a_death_counts_though_the_store_s_clock_is_ahead(
     assert await bus.zscore(keys.WORKERS, "w.1") is None
 
 
+def make(bus: Bus) -> Reaper:
+    letters = DeadLetters(bus, kept=10, ttl_s=60)
+    return Reaper(bus, SETTINGS, letters, pool=keys.MAIN, on_silent=ignore, on_missing=ignore)
+
+
+async def test_a_worker_of_an_earlier_life_is_reaped_though_the_clock_was_set_back(
+    bus: Bus,
+) -> None:
+    since_ms = now_ms() - 60_000
+    scores = {"old.1": since_ms - 1, "late.1": now_ms() + 3_600_000}
+    await seen(bus, "here.1")
+    await bus.zadd(keys.WORKERS, scores)
+    await bus.sadd(keys.bound(keys.MAIN), "here.1", *scores)
+    await bus.zadd(keys.WORKERS, {"stranger.1": now_ms() + 3_600_000})  # of another pool
+    await make(bus).reap_earlier(since_ms)
+    assert await bus.smembers(keys.bound(keys.MAIN)) == {b"here.1"}
+    assert await bus.zrange(keys.WORKERS, 0, -1) == [b"here.1"]
+
+
+@pytest.mark.parametrize("state", ["waiting", "loading", "queued"])
+async def test_a_deadline_of_the_callers_own_is_kept_whoever_has_forgotten_the_request(
+    bus: Bus, state: str
+) -> None:
+    late = now_ms() - int(1000 * OVERDUE_GRACE_S) - 1
+    requests = [
+        Request(
+            id=keys.new_request_id(),
+            uid="u",
+            text="why?",
+            sampling=Sampling(),
+            created_at_ms=now_ms(),
+            deadline_at_ms=deadline_ms,
+        )
+        for deadline_ms in (late, now_ms())
+    ]
+    for request in requests:
+        await bus.zadd(keys.OPEN, {request.id: now_ms()})
+        received = Received(request_id=request.id, session_id="", created_at_ms=1)
+        await scripts.submit(bus, request, received, turns_kept=1)
+        await scripts.tell(bus, request.id, received, while_state="waiting", new_state=state)
+    async with running(make(bus)):
+        overdue, in_time = (keys.request(request.id) for request in requests)
+        while await bus.hget(overdue, "state") != b"failed":  # noqa: ASYNC110
+            await asyncio.sleep(BEAT_S)
+    assert await bus.hget(in_time, "state") == state.encode()
+
+
 async def test_a_lease_that_is_over_is_found_though_it_is_not_listed(bus: Bus) -> None:
     request = Request(
         id=keys.new_request_id(),
@@ -111,15 +158,7 @@ async def test_a_lease_that_is_over_is_found_though_it_is_not_listed(bus: Bus) -
     await work.hand_over(bus, keys.MAIN, request.id, b"{}")
     entry = (await bus.hget(keys.request(request.id), "handed") or b"").decode()
     await leases.take(bus, request.id, "w.1", entry=entry, lease_ms=1, model="m")
-    reaper = Reaper(
-        bus,
-        SETTINGS,
-        DeadLetters(bus, kept=10, ttl_s=60),
-        pool=keys.MAIN,
-        on_silent=ignore,
-        on_missing=ignore,
-    )
-    async with running(reaper):
+    async with running(make(bus)):
         ((_, rows),) = await bus.xread({keys.work(keys.MAIN): entry}, block=int(1000 * PATIENCE_S))
     assert [fields[b"request_id"].decode() for _, fields in rows] == [request.id]
     assert await bus.hget(keys.request(request.id), "state") == b"queued"

@@ -107,6 +107,38 @@ async def test_a_follower_that_leaves_is_forgotten(bus: Bus, reader: ReplyReader
     assert reader.following == 0
 
 
+async def test_who_waits_for_a_reply_that_was_erased_is_done(
+    bus: Bus, reader: ReplyReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.bus.replies.BLOCK_MS", 20)
+    await say(bus, "x1-a", "one")
+    erased = asyncio.create_task(read(reader, "x1-a"))
+    async with asyncio.timeout(TIMEOUT_S), contextlib.aclosing(reader.follow("x1-a")) as events:
+        await anext(events)
+        empty = asyncio.create_task(anext(reader.follow_stream(keys.inbox("lin"))))
+        await bus.delete(keys.reply("x1-a"))
+        monkeypatch.setattr("appliance.bus.replies.LOOK_S", 0.0)
+        monkeypatch.setattr(reader, "_look_at_s", 0.0)
+        assert texts(await erased) == ["one"]
+    assert not empty.done(), "an inbox without messages is no reply"
+    empty.cancel()
+    await asyncio.wait([empty])
+
+
+async def test_a_stream_that_cannot_be_read_ends_for_its_own_followers_alone(
+    bus: Bus, reader: ReplyReader
+) -> None:
+    await bus.set(keys.reply("x1-a"), "no stream")
+    theirs = asyncio.create_task(read(reader, "x2-b"))
+    feed = reader.follow_stream(keys.reply("x1-a"), "0-0")
+    reading = asyncio.create_task(anext(feed, None))
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await reading is None
+    await say(bus, "x2-b", "one")
+    await finish(bus, "x2-b")
+    assert texts(await theirs) == ["one"]
+
+
 async def test_answers_for_this_process_come_over_the_same_reader(
     bus: Bus, reader: ReplyReader
 ) -> None:
@@ -123,6 +155,7 @@ async def test_answers_for_this_process_come_over_the_same_reader(
 
 def test_stream_ids_are_ordered_as_numbers() -> None:
     assert parse_id("9-2") < parse_id("10-0") < parse_id("10-10")
-    for odd in ("", "a-1", "1-b", "-1", "１-0"):
+    assert parse_id(f"{2**64 - 1}-{2**64 - 1}") > parse_id("10-10")
+    for odd in ("", "a-1", "1-b", "-1", "１-0", f"{2**64}-0", f"0-{2**64}", "9" * 20 + "-0"):
         with pytest.raises(ValueError, match=odd or None):
             parse_id(odd)

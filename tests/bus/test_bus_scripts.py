@@ -10,6 +10,7 @@ from appliance import keys
 from appliance.bus import leases, scripts
 from appliance.bus.client import Bus
 from appliance.bus.leases import Holder, Taken
+from appliance.bus.notices import Notice, arrive
 from appliance.bus.script import run_all
 from appliance.bus.texts import emitted_text
 from appliance.people.sessions import Sessions
@@ -166,6 +167,18 @@ async def test_of_many_terminal_events_only_the_first_is_written(bus: Bus) -> No
     assert await scripts.ask_cancel(bus, request_id) == "cancelled"
 
 
+async def test_an_arrival_that_was_erased_meanwhile_leaves_nothing(bus: Bus) -> None:
+    request_id = await submit(bus)
+    arrival = Notice(kind="arrived", request_id=request_id)
+    await arrive(bus, arrival)
+    assert await bus.hget(keys.request(request_id), "ask")
+    assert await bus.xlen(keys.ADMIT) == 1
+    await bus.delete(keys.request(request_id))
+    await arrive(bus, arrival)
+    assert not await bus.exists(keys.request(request_id))
+    assert await bus.xlen(keys.ADMIT) == 1
+
+
 async def test_the_turn_is_stored_no_later_than_the_terminal_event(bus: Bus) -> None:
     session = await new_session(bus)
     request_id, held = await running(bus, session)
@@ -194,6 +207,16 @@ async def test_the_oldest_turns_leave_at_the_bound_with_all_they_hold(bus: Bus) 
     assert [turn.id for turn in kept] == ids[2:]
     fields = await bus.hgetall(keys.turn(session.id))
     assert {name.decode().partition(":")[0] for name in fields} == set(ids[2:])
+
+
+async def test_a_turn_that_leaves_takes_the_record_of_its_answer_along(bus: Bus) -> None:
+    session = await new_session(bus)
+    ended, held = await running(bus, session)
+    await append(bus, ended, held, 0, "because")
+    assert await scripts.end(bus, ended, DONE, ttl_s=60, held=held)
+    kept = [await submit(bus, session, kept=2, created_at_ms=2_000 + n) for n in range(2)]
+    assert not await bus.exists(keys.request(ended), keys.reply(ended))
+    assert await bus.exists(*map(keys.request, kept)) == 2
 
 
 async def test_what_was_retrieved_is_told_once_and_kept_with_the_turn(bus: Bus) -> None:

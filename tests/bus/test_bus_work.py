@@ -18,9 +18,13 @@ async def handed(bus: Bus, request_id: str) -> str:
     return (await bus.hget(keys.request(request_id), "handed") or b"").decode()
 
 
-async def bound(bus: Bus, request_id: str) -> None:
+async def queued(bus: Bus, request_id: str, worker_id: str = "") -> None:
     await bus.hset(keys.request(request_id), mapping={"state": "queued"})
-    await work.hand_over(bus, POOL, request_id, b"{}", "w.1")
+    await work.hand_over(bus, POOL, request_id, b"{}", worker_id)
+
+
+async def bound(bus: Bus, request_id: str) -> None:
+    await queued(bus, request_id, "w.1")
 
 
 async def names(bus: Bus, worker_id: str) -> list[str]:
@@ -34,8 +38,8 @@ async def test_a_worker_reads_its_own_stream_before_the_shared_one(
     blocking = connect_blocking(valkey_url)
     reader = WorkReader(bus, POOL, "w.1")
     await reader.open()
-    await work.hand_over(bus, POOL, "x1-shared", b"{}")
-    await work.hand_over(bus, POOL, "x2-own", b"{}", "w.1")
+    await queued(bus, "x1-shared")
+    await bound(bus, "x2-own")
     assert "/" not in await handed(bus, "x1-shared")
     assert (await handed(bus, "x2-own")).startswith("w.1/")
     order = [entry for _ in range(2) for entry in await reader.read(blocking, 4)]
@@ -72,6 +76,20 @@ async def test_what_nobody_has_taken_moves_and_what_runs_stays(bus: Bus, valkey_
     await blocking.aclose()
 
 
+@pytest.mark.parametrize("state", ["", "cancelled"])
+async def test_what_has_ended_or_was_erased_is_not_put_before_a_worker(
+    bus: Bus, state: str
+) -> None:
+    if state:
+        await bus.hset(keys.request("x1-r"), mapping={"state": state})
+    await work.hand_over(bus, POOL, "x1-r", b"{}")
+    await work.put(bus, POOL, "x1-r", {"request_id": "x1-r"}, "w.1")  # it ended meanwhile
+    assert await bus.xlen(keys.work(POOL)) == 0
+    assert await names(bus, "w.1") == []
+    assert await handed(bus, "x1-r") == ""
+    assert await bus.exists(keys.request("x1-r")) == bool(state)
+
+
 async def test_more_than_a_page_moves_in_its_order(bus: Bus) -> None:
     count = 2 * work.BATCH + 7
     for number in range(count):
@@ -105,7 +123,7 @@ async def test_a_reader_whose_stream_was_closed_while_it_waited_goes_on(
     assert await work.close(bus, POOL, "w.1")
     async with asyncio.timeout(20):
         assert await reading == []
-        await work.hand_over(bus, POOL, "x1-r", b"{}", "w.1")
+        await bound(bus, "x1-r")
         assert [entry.fields[b"request_id"] for entry in await reader.read(blocking, 1)] == [
             b"x1-r"
         ]

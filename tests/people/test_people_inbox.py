@@ -111,6 +111,23 @@ async def test_each_device_goes_on_after_the_last_event_it_saw(inbox: Inbox) -> 
     assert msgspec.json.decode(phone[0].data) == {"unread": 3}
 
 
+@pytest.mark.parametrize("beyond", ["99999999999999-0", f"{2**64 - 1}-{2**64 - 1}"])
+async def test_a_device_that_claims_to_have_seen_what_is_to_come_keeps_nothing_from_the_others(
+    inbox: Inbox, reader: ReplyReader, beyond: str
+) -> None:
+    await post(inbox, "one")
+    strange = asyncio.create_task(heard(inbox, 2, beyond))
+    while reader.following < 1:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    phone = asyncio.create_task(heard(inbox, 3))
+    while reader.following < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await post(inbox, "two")
+    for events in await asyncio.gather(strange, phone):
+        assert msgspec.json.decode(events[-1].data, type=InboxMessage).text == "two"
+    assert (await strange)[0].id == (await phone)[1].id
+
+
 async def test_a_waiting_device_hears_a_message_as_it_comes(inbox: Inbox) -> None:
     devices = [asyncio.create_task(heard(inbox, 2)) for _ in range(20)]
     await asyncio.sleep(0)

@@ -204,13 +204,24 @@ def test_a_wrong_import_is_refused_in_words(client: httpx.Client, kind: str, bod
     check(client.post("/api/faq/import", content=body, headers={"Content-Type": kind}))
 
 
-@pytest.mark.parametrize("last", ["x", "1-", "--", "99999999999999-0", "1-1-1", "9" * 70])
+@pytest.mark.parametrize(
+    "last", ["x", "1-", "--", "99999999999999-0", "9" * 20 + "-0", f"0-{2**64}", "1-1-1", "9" * 70]
+)
 def test_a_foreign_last_event_id_is_refused(
     appliance: Running, client: httpx.Client, last: str
 ) -> None:
     request_id = appliance.ask("hi")
     list(appliance.follow(request_id))
     check(client.get(f"/api/requests/{request_id}/events", headers={"Last-Event-ID": last}))
+
+
+@pytest.mark.parametrize("last", ["x", "9" * 20 + "-0", f"0-{2**64}", "9" * 70])
+def test_a_foreign_last_event_id_is_refused_of_an_inbox_too(
+    appliance: Running, client: httpx.Client, last: str
+) -> None:
+    headers = {"Last-Event-ID": last}
+    check(client.get("/api/users/local/inbox/events", headers=headers))
+    assert appliance.answer("still there?"), "one reader's position is nobody else's trouble"
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong", "Bearer", "Basic abc", "Bearer wrong"])

@@ -66,9 +66,17 @@ def test_an_appliance_whose_store_is_full_waits_for_room(
             operator.config_set("maxmemory", 0)
         eventually(lambda: running.status()["ready"], "it goes on")
         assert list(written)[-1].event == "done"
-        assert running.answer(QUESTION) == before
+        other = running.session()
+        assert running.answer(QUESTION, other) == before
         assert not is_told(running)
         assert all(child["restarts"] == 0 for child in running.status()["children"])
+        operator.config_set("min-replicas-to-write", 1)  # no write at all, not even a deletion
+        try:
+            with running.client() as client:
+                assert client.get(f"/api/sessions/{other}/turns").status_code == 200
+        finally:
+            operator.config_set("min-replicas-to-write", 0)
+        eventually(lambda: running.status()["ready"], "it goes on once more")
     assert running.stop() == 0
 
 

@@ -175,6 +175,10 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
     key = key_of(fixed, "zoe-quux")
     with fixed.client() as admin, as_(fixed, key) as zoe:
         ids = live(zoe, f"{WORD} {WORT}")
+        deleted = zoe.post("/api/sessions", json={}).json()["id"]
+        asked = zoe.post(f"/api/sessions/{deleted}/messages", json={"text": f"{WORT}?"})
+        settle(zoe, asked.json()["request_id"])
+        assert zoe.delete(f"/api/sessions/{deleted}").status_code == 204
         profile = {"attributes": {"name": WORD}, "tags": [WORT]}
         admin.put("/api/users/zoe-quux", json=profile).raise_for_status()
         soon = int(1000 * time.time()) + 3_600_000
@@ -206,6 +210,7 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
         assert held["user"]["attributes"] == {"name": WORD}
         assert held["sessions"][0]["turns"][0]["question"] == f"{WORD} {WORT}"
         assert held["requests"][0]["messages"][0]["content"] == f"{WORD} {WORT}"
+        assert held["requests"][1]["messages"][0]["content"] == f"{WORT}?"
         assert [message["text"] for message in held["inbox"]] == [WORD]
         assert [message["text"] for message in held["inbox_waiting"]] == [WORT]
         assert [one["name"] for one in held["keys"]] == ["zoe-quux"]
@@ -219,7 +224,7 @@ def test_what_is_held_about_a_person_is_exported_and_erased_to_the_last_byte(
         erased = zoe.delete("/api/users/zoe-quux")
         assert erased.status_code == 200, erased.text
         counts = erased.json()
-        assert (counts["sessions"], counts["requests"], counts["keys"]) == (1, 4, 1)
+        assert (counts["sessions"], counts["requests"], counts["keys"]) == (1, 5, 1)
         assert zoe.get("/api/users/zoe-quux").status_code == 401, "the key is gone too"
         assert admin.get("/api/users/zoe-quux").status_code == 404
         assert admin.get(f"/api/sessions/{ids['session']}").status_code == 404
