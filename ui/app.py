@@ -29,6 +29,7 @@ from appliance.errors import (
     SluiceError,
     Unauthorized,
 )
+from appliance.schema.people import Me
 from ui import line_breaks
 from ui.answers import UNREACHABLE
 from ui.background import Work, start
@@ -38,9 +39,10 @@ from ui.drafts import Drafts
 from ui.first_start import FirstStart, Hands, SetupBegun
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
 from ui.keys import key, ours
-from ui.link import CONNECTING, STARTING, Link, LinkState
+from ui.link import CONNECTING, STARTING, Link, LinkState, shuts_out
 from ui.notices import Notice
 from ui.operating import Operating
+from ui.roles import places_of
 from ui.safe_text import safe_line
 from ui.screens.chat import ChatScreen
 from ui.screens.faq import FaqScreen
@@ -114,6 +116,7 @@ class SluiceApp(App[int]):
         self._link = Link(client.readiness, tell=self._tell_link, begun=begun)
         self._places: list[LinkedScreen] = []
         self._drafts = Drafts()
+        self._me: Me | None = None
         self._was_asked = False
         self._follows_inbox = False
         self._operating = Operating(client)
@@ -154,6 +157,7 @@ class SluiceApp(App[int]):
 
     def _opened(self, screen: LinkedScreen) -> None:
         screen.show_unread(self._inbox.unread)
+        screen.offer_places(places_of(self._me))
         screen.draw_link(self._link.state)
         self._places.append(screen)
         self.call_later(lambda: screen.show_link(self._link.state))  # as it is by then
@@ -162,10 +166,14 @@ class SluiceApp(App[int]):
         self._places.remove(screen)
 
     def action_go(self, place: Place) -> None:
-        self.switch_mode(place)
+        if place in places_of(self._me):
+            self.switch_mode(place)
+            return
+        words = self._texts.keys.place_closed.format(place=self._texts.word(f"key_{place}"))
+        self.notify(words, severity="warning", markup=False)
 
     def on_tab_wanted(self, message: Tab.Wanted) -> None:
-        self.switch_mode(message.place)
+        self.action_go(message.place)
 
     def action_help(self) -> None:
         texts = self._texts
@@ -221,7 +229,8 @@ class SluiceApp(App[int]):
 
     def _offers(self) -> Iterator[tuple[Binding, DOMNode]]:
         """The bindings of ours that work here, each action once, in the person's language."""
-        seen = {"palette"}
+        places = places_of(self._me)
+        seen = {"palette", *(f"go('{place}')" for place, _ in PLACES if place not in places)}
         for active in self.screen.active_bindings.values():
             binding = active.binding
             if active.enabled and binding.action not in seen and binding.tooltip:
@@ -259,20 +268,31 @@ class SluiceApp(App[int]):
             place.show_link(state)
         if state.is_reachable and not self._was_asked:
             self._was_asked = True
-            start(self, self._ask_whether_set_up, group="setup")
-        if state.kind == "up" and not self._follows_inbox:
-            self._follows_inbox = True
-            start(self, self._follow_inbox, group="inbox")
+            start(self, self._begin_with_server, group="setup")
+        else:
+            self._begin_inbox()
 
-    # --- the first start --------------------------------------------------------------------
-
-    async def _ask_whether_set_up(self) -> None:
+    async def _begin_with_server(self) -> None:
+        """What is asked once: whose key ours is, then whether the server is set up."""
         try:
-            await self._first_start.look()
+            me = await self._known_me()
+            self._begin_inbox()
+            if me.role == "admin":  # who alone is asked
+                await self._first_start.look()
         except Unauthorized:
-            return  # not the operator, who alone is asked
+            return  # not the operator, after all
         except SluiceError:
             self._was_asked = False  # the next time the link is up it is tried again
+            self._begin_inbox()
+
+    async def _known_me(self) -> Me:
+        if self._me is None:
+            self._me = await self._operating.me()
+            for screen in self._places:
+                screen.offer_places(places_of(self._me))
+        return self._me
+
+    # --- the first start --------------------------------------------------------------------
 
     async def _begin_set_up(self) -> None:
         try:
@@ -313,9 +333,15 @@ class SluiceApp(App[int]):
 
     # --- the inbox --------------------------------------------------------------------------
 
+    def _begin_inbox(self) -> None:
+        if self._link.state.kind == "up" and not self._follows_inbox:
+            self._follows_inbox = True
+            start(self, self._follow_inbox, group="inbox")
+
     async def _follow_inbox(self) -> None:
         try:
-            await self._inbox.follow()
+            if "inbox" in places_of(await self._known_me()):
+                await self._inbox.follow()
         except SluiceError:
             self._follows_inbox = False  # the next time the link is up it is tried again
 
@@ -357,7 +383,7 @@ class SluiceApp(App[int]):
             known = not self._link.state.is_reachable
             self._link.lost()
             start(self, self._link.watch, group="link")
-        elif isinstance(error, Unauthorized):
+        elif shuts_out(error):
             self._link.refused(error.reason)
         words = message.note if known else error_words(self._texts, error)
         if message.note and not known:

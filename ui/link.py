@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from appliance.errors import SluiceError, Unauthorized
-from ui.answers import Readiness
+from appliance.errors import Forbidden, SluiceError, Unauthorized
+from ui.answers import UNSAFE, Readiness
 
 WATCH_FIRST_S: Final = 0.25
 WATCH_MAX_S: Final = 3.0
+FOREIGN_HOST: Final = "foreign_host"  # of the server's gate, to every call
 _FINE: Final = ("ok", "ready", "")
 
 
@@ -35,6 +36,13 @@ class LinkState:
 
 CONNECTING: Final = LinkState()
 STARTING: Final = LinkState("starting")
+
+
+def shuts_out(error: SluiceError) -> bool:
+    """Whether every other call would be refused too: more than what a role may not do."""
+    if isinstance(error, Forbidden):
+        return error.reason == FOREIGN_HOST
+    return isinstance(error, Unauthorized)
 
 
 class Link:
@@ -60,7 +68,7 @@ class Link:
         self._set(self._away())
 
     def refused(self, reason: str) -> None:
-        """A call found that the server does not accept our key."""
+        """A call found that the server does not let us in (`shuts_out`)."""
         self._set(LinkState("refused", reason))
 
     async def watch(self) -> None:

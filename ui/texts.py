@@ -120,6 +120,9 @@ class Texts:
     link_up: str
     link_refused: str
     link_refused_banner: str
+    link_unsafe_banner: str
+    link_foreign: str
+    link_foreign_banner: str
 
     # chat
     chat_sessions: str

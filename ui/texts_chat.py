@@ -64,6 +64,7 @@ class ChatTexts:
     decided_person: str
     did_you_mean: str
     source_gone: str
+    source_as_cited: str
     source_title: str
     source_phrasings: str
 
@@ -154,6 +155,7 @@ ENGLISH: Final = ChatTexts(
     decided_person="answered by a person",
     did_you_mean="Did you mean one of these? Pick it to ask it",
     source_gone="This entry is not in the FAQ any more. It read:",
+    source_as_cited="As this entry read when the answer was made:",
     source_title="FAQ entry",
     source_phrasings="Also asked as:",
     attach_title="Attach a text file",
@@ -241,6 +243,7 @@ CHINESE: Final = ChatTexts(
     decided_person="由工作人员答复",
     did_you_mean="您想问的是其中哪一个？选中即提问",
     source_gone="这条问答已不在问答库中，原文如下：",
+    source_as_cited="生成回答时，这条问答的内容如下：",
     source_title="问答",
     source_phrasings="其他问法：",
     attach_title="附上文本文件",

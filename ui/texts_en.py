@@ -108,6 +108,15 @@ ENGLISH: Final = Texts(
     link_refused_banner=(
         "The server does not accept this key. Leave with Ctrl+Q and start again with the right one."
     ),
+    link_unsafe_banner=(
+        "No safe connection to {address}: {reason}. "
+        "Where its certificate is signed by an authority of yours, start with SSL_CERT_FILE set."
+    ),
+    link_foreign="refused",
+    link_foreign_banner=(
+        "The server does not serve the host name of {address}. "
+        "Add it to server.allowed_hosts there, or use 127.0.0.1."
+    ),
     chat_sessions="Sessions",
     chat_new="New session",
     chat_untitled="Untitled",

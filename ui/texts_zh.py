@@ -103,6 +103,15 @@ CHINESE: Final = Texts(
     link_up="就绪",
     link_refused="密钥无效",
     link_refused_banner="服务器不接受此密钥。请按 Ctrl+Q 退出，换用正确的密钥重新启动。",
+    link_unsafe_banner=(
+        "无法与 {address} 建立安全连接：{reason}。"
+        "若证书由自建的机构签发，请设置 SSL_CERT_FILE 后重新启动。"
+    ),
+    link_foreign="被拒绝",
+    link_foreign_banner=(
+        "服务器不接受 {address} 中的主机名。请把它加入该服务器的 server.allowed_hosts，"
+        "或改用 127.0.0.1。"
+    ),
     chat_sessions="会话",
     chat_new="新会话",
     chat_untitled="未命名",

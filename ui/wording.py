@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final, Literal
 
-from appliance.errors import SluiceError
+from appliance.errors import Forbidden, SluiceError
 from appliance.schema.conversations import Session
 from appliance.schema.inbox import InboxMessage
 from appliance.schema.logs import LogLevel
 from appliance.schema.people import KEY_EXPIRED
 from appliance.schema.status import Alarm, Limit, ModelStatus, Status
 from ui.answers import UNREACHABLE
-from ui.link import LinkState
+from ui.link import FOREIGN_HOST, LinkState
 from ui.safe_text import safe_line, safe_text
 from ui.said import alarm_said, error_said, failure_said
 from ui.texts import Texts
 from ui.turns import LiveTurn
 
 MODELS_PART: Final = "models: "
+_FORBIDDEN: Final = "forbidden"
 _NO_BREAK: Final = "\u00a0"
 _BYTES_PER_MB: Final = 1_000_000
 _BYTES_PER_GB: Final = 1_000_000_000
@@ -133,11 +134,14 @@ def _retry(texts: Texts, turn: LiveTurn) -> str:
 def error_words(texts: Texts, error: SluiceError) -> str:
     """What happened, with the server's own words, and what the person can do next."""
     kind = error.reason if error.reason in (UNREACHABLE, KEY_EXPIRED) else error.code
+    if isinstance(error, Forbidden):
+        kind = _FORBIDDEN
     titles = {
         UNREACHABLE: (texts.error_unreachable, texts.error_unreachable_next),
         KEY_EXPIRED: (texts.keys.refused, texts.keys.refused_next),
         "invalid": (texts.error_invalid, texts.error_invalid_next),
         "unauthorized": (texts.error_unauthorized, texts.error_unauthorized_next),
+        _FORBIDDEN: (texts.keys.forbidden, texts.keys.forbidden_next),
         "not_found": (texts.error_not_found, texts.error_not_found_next),
         "conflict": (texts.error_conflict, texts.error_conflict_next),
         "overloaded": (texts.error_overloaded, texts.error_overloaded_next),
@@ -181,6 +185,8 @@ def link_banner(texts: Texts, state: LinkState, address: str) -> str:
             return texts.link_starting_banner
         case "refused" if state.detail == KEY_EXPIRED:
             return texts.keys.refused_banner
+        case "refused" if state.detail == FOREIGN_HOST:
+            return texts.link_foreign_banner.format(address=shown)
         case "refused":
             return texts.link_refused_banner
         case _:
@@ -206,6 +212,8 @@ def models_banner(texts: Texts, said: str) -> str:
 
 
 def link_word(texts: Texts, state: LinkState) -> str:
+    if state.detail == FOREIGN_HOST:
+        return texts.link_foreign
     words = {
         "connecting": texts.link_connecting,
         "away": texts.link_away,

@@ -30,7 +30,7 @@ from appliance.schema.inbox import (
     Unread,
 )
 from appliance.schema.logs import LogLine, LogPage
-from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User
+from appliance.schema.people import ApiKey, ApiKeyPost, Me, NewApiKey, User
 from appliance.schema.problems import ErrorBody, ErrorDetail
 from appliance.schema.requests import TERMINAL_STATES, Accepted, MessagePost, RequestStatus
 from appliance.schema.settings import Setting, SettingsPage
@@ -79,6 +79,7 @@ class StubApi(LoopbackServer):
         self.users: dict[str, User] = {}
         self.quotas: dict[str, Quota] = {}
         self.keys: dict[str, ApiKey] = {}
+        self.me = Me(role="admin", name="admin", uid="")
         self.settings: dict[str, Setting] = {}
         self.settings_version = 1
         self.log: tuple[LogLine, ...] = ()
@@ -213,6 +214,8 @@ class StubApi(LoopbackServer):
             case ("GET", "readyz"):
                 body = {"ready": self.is_ready, "checks": self.checks}
                 return Reply(200 if self.is_ready else 503, body)
+            case ("GET", "api", "me"):
+                return Reply(200, self.me)
             case ("GET", "api", "status"):
                 return Reply(200, self.status)
             case (_, "api", "sessions", *rest):

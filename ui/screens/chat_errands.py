@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from appliance.errors import NotFound
+from appliance.errors import Forbidden, NotFound
 from appliance.schema.answers import Match
 from appliance.schema.conversations import Session
 from appliance.schema.faq import Entry
@@ -219,8 +219,11 @@ class ChatErrands:
     async def _read_source(self, match: Match) -> None:
         try:
             entry = await self._client.entry(match.id)
-        except NotFound:
-            reader = EntryReader(self._texts, _as_it_was(match), is_current=False)
+        except (NotFound, Forbidden) as error:
+            words = self._texts.chat
+            note = words.source_gone if isinstance(error, NotFound) else words.source_as_cited
+            entry = _as_it_was(match)
+            reader = EntryReader(self._texts, entry, is_current=False, note=note)
             self._screen.app.push_screen(reader)
             return
 
