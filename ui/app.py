@@ -51,6 +51,7 @@ from ui.screens.frame import CallFailed, LinkDoubted, LinkedScreen, SluiceScreen
 from ui.screens.help import HelpScreen, KeySection
 from ui.screens.inbox import InboxScreen, SessionWanted
 from ui.screens.keys_desk import KeysDesk
+from ui.screens.leaving import Leaving, is_unsent
 from ui.screens.logs import LogsScreen
 from ui.screens.messages_desk import MessagesDesk
 from ui.screens.models import ModelsScreen
@@ -246,7 +247,17 @@ class SluiceApp(App[int]):
         self.panic(Text(traceback.format_exc()))
 
     async def action_quit(self) -> None:
-        self.exit(EXIT_OK)
+        """Asks first where something would be gone; pressed once more, it leaves."""
+        screens = (screen for stack in self._screen_stacks.values() for screen in stack)
+        if isinstance(self.screen, Leaving) or not is_unsent(screens, self._drafts):
+            self.exit(EXIT_OK)
+            return
+
+        def leave(agreed: bool | None) -> None:
+            if agreed:
+                self.exit(EXIT_OK)
+
+        self.push_screen(Leaving(self._texts), leave)
 
     def action_help_quit(self) -> None:
         """Ctrl+C copies; who expects it to quit is told the right key."""

@@ -51,6 +51,7 @@ class Texts:
     tip_theme: str
     key_quit: str
     tip_quit: str
+    quit_body: str
     key_send: str
     tip_send: str
     key_new_line: str

@@ -36,6 +36,7 @@ ENGLISH: Final = Texts(
     tip_theme="Switch between the light and the dark theme",
     key_quit="Quit",
     tip_quit="Leave; answers go on and are there when you come back",
+    quit_body="What you wrote and did not send or save will be gone.",
     key_send="Send",
     tip_send="Send the question",
     key_new_line="New line",

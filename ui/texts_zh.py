@@ -36,6 +36,7 @@ CHINESE: Final = Texts(
     tip_theme="在浅色和深色主题之间切换",
     key_quit="退出",
     tip_quit="离开；回答会继续生成，回来时即可看到",
+    quit_body="已写好但尚未发送或保存的内容将会丢失。",
     key_send="发送",
     tip_send="发送问题",
     key_new_line="换行",
