@@ -304,6 +304,21 @@ async def test_the_demo_is_loaded_from_here_too(empty_api: StubApi) -> None:
         await sluice.sees("A demo question?", "A demo answer.", "Demo FAQ: 1 new")
 
 
+async def test_the_demo_comes_among_other_entries_only_when_that_is_wanted(filled: StubApi) -> None:
+    filled.demo = (entry_of("e-demo", "A demo question?", "A demo answer."),)
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("l")
+        await sluice.sees("Load the demo FAQ into this one?")
+        await sluice.press("enter")  # it stands on "no"
+        await sluice.sees("Entries: 3")
+        assert not filled.calls("POST", "/api/faq/demo")
+        await sluice.press("l")
+        await sluice.sees("Load the demo FAQ into this one?")
+        await sluice.press("left", "enter")
+        await sluice.sees("A demo question?", "Entries: 4")
+
+
 async def test_it_works_at_eighty_columns(filled: StubApi) -> None:
     async with at_faq(filled, width=80) as sluice:
         await sluice.sees("Reset my password?", "忘记密码怎么办？", "published", "f1 Help")

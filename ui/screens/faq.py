@@ -323,7 +323,23 @@ class FaqScreen(SluiceScreen):
         await self._load()
 
     def action_load_demo(self) -> None:
-        self.attempt(self._load_demo, group="demo", exclusive=True)
+        self.attempt(self._offer_demo, group="demo", exclusive=True)
+
+    async def _offer_demo(self) -> None:
+        """Into an empty FAQ at once; among entries of one's own only when the person agrees."""
+        if not (await self._client.entries(limit=1)).items:
+            await self._load_demo()
+            return
+        texts, words = self.texts, self.texts.faq
+        question = Question(
+            words.demo_title, words.demo_body, yes=texts.key_load_demo, no=texts.cancel
+        )
+
+        def load(agreed: bool | None) -> None:
+            if agreed:
+                self.attempt(self._load_demo, group="demo", exclusive=True)
+
+        self.app.push_screen(Confirm(texts, question), load)
 
     async def _load_demo(self) -> None:
         self._note.update(self.texts.faq_demo_loading)
