@@ -40,7 +40,7 @@ def _taken(file: Path, data: Path) -> str:
         from appliance.cli.bundle import bring  # with an HTTP client, which takes a while to import
 
         bring(argparse.Namespace(data=data, file=file))
-    elif not take_carried_in(settings, file):
+    elif not take_carried_in(settings, file, patience_s=0.0):
         made = store.import_file(file)
         if made.kind == "chat":
             return made.name

@@ -125,6 +125,28 @@ async def test_models_are_taken_from_a_file(bare: StubApi) -> None:
         assert setup_put(bare) == [SetupPut(chat="my-model")]
 
 
+async def test_a_download_is_paused_before_models_are_taken_from_a_file(bare: StubApi) -> None:
+    states: list[str] = []
+
+    def bring(_: Path) -> str:
+        assert bare.setup is not None
+        states.append(bare.setup.download.state)
+        return "fitting-4b"
+
+    coming = DownloadStatus(name="fitting-4b", state="running", total_bytes=GB)
+    setup_now(bare, settled=True, download=coming)
+    async with running(bare, width=120, bring=bring) as sluice:
+        await sluice.until(lambda: isinstance(sluice.app.screen, LanguageStep))
+        await sluice.press("escape")
+        await sluice.sees("Downloading fitting-4b")
+        await sluice.press("i")
+        await sluice.sees("Path of a GGUF file")
+        sluice.app.screen.query_one(LineField).set_text("/usb/sluice")
+        await sluice.press("enter")
+        await sluice.until(lambda: setup_put(bare))
+        assert states == ["paused"]
+
+
 async def test_no_file_is_asked_for_where_the_server_is_elsewhere(bare: StubApi) -> None:
     async with running(bare, width=120) as sluice:
         await to_models(sluice)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from appliance.errors import SluiceError
+from appliance.errors import Conflict, SluiceError
 from appliance.schema.setup import DownloadStatus, SetupModel, SetupStatus
 from ui.background import start
 from ui.keys import key
@@ -33,6 +34,9 @@ from ui.setup_wording import (
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable, cell, number
 from ui.wording import memory, speaks_of_models
+
+PAUSE_LOOKS: Final = 60
+PAUSE_LOOK_S: Final = 0.5
 
 
 class ModelStep(Polled, SetupStep):
@@ -251,11 +255,21 @@ class ModelStep(Polled, SetupStep):
         self._bringing = safe_line(path.name, 60)
         self.say(self.words.bringing.format(name=self._bringing))
         try:
+            await self._stop_fetching()
             name = await asyncio.to_thread(bring, path)
         finally:
             self._bringing = ""
         self._outcome = self.words.brought.format(name=safe_line(name, 60))
         await self._settled_on(name)
+
+    async def _stop_fetching(self) -> None:
+        """What is being downloaded cannot be brought; one that does not stop, `bring` tells of."""
+        with suppress(Conflict):  # nothing is
+            await self._calls.pause_download()
+        for _ in range(PAUSE_LOOKS):
+            if (await self._calls.status()).download.state not in GOING:
+                return
+            await asyncio.sleep(PAUSE_LOOK_S)
 
     async def _choose(self, name: str) -> None:
         self._outcome = ""
