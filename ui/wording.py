@@ -125,6 +125,11 @@ def trouble(texts: Texts, turn: LiveTurn) -> Trouble | None:
             return None
 
 
+def failed_words(texts: Texts, reason: str, message: str) -> str:
+    """Why an answer under way failed, in one line."""
+    return failure_said(texts, reason).what or safe_line(message)
+
+
 def _retry(texts: Texts, turn: LiveTurn) -> str:
     if turn.retry_after_s is None:
         return texts.turn_refused_next
@@ -206,8 +211,10 @@ def models_banner(texts: Texts, said: str) -> str:
     if found := re.match(r"the download of (.+) is paused at (\d+) %", said):
         return words.banner_paused.format(name=safe_line(found[1], 60), percent=found[2])
     if found := re.match(r"(.+?) was not downloaded: (.*);", said):
-        reason = safe_line(found[2], 100)
-        return words.banner_failed.format(name=safe_line(found[1], 60), reason=reason)
+        name = safe_line(found[1], 60)
+        if texts.language != "en":  # the reason is English, and F12 tells it in our own words
+            return words.banner_failed_why.format(name=name)
+        return words.banner_failed.format(name=name, reason=safe_line(found[2], 100))
     return words.banner_choose if said.startswith("no model") else words.banner_soon
 
 

@@ -25,10 +25,12 @@ from ui.setup_wording import (
     GOING,
     STOPPED,
     download_line,
+    fixed_line,
     lacking_line,
     machine_line,
     prospects,
     rate,
+    trouble_line,
     weights_state,
 )
 from ui.widgets.plain import Plain
@@ -116,7 +118,7 @@ class ModelStep(Polled, SetupStep):
         if status.chat == self._taking:
             self._outcome = self.words.taken.format(name=safe_line(self._taking, 60))
         elif status.trouble:
-            self._outcome = self.words.trouble.format(reason=safe_line(status.trouble, 300))
+            self._outcome = trouble_line(self.texts, status)
         self._taking = ""
         self.post_message(LinkDoubted())
 
@@ -126,9 +128,9 @@ class ModelStep(Polled, SetupStep):
         if self._bringing:
             return self.words.bringing.format(name=self._bringing)
         if status.fixed:
-            return self.words.fixed.format(reason=safe_line(status.fixed, 200))
+            return fixed_line(self.texts, status)
         if status.lacking and status.trouble:
-            return self.words.trouble.format(reason=safe_line(status.trouble, 300))
+            return trouble_line(self.texts, status)
         if status.lacking and status.download.state in (*GOING, *STOPPED):
             return ""
         return self._outcome
