@@ -139,6 +139,9 @@ class Client:
         query = {"uid": self.uid, **_page(cursor, limit)}
         return await self.get("/api/sessions", Listing[Session], query)
 
+    async def session(self, session_id: str) -> Session:
+        return await self.get(f"/api/sessions/{session_id}", Session)
+
     async def create_session(self, title: str = "") -> Session:
         return await self.write(
             "POST", "/api/sessions", Session, SessionPost(uid=self.uid, title=title)

@@ -293,6 +293,8 @@ class StubApi(LoopbackServer):
                 return Reply(201, self.add_session(post.title))
             case (_, session_id, *_) if session_id not in self.sessions:
                 return _missing("session")
+            case ("GET", session_id):
+                return Reply(200, self.sessions[session_id])
             case ("PATCH", session_id):
                 patch = msgspec.json.decode(asked.body, type=SessionPatch)
                 renamed = msgspec.structs.replace(self.sessions[session_id], title=patch.title)

@@ -212,8 +212,6 @@ class ChatScreen(SluiceScreen):
 
     async def open_session(self, session_id: str) -> None:
         """The app asks for a session, which may be new here."""
-        if self._conversations.session(session_id) is None:
-            self.attempt(self._conversations.load_sessions, group="read", exclusive=True)
         await self._switch(session_id)
 
     def read_turns(self, session_id: str) -> None:
@@ -238,6 +236,9 @@ class ChatScreen(SluiceScreen):
             if session_id:
                 load = partial(self._conversations.load, session_id)
                 self.attempt(load, group="load", exclusive=True)
+        if session_id and self._conversations.session(session_id) is None:
+            named = partial(self._conversations.load_session, session_id)
+            self.attempt(named, group="name", exclusive=True)
         self._composer.focus_prompt()
 
     def keep_draft(self) -> None:
