@@ -28,7 +28,7 @@ from appliance.schema.answers import Match
 from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost, Turn
 from appliance.schema.curation import FeedbackPost, Thumb
 from appliance.schema.events import EVENTS, Cancelled, Done, Event, Failed, Refused
-from appliance.schema.faq import Entry, EntryPut, ImportReport
+from appliance.schema.faq import Entry, EntryPut, ImportReport, Labels
 from appliance.schema.fields import DEFAULT_UID
 from appliance.schema.requests import Accepted, MessagePost, RequestStatus
 from appliance.schema.status import Status
@@ -250,11 +250,7 @@ class Client:
         cursor: str | None = None,
         limit: int = 100,
     ) -> Listing[Entry]:
-        query = _page(cursor, limit)
-        if category:
-            query["category"] = category
-        if language:
-            query["language"] = language
+        query = _page(cursor, limit) | _only(category, language)
         return await self.get("/api/faq", Listing[Entry], query)
 
     async def entry(self, entry_id: str) -> Entry:
@@ -270,8 +266,14 @@ class Client:
     async def delete_entry(self, entry_id: str) -> None:
         await self.send_call("DELETE", f"/api/faq/{entry_id}")
 
-    async def search(self, text: str, *, limit: int = 20) -> Listing[Match]:
-        query = {"q": text, "limit": str(limit)}
+    async def labels(self) -> Labels:
+        """What all entries can be filtered by."""
+        return await self.get("/api/faq/categories", Labels)
+
+    async def search(
+        self, text: str, *, category: str = "", language: str = "", limit: int = 20
+    ) -> Listing[Match]:
+        query = {"q": text, "limit": str(limit)} | _only(category, language)
         return await self.get("/api/faq/search", Listing[Match], query)
 
     async def load_demo(self) -> ImportReport:
@@ -356,6 +358,23 @@ class Client:
         return Unavailable(
             f"no connection to {self.base_url}: {type(error).__name__}", reason=UNREACHABLE
         )
+
+
+def _tls_fault(error: BaseException) -> str:
+    """What is wrong with the certificate or the handshake, "" when it is something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        if isinstance(cause, ssl.SSLError):
+            return (cause.reason or str(cause)).replace("_", " ").lower()
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+def _only(category: str, language: str) -> dict[str, str]:
+    named = {"category": category, "language": language}
+    return {name: value for name, value in named.items() if value}
 
 
 def _page(cursor: str | None, limit: int) -> dict[str, str]:

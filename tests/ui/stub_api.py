@@ -7,7 +7,9 @@ client it is used to judge.
 
 import asyncio
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,7 +21,7 @@ from appliance.schema.answers import Match
 from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost, Turn
 from appliance.schema.curation import FeedbackPost, ImportJob
 from appliance.schema.events import EVENT_NAMES, Delta, Event
-from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport
+from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport, Labels
 from appliance.schema.fields import Page
 from appliance.schema.inbox import (
     InboxAccepted,
@@ -497,12 +499,7 @@ class StubApi(LoopbackServer):
             return curated
         match (asked.method, *rest):
             case ("GET",):
-                found = [
-                    entry
-                    for entry in self.entries.values()
-                    if asked.query.get("category", entry.category) == entry.category
-                    and asked.query.get("language", entry.language) == entry.language
-                ]
+                found = list(filter(partial(_fits, asked), self.entries.values()))
                 return Reply(200, self._page(asked, found))
             case ("POST",):
                 put = msgspec.json.decode(asked.body, type=EntryPut)
@@ -510,7 +507,9 @@ class StubApi(LoopbackServer):
             case ("GET", "imports", import_id, "events") if import_id in self.streams:
                 return None
             case ("GET", "search"):
-                return Reply(200, Page(items=self.matches))
+                return Reply(200, Page(items=tuple(filter(partial(_fits, asked), self.matches))))
+            case ("GET", "categories"):
+                return Reply(200, labels_of(self.entries.values()))
             case ("POST", "test") if self.outcome is not None:
                 return Reply(200, self.outcome)
             case ("POST", "import"):
@@ -647,6 +646,21 @@ def setup_status(*, done: bool = True) -> SetupStatus:
             model("huge-30b", 18.6, obstacle="memory", tokens_per_s=None, first_word_s=None),
         ),
         download=DownloadStatus(),
+    )
+
+
+def labels_of(entries: Iterable[Entry]) -> Labels:
+    found = tuple(entries)
+    return Labels(
+        categories=tuple(sorted({one.category for one in found})),
+        languages=tuple(sorted({one.language for one in found})),
+    )
+
+
+def _fits(asked: Asked, one: Entry | Match) -> bool:
+    return (
+        asked.query.get("category", one.category) == one.category
+        and asked.query.get("language", one.language) == one.language
     )
 
 
