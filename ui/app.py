@@ -321,10 +321,7 @@ class SluiceApp(App[int]):
         await self._first_start.turn(message.step)
 
     async def on_language_chosen(self, message: LanguageChosen) -> None:
-        try:
-            await self._first_start.choose_language(message.language)
-        except SluiceError as error:
-            self.post_message(CallFailed(error))
+        await self._first_start.choose_language(message.language)
 
     async def _speak(self, texts: Texts) -> None:
         """Every place is made anew, in another language, when it is visited next."""
