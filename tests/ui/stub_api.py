@@ -381,9 +381,12 @@ class StubApi(LoopbackServer):
         found = [
             line
             for line in self.log
-            if levels.index(line.level) >= least and asked.query.get("q", "") in line.message
+            if levels.index(line.level) >= least
+            and asked.query.get("q", "") in line.message
+            and line.number > int(asked.query["after"])
         ]
-        return LogPage(items=tuple(found), last=len(self.log))
+        last = self.log[-1].number if self.log else 0
+        return LogPage(items=tuple(found), last=last)
 
     def _user(self, asked: Asked, uid: str, rest: list[str]) -> Reply | None:
         user = self.users.get(uid, User(id=uid, attributes={}, tags=(), version=0))
