@@ -25,7 +25,14 @@ from httpx_sse import ServerSentEvent, aconnect_sse
 
 from appliance.errors import Invalid, SluiceError, Unavailable
 from appliance.schema.answers import Match
-from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost, Turn
+from appliance.schema.conversations import (
+    BranchPost,
+    Hits,
+    Session,
+    SessionPatch,
+    SessionPost,
+    Turn,
+)
 from appliance.schema.curation import FeedbackPost, Thumb
 from appliance.schema.events import EVENTS, Cancelled, Done, Event, Failed, Refused
 from appliance.schema.faq import Entry, EntryPut, ImportReport, Labels
@@ -158,6 +165,11 @@ class Client:
 
     async def delete_session(self, session_id: str) -> None:
         await self.send_call("DELETE", f"/api/sessions/{session_id}")
+
+    async def find(self, words: str, *, limit: int) -> Hits:
+        """Where all of these words stand in the person's conversations."""
+        query = {"uid": self.uid, "q": words, "limit": str(limit)}
+        return await self.get("/api/search", Hits, query)
 
     async def turns(
         self, session_id: str, *, cursor: str | None = None, limit: int = 20

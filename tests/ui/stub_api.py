@@ -18,7 +18,15 @@ from stub_curation import StubCuration
 from stub_http import Asked, LoopbackServer, Reply
 
 from appliance.schema.answers import Match
-from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost, Turn
+from appliance.schema.conversations import (
+    BranchPost,
+    Hit,
+    Hits,
+    Session,
+    SessionPatch,
+    SessionPost,
+    Turn,
+)
 from appliance.schema.curation import FeedbackPost, ImportJob
 from appliance.schema.events import EVENT_NAMES, Delta, Event
 from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport, Labels
@@ -222,6 +230,8 @@ class StubApi(LoopbackServer):
                 return Reply(200, self.status)
             case (_, "api", "sessions", *rest):
                 return self._session(asked, rest)
+            case ("GET", "api", "search"):
+                return Reply(200, self._search(asked.query["q"]))
             case ("GET", "api", "requests", request_id, "events"):
                 return None if request_id in self.streams else _missing("request")
             case ("DELETE", "api", "requests", request_id):
@@ -316,6 +326,27 @@ class StubApi(LoopbackServer):
                 return self._message(session_id, asked.body)
             case _:
                 return _missing("route")
+
+    def _search(self, wanted: str) -> Hits:
+        found: list[Hit] = []
+        words = wanted.casefold().split()
+        for session in sorted(self.sessions.values(), key=lambda one: -one.last_active_at_ms):
+            texts: list[tuple[str, str, str]] = [("title", "", session.title)]
+            for turn in reversed(self.turns[session.id]):
+                texts += [("answer", turn.id, turn.answer), ("question", turn.id, turn.question)]
+            found += [
+                Hit(
+                    session_id=session.id,
+                    title=session.title,
+                    place=place,  # type: ignore[arg-type]  # one of the places
+                    excerpt=" ".join(text.split()),
+                    at_ms=session.last_active_at_ms,
+                    turn_id=turn_id,
+                )
+                for place, turn_id, text in texts
+                if all(word in text.casefold() for word in words)
+            ]
+        return Hits(items=tuple(found), complete=True)
 
     def _branch(self, session_id: str, body: bytes) -> Reply:
         post = msgspec.json.decode(body, type=BranchPost)

@@ -353,11 +353,13 @@ class ChatScreen(SluiceScreen):
         self._errands.read_source(message.match)
 
     def action_find(self) -> None:
-        self._errands.find(self._conversations.session(self._shown), self._reveal)
+        self._errands.find(self._shown, self._reveal)
 
     async def _reveal(self, hit: Hit) -> None:
         """Shows the turn that was found, whatever has to be read for it."""
         await self._switch(hit.session_id)
+        if not hit.turn_id:
+            return
         conversation = self._conversations.conversation(hit.session_id)
         if not conversation.loaded:
             await self._conversations.load(hit.session_id)

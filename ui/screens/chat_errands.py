@@ -91,7 +91,7 @@ class ChatErrands:
 
         self._screen.app.push_screen(Confirm(texts, question), agreed)
 
-    def find(self, here: Session | None, reveal: Callable[[Hit], Awaitable[None]]) -> None:
+    def find(self, here: str, reveal: Callable[[Hit], Awaitable[None]]) -> None:
         async def carry_out(hit: Hit) -> None:
             await reveal(hit)
 
