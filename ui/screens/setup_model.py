@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -16,6 +16,7 @@ from appliance.schema.setup import DownloadStatus, SetupModel, SetupStatus
 from ui.background import start
 from ui.keys import key
 from ui.link import LinkState
+from ui.paths import typed_path
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine
 from ui.screens.frame import CallFailed, LinkDoubted
@@ -247,8 +248,7 @@ class ModelStep(Polled, SetupStep):
 
         def named(name: str | None) -> None:
             if name and bring is not None:
-                path = Path(name.strip().strip("'\"")).expanduser().absolute()
-                work = partial(self._bring, bring, path)
+                work = partial(self._bring, bring, typed_path(name).absolute())
                 self.attempt(work, group="setup-model", exclusive=True)
 
         self.app.push_screen(dialog, named)
