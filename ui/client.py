@@ -39,7 +39,7 @@ from appliance.schema.faq import Entry, EntryPut, ImportReport, Labels
 from appliance.schema.fields import DEFAULT_UID
 from appliance.schema.requests import Accepted, MessagePost, RequestStatus
 from appliance.schema.status import Status
-from ui.answers import BAD_ANSWER, UNREACHABLE, Listing, Readiness, parse, refusal
+from ui.answers import BAD_ANSWER, UNREACHABLE, UNSAFE, Listing, Readiness, parse, refusal
 
 TERMINAL_EVENTS: Final = (Done, Failed, Refused, Cancelled)
 
@@ -368,7 +368,9 @@ class Client:
 
     def _away(self, error: httpx.TransportError) -> Unavailable:
         return Unavailable(
-            f"no connection to {self.base_url}: {type(error).__name__}", reason=UNREACHABLE
+            f"no connection to {self.base_url}: {type(error).__name__}",
+            reason=UNREACHABLE,
+            facts={UNSAFE: _tls_fault(error)},
         )
 
 

@@ -178,6 +178,10 @@ def link_banner(texts: Texts, state: LinkState, address: str) -> str:
     """What to say across the screen about the way to the server; empty when all is well."""
     shown = safe_line(address, 60)
     match state.kind:
+        case "connecting" | "away" if state.detail:
+            return texts.link_unsafe_banner.format(
+                address=shown, reason=safe_line(state.detail, 120)
+            )
         case "connecting":
             return texts.link_connecting_banner.format(address=shown)
         case "away":
