@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -75,6 +76,14 @@ from ui.wording import error_words, message_line
 ERROR_SHOWN_S = 8.0
 
 
+@dataclass(frozen=True)
+class Theme:
+    """The colours to begin with, "dark" or "light"; `keep` is told of others, and may block."""
+
+    name: str
+    keep: Callable[[str], None]
+
+
 class SluiceApp(App[int]):
     """The app around a client. It does not own the client: whoever made it closes it."""
 
@@ -102,11 +111,13 @@ class SluiceApp(App[int]):
         driver: type[Driver] | None = None,
         until: Work | None = None,
         bring: Bring | None = None,
+        theme: Theme | None = None,
     ) -> None:
         """The person is shown out when `until` returns, which goes with a server that starts.
         `bring` takes models out of a file, where the server runs on this machine."""
         super().__init__(driver_class=driver)
         self._until = until
+        self._kept_theme = theme
         self.title = "Sluice"
         line_breaks.install()
         choices.install()
@@ -241,6 +252,9 @@ class SluiceApp(App[int]):
     def action_toggle_theme(self) -> None:
         dark = self.current_theme.dark
         self.theme = "textual-light" if dark else "textual-dark"
+        if self._kept_theme is not None:
+            keep = partial(self._kept_theme.keep, "light" if dark else "dark")
+            start(self, partial(asyncio.to_thread, keep), group="theme")
 
     def _fatal_error(self) -> None:
         """Textual would print every local variable, questions and answers among them."""
@@ -266,6 +280,8 @@ class SluiceApp(App[int]):
     # --- the server -------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        if self._kept_theme is not None:
+            self.theme = f"textual-{self._kept_theme.name}"
         start(self, self._link.watch, group="link")
         if self._until is not None:
             start(self, partial(self._leave_after, self._until), group="until")
@@ -420,6 +436,7 @@ def run(
     log_file: Path | None = None,
     until: Work | None = None,
     bring: Bring | None = None,
+    theme: Theme | None = None,
 ) -> int:
     """Runs the UI until the person leaves or `until` returns; returns an exit status.
 
@@ -427,7 +444,15 @@ def run(
     "en" or "zh" overrides the locale. What would be written to standard error goes to `log_file`.
     """
     return asyncio.run(
-        run_async(base_url, key, language=language, log_file=log_file, until=until, bring=bring)
+        run_async(
+            base_url,
+            key,
+            language=language,
+            log_file=log_file,
+            until=until,
+            bring=bring,
+            theme=theme,
+        )
     )
 
 
@@ -439,6 +464,7 @@ async def run_async(
     log_file: Path | None = None,
     until: Work | None = None,
     bring: Bring | None = None,
+    theme: Theme | None = None,
 ) -> int:
     """`run` inside a running event loop; call it from the main thread."""
     texts = texts_for(language or language_of(os.environ))
@@ -451,7 +477,7 @@ async def run_async(
         shown = safe_line(repr(base_url), 100)
         sys.stderr.write(f"{texts.start_bad_address.format(address=shown)}\n")
         return EXIT_USAGE
-    app = SluiceApp(client, texts, driver=driver_class(), until=until, bring=bring)
+    app = SluiceApp(client, texts, driver=driver_class(), until=until, bring=bring, theme=theme)
     try:
         with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)):
             await app.run_async()
