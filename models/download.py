@@ -179,6 +179,8 @@ def _judge(
         raise NotFound(
             f"{_host(wanted)} has no {wanted.target.name} ({status}).",
             hint="check `models.mirror`, or import the file with `sluice models import FILE`",
+            reason="not_at_source",
+            facts={"host": _host(wanted)},
         )
     if status == 206 and here and _continues(wanted, response, here):
         _require_fit(wanted, response, here)
@@ -266,6 +268,7 @@ def _away(wanted: Wanted, why: str) -> Unavailable:
         f"{wanted.target.name} could not be fetched from {_host(wanted)}: {why}.",
         hint="run the same command again to go on from here; what has arrived is kept",
         reason="download",
+        facts={"host": _host(wanted)},
     )
 
 

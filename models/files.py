@@ -108,6 +108,7 @@ def only_writer(directory: Path, file: str) -> Iterator[None]:
             raise Conflict(
                 f"{file} is being fetched by another process.",
                 hint="wait until it is done; `sluice models list` shows it",
+                reason="being_fetched",
             ) from None
         yield
     finally:
@@ -142,4 +143,5 @@ def _no_room(directory: Path, needed_bytes: int, free_bytes: int) -> Unavailable
         f"No room in {directory}: {needed_bytes:,} bytes are needed, {free_bytes:,} are free.",
         hint="free some space, or set `models.directory` to a larger disk",
         reason="disk",
+        facts={"need": f"{needed_bytes / 1e9:.1f}", "free": f"{free_bytes / 1e9:.1f}"},
     )

@@ -83,6 +83,7 @@ def _fetch(entry: Entry, path: Path, *, report: Progress, ways: Ways) -> None:
         " ".join(dict.fromkeys(one.message for one in failures)),
         hint=failures[0].hint,
         reason=failures[0].reason,
+        facts=failures[0].facts,
     )
 
 

@@ -25,6 +25,7 @@ from appliance.schema.problems import ErrorBody
 
 BAD_ANSWER: Final = "bad_answer"
 UNREACHABLE: Final = "unreachable"
+UNSAFE: Final = "unsafe"  # the fact that says why there is no TLS connection
 
 T = TypeVar("T")
 

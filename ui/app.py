@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -29,6 +30,7 @@ from appliance.errors import (
     SluiceError,
     Unauthorized,
 )
+from appliance.schema.people import Me
 from ui import line_breaks
 from ui.answers import UNREACHABLE
 from ui.background import Work, start
@@ -38,9 +40,10 @@ from ui.drafts import Drafts
 from ui.first_start import FirstStart, Hands, SetupBegun
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
 from ui.keys import key, ours
-from ui.link import CONNECTING, STARTING, Link, LinkState
+from ui.link import CONNECTING, STARTING, Link, LinkState, shuts_out
 from ui.notices import Notice
 from ui.operating import Operating
+from ui.roles import places_of
 from ui.safe_text import safe_line
 from ui.screens.chat import ChatScreen
 from ui.screens.faq import FaqScreen
@@ -49,6 +52,7 @@ from ui.screens.frame import CallFailed, LinkDoubted, LinkedScreen, SluiceScreen
 from ui.screens.help import HelpScreen, KeySection
 from ui.screens.inbox import InboxScreen, SessionWanted
 from ui.screens.keys_desk import KeysDesk
+from ui.screens.leaving import Leaving, is_unsent
 from ui.screens.logs import LogsScreen
 from ui.screens.messages_desk import MessagesDesk
 from ui.screens.models import ModelsScreen
@@ -70,6 +74,14 @@ from ui.widgets.top_bar import PLACES, Place, Tab
 from ui.wording import error_words, message_line
 
 ERROR_SHOWN_S = 8.0
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours to begin with, "dark" or "light"; `keep` is told of others, and may block."""
+
+    name: str
+    keep: Callable[[str], None]
 
 
 class SluiceApp(App[int]):
@@ -99,11 +111,13 @@ class SluiceApp(App[int]):
         driver: type[Driver] | None = None,
         until: Work | None = None,
         bring: Bring | None = None,
+        theme: Theme | None = None,
     ) -> None:
         """The person is shown out when `until` returns, which goes with a server that starts.
         `bring` takes models out of a file, where the server runs on this machine."""
         super().__init__(driver_class=driver)
         self._until = until
+        self._kept_theme = theme
         self.title = "Sluice"
         line_breaks.install()
         choices.install()
@@ -114,6 +128,7 @@ class SluiceApp(App[int]):
         self._link = Link(client.readiness, tell=self._tell_link, begun=begun)
         self._places: list[LinkedScreen] = []
         self._drafts = Drafts()
+        self._me: Me | None = None
         self._was_asked = False
         self._follows_inbox = False
         self._operating = Operating(client)
@@ -154,6 +169,7 @@ class SluiceApp(App[int]):
 
     def _opened(self, screen: LinkedScreen) -> None:
         screen.show_unread(self._inbox.unread)
+        screen.offer_places(places_of(self._me))
         screen.draw_link(self._link.state)
         self._places.append(screen)
         self.call_later(lambda: screen.show_link(self._link.state))  # as it is by then
@@ -162,10 +178,14 @@ class SluiceApp(App[int]):
         self._places.remove(screen)
 
     def action_go(self, place: Place) -> None:
-        self.switch_mode(place)
+        if place in places_of(self._me):
+            self.switch_mode(place)
+            return
+        words = self._texts.keys.place_closed.format(place=self._texts.word(f"key_{place}"))
+        self.notify(words, severity="warning", markup=False)
 
     def on_tab_wanted(self, message: Tab.Wanted) -> None:
-        self.switch_mode(message.place)
+        self.action_go(message.place)
 
     def action_help(self) -> None:
         texts = self._texts
@@ -221,7 +241,8 @@ class SluiceApp(App[int]):
 
     def _offers(self) -> Iterator[tuple[Binding, DOMNode]]:
         """The bindings of ours that work here, each action once, in the person's language."""
-        seen = {"palette"}
+        places = places_of(self._me)
+        seen = {"palette", *(f"go('{place}')" for place, _ in PLACES if place not in places)}
         for active in self.screen.active_bindings.values():
             binding = active.binding
             if active.enabled and binding.action not in seen and binding.tooltip:
@@ -231,13 +252,26 @@ class SluiceApp(App[int]):
     def action_toggle_theme(self) -> None:
         dark = self.current_theme.dark
         self.theme = "textual-light" if dark else "textual-dark"
+        if self._kept_theme is not None:
+            keep = partial(self._kept_theme.keep, "light" if dark else "dark")
+            start(self, partial(asyncio.to_thread, keep), group="theme")
 
     def _fatal_error(self) -> None:
         """Textual would print every local variable, questions and answers among them."""
         self.panic(Text(traceback.format_exc()))
 
     async def action_quit(self) -> None:
-        self.exit(EXIT_OK)
+        """Asks first where something would be gone; pressed once more, it leaves."""
+        screens = (screen for stack in self._screen_stacks.values() for screen in stack)
+        if isinstance(self.screen, Leaving) or not is_unsent(screens, self._drafts):
+            self.exit(EXIT_OK)
+            return
+
+        def leave(agreed: bool | None) -> None:
+            if agreed:
+                self.exit(EXIT_OK)
+
+        self.push_screen(Leaving(self._texts), leave)
 
     def action_help_quit(self) -> None:
         """Ctrl+C copies; who expects it to quit is told the right key."""
@@ -246,6 +280,8 @@ class SluiceApp(App[int]):
     # --- the server -------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        if self._kept_theme is not None:
+            self.theme = f"textual-{self._kept_theme.name}"
         start(self, self._link.watch, group="link")
         if self._until is not None:
             start(self, partial(self._leave_after, self._until), group="until")
@@ -259,20 +295,31 @@ class SluiceApp(App[int]):
             place.show_link(state)
         if state.is_reachable and not self._was_asked:
             self._was_asked = True
-            start(self, self._ask_whether_set_up, group="setup")
-        if state.kind == "up" and not self._follows_inbox:
-            self._follows_inbox = True
-            start(self, self._follow_inbox, group="inbox")
+            start(self, self._begin_with_server, group="setup")
+        else:
+            self._begin_inbox()
 
-    # --- the first start --------------------------------------------------------------------
-
-    async def _ask_whether_set_up(self) -> None:
+    async def _begin_with_server(self) -> None:
+        """What is asked once: whose key ours is, then whether the server is set up."""
         try:
-            await self._first_start.look()
+            me = await self._known_me()
+            self._begin_inbox()
+            if me.role == "admin":  # who alone is asked
+                await self._first_start.look()
         except Unauthorized:
-            return  # not the operator, who alone is asked
+            return  # not the operator, after all
         except SluiceError:
             self._was_asked = False  # the next time the link is up it is tried again
+            self._begin_inbox()
+
+    async def _known_me(self) -> Me:
+        if self._me is None:
+            self._me = await self._operating.me()
+            for screen in self._places:
+                screen.offer_places(places_of(self._me))
+        return self._me
+
+    # --- the first start --------------------------------------------------------------------
 
     async def _begin_set_up(self) -> None:
         try:
@@ -290,10 +337,7 @@ class SluiceApp(App[int]):
         await self._first_start.turn(message.step)
 
     async def on_language_chosen(self, message: LanguageChosen) -> None:
-        try:
-            await self._first_start.choose_language(message.language)
-        except SluiceError as error:
-            self.post_message(CallFailed(error))
+        await self._first_start.choose_language(message.language)
 
     async def _speak(self, texts: Texts) -> None:
         """Every place is made anew, in another language, when it is visited next."""
@@ -313,9 +357,15 @@ class SluiceApp(App[int]):
 
     # --- the inbox --------------------------------------------------------------------------
 
+    def _begin_inbox(self) -> None:
+        if self._link.state.kind == "up" and not self._follows_inbox:
+            self._follows_inbox = True
+            start(self, self._follow_inbox, group="inbox")
+
     async def _follow_inbox(self) -> None:
         try:
-            await self._inbox.follow()
+            if "inbox" in places_of(await self._known_me()):
+                await self._inbox.follow()
         except SluiceError:
             self._follows_inbox = False  # the next time the link is up it is tried again
 
@@ -357,7 +407,7 @@ class SluiceApp(App[int]):
             known = not self._link.state.is_reachable
             self._link.lost()
             start(self, self._link.watch, group="link")
-        elif isinstance(error, Unauthorized):
+        elif shuts_out(error):
             self._link.refused(error.reason)
         words = message.note if known else error_words(self._texts, error)
         if message.note and not known:
@@ -386,6 +436,7 @@ def run(
     log_file: Path | None = None,
     until: Work | None = None,
     bring: Bring | None = None,
+    theme: Theme | None = None,
 ) -> int:
     """Runs the UI until the person leaves or `until` returns; returns an exit status.
 
@@ -393,7 +444,15 @@ def run(
     "en" or "zh" overrides the locale. What would be written to standard error goes to `log_file`.
     """
     return asyncio.run(
-        run_async(base_url, key, language=language, log_file=log_file, until=until, bring=bring)
+        run_async(
+            base_url,
+            key,
+            language=language,
+            log_file=log_file,
+            until=until,
+            bring=bring,
+            theme=theme,
+        )
     )
 
 
@@ -405,6 +464,7 @@ async def run_async(
     log_file: Path | None = None,
     until: Work | None = None,
     bring: Bring | None = None,
+    theme: Theme | None = None,
 ) -> int:
     """`run` inside a running event loop; call it from the main thread."""
     texts = texts_for(language or language_of(os.environ))
@@ -417,7 +477,7 @@ async def run_async(
         shown = safe_line(repr(base_url), 100)
         sys.stderr.write(f"{texts.start_bad_address.format(address=shown)}\n")
         return EXIT_USAGE
-    app = SluiceApp(client, texts, driver=driver_class(), until=until, bring=bring)
+    app = SluiceApp(client, texts, driver=driver_class(), until=until, bring=bring, theme=theme)
     try:
         with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)):
             await app.run_async()

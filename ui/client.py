@@ -25,14 +25,21 @@ from httpx_sse import ServerSentEvent, aconnect_sse
 
 from appliance.errors import Invalid, SluiceError, Unavailable
 from appliance.schema.answers import Match
-from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost, Turn
+from appliance.schema.conversations import (
+    BranchPost,
+    Hits,
+    Session,
+    SessionPatch,
+    SessionPost,
+    Turn,
+)
 from appliance.schema.curation import FeedbackPost, Thumb
 from appliance.schema.events import EVENTS, Cancelled, Done, Event, Failed, Refused
-from appliance.schema.faq import Entry, EntryPut, ImportReport
+from appliance.schema.faq import Entry, EntryPut, ImportReport, Labels
 from appliance.schema.fields import DEFAULT_UID
 from appliance.schema.requests import Accepted, MessagePost, RequestStatus
 from appliance.schema.status import Status
-from ui.answers import BAD_ANSWER, UNREACHABLE, Listing, Readiness, parse, refusal
+from ui.answers import BAD_ANSWER, UNREACHABLE, UNSAFE, Listing, Readiness, parse, refusal
 
 TERMINAL_EVENTS: Final = (Done, Failed, Refused, Cancelled)
 
@@ -139,6 +146,9 @@ class Client:
         query = {"uid": self.uid, **_page(cursor, limit)}
         return await self.get("/api/sessions", Listing[Session], query)
 
+    async def session(self, session_id: str) -> Session:
+        return await self.get(f"/api/sessions/{session_id}", Session)
+
     async def create_session(self, title: str = "") -> Session:
         return await self.write(
             "POST", "/api/sessions", Session, SessionPost(uid=self.uid, title=title)
@@ -155,6 +165,11 @@ class Client:
 
     async def delete_session(self, session_id: str) -> None:
         await self.send_call("DELETE", f"/api/sessions/{session_id}")
+
+    async def find(self, words: str, *, limit: int) -> Hits:
+        """Where all of these words stand in the person's conversations."""
+        query = {"uid": self.uid, "q": words, "limit": str(limit)}
+        return await self.get("/api/search", Hits, query)
 
     async def turns(
         self, session_id: str, *, cursor: str | None = None, limit: int = 20
@@ -247,11 +262,7 @@ class Client:
         cursor: str | None = None,
         limit: int = 100,
     ) -> Listing[Entry]:
-        query = _page(cursor, limit)
-        if category:
-            query["category"] = category
-        if language:
-            query["language"] = language
+        query = _page(cursor, limit) | _only(category, language)
         return await self.get("/api/faq", Listing[Entry], query)
 
     async def entry(self, entry_id: str) -> Entry:
@@ -267,8 +278,14 @@ class Client:
     async def delete_entry(self, entry_id: str) -> None:
         await self.send_call("DELETE", f"/api/faq/{entry_id}")
 
-    async def search(self, text: str, *, limit: int = 20) -> Listing[Match]:
-        query = {"q": text, "limit": str(limit)}
+    async def labels(self) -> Labels:
+        """What all entries can be filtered by."""
+        return await self.get("/api/faq/categories", Labels)
+
+    async def search(
+        self, text: str, *, category: str = "", language: str = "", limit: int = 20
+    ) -> Listing[Match]:
+        query = {"q": text, "limit": str(limit)} | _only(category, language)
         return await self.get("/api/faq/search", Listing[Match], query)
 
     async def load_demo(self) -> ImportReport:
@@ -351,8 +368,27 @@ class Client:
 
     def _away(self, error: httpx.TransportError) -> Unavailable:
         return Unavailable(
-            f"no connection to {self.base_url}: {type(error).__name__}", reason=UNREACHABLE
+            f"no connection to {self.base_url}: {type(error).__name__}",
+            reason=UNREACHABLE,
+            facts={UNSAFE: _tls_fault(error)},
         )
+
+
+def _tls_fault(error: BaseException) -> str:
+    """What is wrong with the certificate or the handshake, "" when it is something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        if isinstance(cause, ssl.SSLError):
+            return (cause.reason or str(cause)).replace("_", " ").lower()
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+def _only(category: str, language: str) -> dict[str, str]:
+    named = {"category": category, "language": language}
+    return {name: value for name, value in named.items() if value}
 
 
 def _page(cursor: str | None, limit: int) -> dict[str, str]:

@@ -82,6 +82,7 @@ class Conversations:
         self._tell = tell
         self._sessions: dict[str, Session] = {}
         self._more_sessions: str | None = None
+        self._has_read_on = False  # beyond the first page of sessions
         self._conversations: dict[str, Conversation] = {}  # least recently seen first
         self._followed: set[str] = set()
         self._unseen: set[str] = set()
@@ -93,7 +94,7 @@ class Conversations:
     @property
     def sessions(self) -> tuple[Session, ...]:
         """Newest activity first."""
-        return tuple(self._sessions.values())
+        return tuple(sorted(self._sessions.values(), key=lambda one: -one.last_active_at_ms))
 
     @property
     def has_more_sessions(self) -> bool:
@@ -119,10 +120,29 @@ class Conversations:
     # --- sessions -----------------------------------------------------------------------
 
     async def load_sessions(self) -> None:
+        """The newest; older ones that are known stay, for a page does not tell of them."""
         page = await self._client.sessions(limit=SESSIONS_PAGE)
-        self._sessions = {session.id: session for session in page.items}
-        self._more_sessions = page.cursor
+        listed = {session.id: session for session in page.items}
+        if page.cursor is None:
+            self._sessions, self._more_sessions = listed, None
+        else:
+            oldest_ms = min((one.last_active_at_ms for one in page.items), default=0)
+            older = {
+                one.id: one
+                for one in self._sessions.values()
+                if one.id not in listed and one.last_active_at_ms <= oldest_ms
+            }
+            self._sessions = listed | older
+            if not self._has_read_on:
+                self._more_sessions = page.cursor
         self._tell(SessionsChanged())
+
+    async def load_session(self, session_id: str) -> None:
+        """One that is on no page that was read; that it is gone, its turns tell."""
+        with suppress(NotFound):
+            session = await self._client.session(session_id)
+            self._sessions[session.id] = session
+            self._tell(SessionsChanged())
 
     async def load_more_sessions(self) -> None:
         if self._more_sessions is None:
@@ -130,6 +150,7 @@ class Conversations:
         page = await self._client.sessions(cursor=self._more_sessions, limit=SESSIONS_PAGE)
         self._sessions |= {session.id: session for session in page.items}
         self._more_sessions = page.cursor
+        self._has_read_on = True
         self._tell(SessionsChanged())
 
     async def create(self, title: str = "") -> str:

@@ -7,6 +7,7 @@ other place is one key away, and coming back finds the step one was at.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from textual.app import App
@@ -17,7 +18,7 @@ from appliance.errors import SluiceError
 from appliance.schema.setup import SetupStatus, UiLanguage
 from ui.background import start
 from ui.client import Client, backoff_s
-from ui.screens.frame import LinkedScreen
+from ui.screens.frame import CallFailed, LinkedScreen
 from ui.screens.setup import Bring, FaqStep, KeyStep, LanguageStep, Premises, SetupStep, Step
 from ui.screens.setup_model import ModelStep
 from ui.setting_up import SettingUp
@@ -105,7 +106,13 @@ class FirstStart:
             await self._app.switch_mode(MODE)  # a place that is shown cannot be made anew
             await self._hands.speak(self._texts)
         await self._show("model")
-        await self._calls.choose_language(language)
+        start(self._app, partial(self._keep_language, language), group="setup-language")
+
+    async def _keep_language(self, language: UiLanguage) -> None:
+        try:
+            await self._calls.choose_language(language)
+        except SluiceError as error:
+            self._app.post_message(CallFailed(error))
 
     async def _finish(self) -> None:
         """Another model may just be taken into use: then the server is away for a moment."""

@@ -7,14 +7,15 @@ grows, so a server that starts is seen at once and one that is away costs nothin
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from appliance.errors import SluiceError, Unauthorized
-from ui.answers import Readiness
+from appliance.errors import Forbidden, SluiceError, Unauthorized
+from ui.answers import UNSAFE, Readiness
 
 WATCH_FIRST_S: Final = 0.25
 WATCH_MAX_S: Final = 3.0
+FOREIGN_HOST: Final = "foreign_host"  # of the server's gate, to every call
 _FINE: Final = ("ok", "ready", "")
 
 
@@ -22,7 +23,8 @@ _FINE: Final = ("ok", "ready", "")
 class LinkState:
     """`kind`: connecting (never reached yet), away, starting (reached, not ready), up, refused.
 
-    `detail` names the parts that are not ready, or why we are refused; it comes from the server.
+    `detail` names the parts that are not ready, or why we are refused, as the server tells; of a
+    server that is away, why no connection to it is safe.
     """
 
     kind: Literal["connecting", "away", "starting", "up", "refused"] = "connecting"
@@ -35,6 +37,13 @@ class LinkState:
 
 CONNECTING: Final = LinkState()
 STARTING: Final = LinkState("starting")
+
+
+def shuts_out(error: SluiceError) -> bool:
+    """Whether every other call would be refused too: more than what a role may not do."""
+    if isinstance(error, Forbidden):
+        return error.reason == FOREIGN_HOST
+    return isinstance(error, Unauthorized)
 
 
 class Link:
@@ -60,7 +69,7 @@ class Link:
         self._set(self._away())
 
     def refused(self, reason: str) -> None:
-        """A call found that the server does not accept our key."""
+        """A call found that the server does not let us in (`shuts_out`)."""
         self._set(LinkState("refused", reason))
 
     async def watch(self) -> None:
@@ -89,16 +98,18 @@ class Link:
             readiness = await self._ask()
         except Unauthorized as error:
             return LinkState("refused", error.reason)
-        except SluiceError:
-            return self._away()
+        except SluiceError as error:
+            return self._away(error.facts.get(UNSAFE, ""))
         self._was_reached = True
         if readiness.ready:
             return LinkState("up")
         waiting = {name: text for name, text in readiness.checks.items() if text not in _FINE}
         return LinkState("starting", ", ".join(f"{name}: {text}" for name, text in waiting.items()))
 
-    def _away(self) -> LinkState:
-        return LinkState("away") if self._was_reached else self._begun
+    def _away(self, detail: str = "") -> LinkState:
+        if self._was_reached:
+            return LinkState("away", detail)
+        return replace(self._begun, detail=detail)
 
     def _set(self, state: LinkState) -> None:
         if state != self.state:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import Final
 from urllib.parse import quote
 
-from appliance.errors import SluiceError
+from appliance.errors import NotFound, SluiceError
 from appliance.schema.inbox import (
     InboxAccepted,
     InboxAck,
@@ -18,7 +18,7 @@ from appliance.schema.inbox import (
     Unread,
 )
 from appliance.schema.logs import LogLevel, LogPage
-from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, TagPut, User
+from appliance.schema.people import ApiKey, ApiKeyPost, Me, NewApiKey, TagPut, User
 from appliance.schema.settings import SettingsPage, SettingsPatch
 from appliance.schema.status import ModelStatus, Quota
 from ui.answers import BAD_ANSWER, Listing, parse
@@ -38,6 +38,16 @@ class Operating:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+
+    async def me(self) -> Me:
+        """Whose key ours is. From now on the calls for "our own" are for the person of the key."""
+        try:
+            me = await self._client.get("/api/me", Me)
+        except NotFound:
+            return Me(role="admin", name="", uid="")  # a server that cannot tell yet
+        if me.uid:
+            self._client.uid = me.uid
+        return me
 
     # --- models -------------------------------------------------------------------------
 

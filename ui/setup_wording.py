@@ -5,11 +5,13 @@ from typing import Final
 from appliance.schema.setup import DownloadStatus, SetupMachine, SetupModel, SetupStatus, UiLanguage
 from ui.faq_files import KINDS, MAX_FAQ_BYTES, FaqFileError
 from ui.safe_text import safe_line
+from ui.said import error_said
 from ui.texts import Texts
 from ui.wording import duration, memory, model_note
 
 LANGUAGES: Final[tuple[tuple[UiLanguage, str], ...]] = (("en", "English"), ("zh", "中文"))
 BAR_CELLS: Final = 24
+MODEL_FIXED: Final = "model_fixed"  # the reason of the error that choosing one then is
 GOING: Final = ("running", "pausing", "checking")
 STOPPED: Final = ("paused", "failed")
 
@@ -113,10 +115,30 @@ def download_line(texts: Texts, download: DownloadStatus, left_s: float | None) 
         case "paused":
             return words.download_paused.format(name=name, percent=download.percent)
         case "failed":
+            said = error_said(texts, download.reason, download.facts)
             reason = safe_line(f"{download.message} {download.hint}", 400)
+            if said.what:
+                reason = f"{said.what}。{said.then}"
             return words.download_failed.format(name=name, reason=reason)
         case "done":
             return words.download_done.format(name=name)
+
+
+def trouble_line(texts: Texts, status: SetupStatus) -> str:
+    """Why the model that was chosen last is not in use; empty when it is."""
+    if not status.trouble:
+        return ""
+    said = error_said(texts, status.trouble_reason, status.trouble_facts)
+    reason = said.what or safe_line(status.trouble, 300)
+    return texts.setup.trouble.format(reason=reason)
+
+
+def fixed_line(texts: Texts, status: SetupStatus) -> str:
+    """Why no other model can be chosen; empty when one can."""
+    if not status.fixed:
+        return ""
+    reason = error_said(texts, MODEL_FIXED, {}).what or safe_line(status.fixed, 200)
+    return texts.setup.fixed.format(reason=reason)
 
 
 def lacking_line(texts: Texts, status: SetupStatus) -> str:

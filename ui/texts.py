@@ -51,6 +51,7 @@ class Texts:
     tip_theme: str
     key_quit: str
     tip_quit: str
+    quit_body: str
     key_send: str
     tip_send: str
     key_new_line: str
@@ -120,6 +121,9 @@ class Texts:
     link_up: str
     link_refused: str
     link_refused_banner: str
+    link_unsafe_banner: str
+    link_foreign: str
+    link_foreign_banner: str
 
     # chat
     chat_sessions: str

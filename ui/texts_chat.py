@@ -64,6 +64,7 @@ class ChatTexts:
     decided_person: str
     did_you_mean: str
     source_gone: str
+    source_as_cited: str
     source_title: str
     source_phrasings: str
 
@@ -84,10 +85,10 @@ class ChatTexts:
     find_hint: str
     find_none: str
     find_found: str
-    find_reading: str
     find_stopped: str
     find_in_answer: str
     find_in_question: str
+    find_in_title: str
 
     export_title: str
     export_label: str
@@ -154,6 +155,7 @@ ENGLISH: Final = ChatTexts(
     decided_person="answered by a person",
     did_you_mean="Did you mean one of these? Pick it to ask it",
     source_gone="This entry is not in the FAQ any more. It read:",
+    source_as_cited="As this entry read when the answer was made:",
     source_title="FAQ entry",
     source_phrasings="Also asked as:",
     attach_title="Attach a text file",
@@ -172,10 +174,10 @@ ENGLISH: Final = ChatTexts(
     find_hint="Type two letters or more; Enter opens what is chosen.",
     find_none="Nothing found.",
     find_found="Found: {count}",
-    find_reading="Found: {count}, still reading…",
     find_stopped="Found: {count}; these are the newest, there are more.",
     find_in_answer="answer",
     find_in_question="question",
+    find_in_title="title",
     export_title="Export the conversation",
     export_label="File: .md for reading, .json for programs",
     export_done="Written: {path}",
@@ -241,6 +243,7 @@ CHINESE: Final = ChatTexts(
     decided_person="由工作人员答复",
     did_you_mean="您想问的是其中哪一个？选中即提问",
     source_gone="这条问答已不在问答库中，原文如下：",
+    source_as_cited="生成回答时，这条问答的内容如下：",
     source_title="问答",
     source_phrasings="其他问法：",
     attach_title="附上文本文件",
@@ -259,10 +262,10 @@ CHINESE: Final = ChatTexts(
     find_hint="输入文字即可查找；按 Enter 打开所选的一项。",
     find_none="没有找到。",
     find_found="找到 {count} 处",
-    find_reading="找到 {count} 处，仍在读取…",
     find_stopped="找到 {count} 处；这些是最新的，还有更多。",
     find_in_answer="回答",
     find_in_question="问题",
+    find_in_title="标题",
     export_title="导出会话",
     export_label="文件：.md 供阅读，.json 供程序使用",
     export_done="已写入 {path}",

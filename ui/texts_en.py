@@ -36,6 +36,7 @@ ENGLISH: Final = Texts(
     tip_theme="Switch between the light and the dark theme",
     key_quit="Quit",
     tip_quit="Leave; answers go on and are there when you come back",
+    quit_body="What you wrote and did not send or save will be gone.",
     key_send="Send",
     tip_send="Send the question",
     key_new_line="New line",
@@ -107,6 +108,15 @@ ENGLISH: Final = Texts(
     link_refused="refused",
     link_refused_banner=(
         "The server does not accept this key. Leave with Ctrl+Q and start again with the right one."
+    ),
+    link_unsafe_banner=(
+        "No safe connection to {address}: {reason}. "
+        "Where its certificate is signed by an authority of yours, start with SSL_CERT_FILE set."
+    ),
+    link_foreign="refused",
+    link_foreign_banner=(
+        "The server does not serve the host name of {address}. "
+        "Add it to server.allowed_hosts there, or use 127.0.0.1."
     ),
     chat_sessions="Sessions",
     chat_new="New session",

@@ -49,6 +49,8 @@ class FaqTexts:
     tip_preview: str
     preview_note: str
     form_kept: str
+    demo_title: str
+    demo_body: str
 
 
 ENGLISH: Final = FaqTexts(
@@ -88,6 +90,11 @@ ENGLISH: Final = FaqTexts(
     history_conflict="Not restored: somebody else edited the entry meanwhile. Their version is in "
     "the list now; look at it, then restore once more if you still want to.",
     form_kept="What you had begun to write is still there: open that form again.",
+    demo_title="Load the demo FAQ into this one?",
+    demo_body=(
+        "This FAQ has entries. Those of the demo come beside them, are made up, and would be "
+        "answered from at once."
+    ),
     key_preview="Preview",
     tip_preview="Show the entry as it is read when it is opened from an answer",
     preview_note="As it will be read; it is not saved yet.",
@@ -132,6 +139,8 @@ CHINESE: Final = FaqTexts(
     history_restored="版本 {old} 的文字已恢复，成为版本 {new}。",
     history_conflict="未恢复：其间有人修改了这条问答。新版本已列出，请先查看，仍要恢复就再按一次。",
     form_kept="写到一半的内容还在：重新打开原来的表单即可。",
+    demo_title="把示例问答载入这个问答库？",
+    demo_body="问答库中已有内容。示例问答纯属虚构，会与现有问答并存，并立即用于回答。",
     key_preview="预览",
     tip_preview="按从回答中打开时的样子显示这条问答",
     preview_note="阅读时的样子；尚未保存。",

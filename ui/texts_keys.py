@@ -56,6 +56,9 @@ class KeyTexts:
     refused: str
     refused_next: str
     refused_banner: str
+    forbidden: str
+    forbidden_next: str
+    place_closed: str
 
 
 ENGLISH: Final = KeyTexts(
@@ -103,6 +106,9 @@ ENGLISH: Final = KeyTexts(
     refused="The key has expired",
     refused_next="Ask the operator for a new key and start again with it.",
     refused_banner="This key has expired. Quit with Ctrl+Q, and start again with a new one.",
+    forbidden="This key may not do that",
+    forbidden_next="Ask the operator, who may.",
+    place_closed="{place} is not for this key. Ask the operator for one that may use it.",
 )
 
 CHINESE: Final = KeyTexts(
@@ -150,4 +156,7 @@ CHINESE: Final = KeyTexts(
     refused="密钥已过期",
     refused_next="请向管理员索取新密钥，并用它重新启动。",
     refused_banner="此密钥已过期。请按 Ctrl+Q 退出，换用新密钥重新启动。",
+    forbidden="此密钥不能这样做",
+    forbidden_next="请联系管理员。",
+    place_closed="此密钥不能使用“{place}”。如有需要，请向管理员索取另一个密钥。",
 )

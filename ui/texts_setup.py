@@ -81,6 +81,7 @@ class SetupTexts:
     banner_fetching: str
     banner_paused: str
     banner_failed: str
+    banner_failed_why: str
     banner_soon: str
     taking: str
     taken: str
@@ -184,6 +185,7 @@ ENGLISH: Final = SetupTexts(
     banner_fetching="Downloading {name}, {percent} %; questions wait for it.",
     banner_paused="{name} is paused at {percent} %; F12 goes on with it.",
     banner_failed="{name} was not downloaded: {reason} F12 tries again.",
+    banner_failed_why="{name} was not downloaded. F12 tells why and tries again.",
     banner_soon="The models are being fetched; questions wait for them.",
     taking="Taking {name} into use: the server starts anew…",
     taken="{name} is in use.",
@@ -284,6 +286,7 @@ CHINESE: Final = SetupTexts(
     banner_fetching="正在下载 {name}，{percent} %；完成后再回答问题。",
     banner_paused="{name} 的下载已暂停在 {percent} %。按 F12 继续。",
     banner_failed="{name} 没有下载成功：{reason} 按 F12 重试。",
+    banner_failed_why="{name} 没有下载成功。按 F12 查看原因并重试。",
     banner_soon="正在获取模型；完成后再回答问题。",
     taking="正在启用 {name}：服务正在重新启动…",
     taken="{name} 已启用。",

@@ -36,6 +36,7 @@ CHINESE: Final = Texts(
     tip_theme="在浅色和深色主题之间切换",
     key_quit="退出",
     tip_quit="离开；回答会继续生成，回来时即可看到",
+    quit_body="已写好但尚未发送或保存的内容将会丢失。",
     key_send="发送",
     tip_send="发送问题",
     key_new_line="换行",
@@ -103,6 +104,15 @@ CHINESE: Final = Texts(
     link_up="就绪",
     link_refused="密钥无效",
     link_refused_banner="服务器不接受此密钥。请按 Ctrl+Q 退出，换用正确的密钥重新启动。",
+    link_unsafe_banner=(
+        "无法与 {address} 建立安全连接：{reason}。"
+        "若证书由自建的机构签发，请设置 SSL_CERT_FILE 后重新启动。"
+    ),
+    link_foreign="被拒绝",
+    link_foreign_banner=(
+        "服务器不接受 {address} 中的主机名。请把它加入该服务器的 server.allowed_hosts，"
+        "或改用 127.0.0.1。"
+    ),
     chat_sessions="会话",
     chat_new="新会话",
     chat_untitled="未命名",

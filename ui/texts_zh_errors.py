@@ -126,6 +126,23 @@ _MACHINE: Final[Mapping[str, Said]] = {
     "not_downloaded": Said("模型没有下载成功", "请运行 sluice models pull 重试。"),
     "load_failed": Said("模型无法加载", "请选择其他模型，或联系管理员。"),
     "downloading": Said("{name} 正在下载", "请先暂停，或等它完成。"),
+    "download": Said("无法从 {host} 取得文件", "请检查网络后继续下载；已下载的部分仍保留。"),
+    "not_at_source": Said("{host} 上没有这个文件", "请检查设置 models.mirror，或从文件导入。"),
+    "checksum": Said(
+        "文件与登记的校验和不符",
+        "请稍后再试，更换 models.mirror，或换一个文件导入。",
+    ),
+    "disk": Said(
+        "磁盘空间不足：需要 {need} GB，可用 {free} GB",
+        "请清理磁盘，或把 models.directory 设到更大的磁盘。",
+    ),
+    "pip": Said(
+        "无法从 Python 软件包索引取得文件", "请检查网络和 pip 的设置后继续下载，或从文件导入。"
+    ),
+    "download_unwritten": Said("无法写入文件（{why}）", "请解决后继续下载。"),
+    "being_fetched": Said("另一个进程正在下载这个文件", "请等它完成，或先暂停。"),
+    "no_file": Said("没有文件 {path}", "请检查路径。"),
+    "file_unread": Said("无法读取文件（{why}）", "请解决后再试。"),
     "no_download": Said("没有正在进行的下载", "请先开始下载。"),
     "library_broken": Said("推理库无法启动", "请运行 sluice devices 查看原因，或重新安装。"),
     "embedding_silent": Said("向量模型没有响应", "请运行 sluice doctor 检查。"),

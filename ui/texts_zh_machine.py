@@ -113,4 +113,5 @@ MACHINE: Final[Mapping[str, str]] = {
     "log.files_kept": "保留的旧日志文件数。",
     "log.kept_lines": "为 GET /api/logs 在内存中保留的最近行数。",
     "ui.language": "终端界面的语言；空表示按系统语言。",
+    "ui.theme": "终端界面的配色，dark 为深色，light 为浅色；也可在界面中按 F8 切换。",
 }

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final, Literal
 
-from appliance.errors import SluiceError
+from appliance.errors import Forbidden, SluiceError
 from appliance.schema.conversations import Session
 from appliance.schema.inbox import InboxMessage
 from appliance.schema.logs import LogLevel
 from appliance.schema.people import KEY_EXPIRED
 from appliance.schema.status import Alarm, Limit, ModelStatus, Status
 from ui.answers import UNREACHABLE
-from ui.link import LinkState
+from ui.link import FOREIGN_HOST, LinkState
 from ui.safe_text import safe_line, safe_text
 from ui.said import alarm_said, error_said, failure_said
 from ui.texts import Texts
 from ui.turns import LiveTurn
 
 MODELS_PART: Final = "models: "
+_FORBIDDEN: Final = "forbidden"
 _NO_BREAK: Final = "\u00a0"
 _BYTES_PER_MB: Final = 1_000_000
 _BYTES_PER_GB: Final = 1_000_000_000
@@ -124,6 +125,11 @@ def trouble(texts: Texts, turn: LiveTurn) -> Trouble | None:
             return None
 
 
+def failed_words(texts: Texts, reason: str, message: str) -> str:
+    """Why an answer under way failed, in one line."""
+    return failure_said(texts, reason).what or safe_line(message)
+
+
 def _retry(texts: Texts, turn: LiveTurn) -> str:
     if turn.retry_after_s is None:
         return texts.turn_refused_next
@@ -133,11 +139,14 @@ def _retry(texts: Texts, turn: LiveTurn) -> str:
 def error_words(texts: Texts, error: SluiceError) -> str:
     """What happened, with the server's own words, and what the person can do next."""
     kind = error.reason if error.reason in (UNREACHABLE, KEY_EXPIRED) else error.code
+    if isinstance(error, Forbidden):
+        kind = _FORBIDDEN
     titles = {
         UNREACHABLE: (texts.error_unreachable, texts.error_unreachable_next),
         KEY_EXPIRED: (texts.keys.refused, texts.keys.refused_next),
         "invalid": (texts.error_invalid, texts.error_invalid_next),
         "unauthorized": (texts.error_unauthorized, texts.error_unauthorized_next),
+        _FORBIDDEN: (texts.keys.forbidden, texts.keys.forbidden_next),
         "not_found": (texts.error_not_found, texts.error_not_found_next),
         "conflict": (texts.error_conflict, texts.error_conflict_next),
         "overloaded": (texts.error_overloaded, texts.error_overloaded_next),
@@ -169,6 +178,10 @@ def link_banner(texts: Texts, state: LinkState, address: str) -> str:
     """What to say across the screen about the way to the server; empty when all is well."""
     shown = safe_line(address, 60)
     match state.kind:
+        case "connecting" | "away" if state.detail:
+            return texts.link_unsafe_banner.format(
+                address=shown, reason=safe_line(state.detail, 120)
+            )
         case "connecting":
             return texts.link_connecting_banner.format(address=shown)
         case "away":
@@ -181,6 +194,8 @@ def link_banner(texts: Texts, state: LinkState, address: str) -> str:
             return texts.link_starting_banner
         case "refused" if state.detail == KEY_EXPIRED:
             return texts.keys.refused_banner
+        case "refused" if state.detail == FOREIGN_HOST:
+            return texts.link_foreign_banner.format(address=shown)
         case "refused":
             return texts.link_refused_banner
         case _:
@@ -200,12 +215,16 @@ def models_banner(texts: Texts, said: str) -> str:
     if found := re.match(r"the download of (.+) is paused at (\d+) %", said):
         return words.banner_paused.format(name=safe_line(found[1], 60), percent=found[2])
     if found := re.match(r"(.+?) was not downloaded: (.*);", said):
-        reason = safe_line(found[2], 100)
-        return words.banner_failed.format(name=safe_line(found[1], 60), reason=reason)
+        name = safe_line(found[1], 60)
+        if texts.language != "en":  # the reason is English, and F12 tells it in our own words
+            return words.banner_failed_why.format(name=name)
+        return words.banner_failed.format(name=name, reason=safe_line(found[2], 100))
     return words.banner_choose if said.startswith("no model") else words.banner_soon
 
 
 def link_word(texts: Texts, state: LinkState) -> str:
+    if state.detail == FOREIGN_HOST:
+        return texts.link_foreign
     words = {
         "connecting": texts.link_connecting,
         "away": texts.link_away,

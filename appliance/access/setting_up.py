@@ -66,6 +66,8 @@ class SetUp:
             chat=self._offers.chosen,
             restarting=self._restarting,
             trouble=self._situation.trouble,
+            trouble_reason=self._situation.trouble_reason,
+            trouble_facts=dict(self._situation.trouble_facts),
             fixed=self._situation.fixed,
             entries=entries,
             key_file=str(self._situation.key_file),

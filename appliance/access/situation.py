@@ -1,7 +1,7 @@
 """What a life of the appliance begins with, known before anything else is imported."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.fleet.downloads import Downloads
@@ -14,7 +14,7 @@ class Situation:
     `lacking` names the weights that its settings mean and that are not here, as it is by then;
     `fetches` says that they are to be fetched though nobody has been asked, and `unattended` that
     nobody will be. `fixed` says why the chat model cannot be chosen, `trouble` why the last one
-    chosen did not start; both mostly "". `key_file` is for people to read.
+    chosen did not start, in words and for programs; mostly "". `key_file` is for people to read.
     """
 
     data: Path
@@ -25,3 +25,5 @@ class Situation:
     unattended: bool = False
     fixed: str = ""
     trouble: str = ""
+    trouble_reason: str = ""
+    trouble_facts: Mapping[str, str] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from appliance.errors import Invalid
 from appliance.knowledge.retrieval import Only
 from appliance.people.cursors import decode_offset, encode_offset
 from appliance.schema.curation import EntryStats, EntryView, NearEntry, RestorePost
-from appliance.schema.faq import Entry, EntryPut
+from appliance.schema.faq import Entry, EntryPut, Labels
 from appliance.schema.fields import MAX_QUESTION_CHARS, Page
 
 SETTLE_TIMEOUT_S = 10.0
@@ -65,6 +65,12 @@ async def search_entries(
         q, limit=limit, floor=-1.0, only=Only(category, language)
     )
     return Page(items=found.matches)
+
+
+@get("/categories")
+async def list_categories(services: Services) -> Labels:
+    """The categories and languages that entries have, drafts too."""
+    return await services.knowledge.entries.labels()
 
 
 @get("/deleted")
@@ -162,6 +168,7 @@ router = Router(
         list_entries,
         create_entry,
         search_entries,
+        list_categories,
         list_deleted,
         read_entry,
         replace_entry,

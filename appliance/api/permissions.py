@@ -55,6 +55,7 @@ _RULES = (
     _rule("GET DELETE", _REQUEST, "person service", "request"),
     _rule("GET", rf"{_REQUEST}/(events|related)", "person service", "request"),
     _rule("POST PUT", rf"{_REQUEST}/feedback", "person service", "request"),
+    _rule("GET", "/api/me", "person service"),
     _rule("GET", "/api/users", "service"),
     _rule("GET PATCH", _USER, "person service", "uid"),
     _rule("PUT", _USER, "service"),

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from appliance.errors import (
 )
 from appliance.runtime.keyfile import FILE_NAME as KEY_NAME
 from appliance.runtime.options import Options
+from appliance.settings.file import change
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.guard import PARENT_VARIABLE, own_command
 from appliance.supervisor.lock import awaited, sight
@@ -201,12 +202,26 @@ def _run_ui(
     is_ours: bool = False,
 ) -> int:
     """Runs the UI; an appliance of ours works on `data`, and can be brought models."""
-    from ui.app import run
+    from ui.app import Theme, run
 
     try:
         key = key_file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(f"the key cannot be read: {error}", hint="give --key-file") from None
     bring = partial(take, data=data) if is_ours else None
-    chosen = language or settings_of(data).ui.language or None
-    return run(url, key, language=chosen, log_file=data / "ui.log", until=until, bring=bring)
+    settings = settings_of(data).ui
+    return run(
+        url,
+        key,
+        language=language or settings.language or None,
+        log_file=data / "ui.log",
+        until=until,
+        bring=bring,
+        theme=Theme(settings.theme, partial(keep_theme, data)),
+    )
+
+
+def keep_theme(data: Path, name: str) -> None:
+    """The next UI on this machine begins with it, where the settings can be written."""
+    with suppress(SluiceError):
+        change(data, "ui", "theme", name)

@@ -27,12 +27,19 @@ def take(file: Path, data: Path) -> str:
         return _taken(file, data)
     except OSError as error:
         what = f"{error.filename or file}: {error.strerror or error}"
-        raise Unavailable(what, hint="mend it and try again") from None
+        raise Unavailable(
+            what, hint="mend it and try again", reason="file_unread", facts={"why": what}
+        ) from None
 
 
 def _taken(file: Path, data: Path) -> str:
     if not file.is_file():
-        raise NotFound(f"there is no file {file}", hint="check the path")
+        raise NotFound(
+            f"there is no file {file}",
+            hint="check the path",
+            reason="no_file",
+            facts={"path": file},
+        )
     settings = settings_of(data)
     store = Store(models_directory(settings))
     before = _chat_models(store)
@@ -40,7 +47,7 @@ def _taken(file: Path, data: Path) -> str:
         from appliance.cli.bundle import bring  # with an HTTP client, which takes a while to import
 
         bring(argparse.Namespace(data=data, file=file, overwrite=False))
-    elif not take_carried_in(settings, file):
+    elif not take_carried_in(settings, file, patience_s=0.0):
         made = store.import_file(file)
         if made.kind == "chat":
             return made.name

@@ -34,8 +34,13 @@ def take_carried(settings: Settings) -> None:
         take_carried_in(settings, carrier)
 
 
-def take_carried_in(settings: Settings, carrier: Path) -> bool:
-    """Those that travel in this executable; False when it has none that are missing."""
+def take_carried_in(
+    settings: Settings, carrier: Path, *, patience_s: float = OTHER_FETCHES_S
+) -> bool:
+    """Those that travel in this executable; False when it has none that are missing.
+
+    Raises Conflict when others still fetch one of them after `patience_s`.
+    """
     store = Store(models_directory(settings))
     entries = {role: store.catalogue.require(role) for role in _needed(settings)}
     missing = [role for role, entry in entries.items() if not store.path(entry.name).exists()]
@@ -44,17 +49,24 @@ def take_carried_in(settings: Settings, carrier: Path) -> bool:
     from models.carried import carries
 
     found = [role for role in missing if carries(carrier, entries[role])]
-    _pull(store, found, carrier, "")
+    _pull(store, found, carrier, "", patience_s=patience_s)
     return bool(found)
 
 
-def _pull(store: Store, roles: Sequence[str], carrier: Path | None, mirror: str) -> None:
+def _pull(
+    store: Store,
+    roles: Sequence[str],
+    carrier: Path | None,
+    mirror: str,
+    *,
+    patience_s: float = OTHER_FETCHES_S,
+) -> None:
     from rich.console import Console
 
     from models.cli import progress_on
     from models.pull import Ways, pull
 
-    deadline_s, left = time.monotonic() + OTHER_FETCHES_S, list(roles)
+    deadline_s, left = time.monotonic() + patience_s, list(roles)
     console = Console(stderr=True)
     if left:
         console.print("fetching the models… 正在获取模型…")

@@ -66,10 +66,22 @@ class _Job:
         except _Paused:
             self._set(state="paused")
         except SluiceError as error:
-            self._set(state="failed", message=error.message, hint=error.hint)
+            self._set(
+                state="failed",
+                message=error.message,
+                hint=error.hint,
+                reason=error.reason,
+                facts=error.facts,
+            )
         except OSError as error:
             what = f"{error.filename or 'the directory of weights'}: {error.strerror or error}"
-            self._set(state="failed", message=what, hint="mend it and start the download again")
+            self._set(
+                state="failed",
+                message=what,
+                hint="mend it and start the download again",
+                reason="download_unwritten",
+                facts={"why": what},
+            )
         except Exception as error:
             log.exception("a download of weights ended")
             self._set(state="failed", message=f"{type(error).__name__}: {error}")

@@ -23,7 +23,7 @@ from appliance.clock import now_ms
 from appliance.errors import Conflict, Invalid, NotFound
 from appliance.knowledge import entry_scripts as scripts
 from appliance.knowledge.text import tidied
-from appliance.schema.faq import Entry, EntryPut
+from appliance.schema.faq import Entry, EntryPut, Labels
 from appliance.schema.fields import ID_PATTERN, Page
 
 BATCH_ENTRIES = 500
@@ -35,7 +35,7 @@ _RESERVED = frozenset(
     {
         keys.FAQ_UNINDEXED.removeprefix(keys.entry("")),
         *("search", "test", "import", "imports", "export", "demo"),  # what else is below /api/faq
-        *("deleted", "misses", "regressions", "calibration", "reindex"),
+        *("categories", "deleted", "misses", "regressions", "calibration", "reindex"),
     }
 )
 _ID = re.compile(ID_PATTERN)
@@ -300,6 +300,15 @@ class Entries:
     def all(self) -> AsyncIterator[list[Entry]]:
         """Every entry from the oldest, in batches."""
         return self._batches(_START, BATCH_ENTRIES)
+
+    async def labels(self) -> Labels:
+        """The categories and languages of all entries, drafts too."""
+        categories: set[str] = set()
+        languages: set[str] = set()
+        async for batch in self.all():
+            categories.update(entry.category for entry in batch)
+            languages.update(entry.language for entry in batch)
+        return Labels(categories=tuple(sorted(categories)), languages=tuple(sorted(languages)))
 
     async def _batches(self, position: _Position, size: int) -> AsyncIterator[list[Entry]]:
         while True:

@@ -106,7 +106,7 @@ class _Lives:
         where = address(self._bound)
         self._lock.announce(Running(pid=os.getpid(), url=where, started_at_ms=now_ms()))
         listener.serving(where)  # who comes now waits until the API answers
-        trouble = ""
+        trouble: SluiceError | None = None  # of the life before
         before: str | None = None  # the chat model of the life before
         missing = self._options.missing
         try:
@@ -119,7 +119,9 @@ class _Lives:
                     fetches=missing == "fetch" or before is not None,
                     unattended=missing == "fetch",
                     fixed=GIVEN if self._options.model is not None else "",
-                    trouble=trouble,
+                    trouble=trouble.message if trouble is not None else "",
+                    trouble_reason=trouble.reason if trouble is not None else "",
+                    trouble_facts=trouble.facts if trouble is not None else {},
                 )
                 life: Appliance | None = None
                 try:
@@ -137,11 +139,11 @@ class _Lives:
                         raise
                     log.error("back to the chat model before: %s", error.message)
                     change(self._data, "models", "chat", before)
-                    trouble, before = error.message, None
+                    trouble, before = error, None
                 else:
                     if life.replaced is None:
                         return status
-                    trouble, before = "", life.replaced
+                    trouble, before = None, life.replaced
                 settings = self._options.applied(load(self._data))
         finally:
             downloads.stop()

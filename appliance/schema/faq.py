@@ -43,6 +43,13 @@ class Entry(Record, frozen=True, kw_only=True):
     by: str = ""
 
 
+class Labels(Record, frozen=True, kw_only=True):
+    """What entries can be filtered by, in order; "" where some have none."""
+
+    categories: tuple[str, ...]
+    languages: tuple[str, ...]
+
+
 class EntryPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     question: Question
     answer: Answer

@@ -151,6 +151,14 @@ class NewApiKey(ApiKey, frozen=True, kw_only=True):
     key: str
 
 
+class Me(Record, frozen=True, kw_only=True):
+    """Whose key a call is made with; `uid` is that of a person's key, "" of every other."""
+
+    role: Role
+    name: str
+    uid: str
+
+
 class Erased(Record, frozen=True, kw_only=True):
     """What was removed of a person. Backups and what others copied are out of reach."""
 

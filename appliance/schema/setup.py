@@ -55,7 +55,8 @@ class DownloadStatus(Record, frozen=True, kw_only=True):
     """The one download there is at a time, or the last one.
 
     `checking` is after the last byte, until the checksum is known. A paused or failed one keeps
-    what has arrived; starting it again goes on from there.
+    what has arrived; starting it again goes on from there. `message`, `hint`, `reason` and `facts`
+    are those of the error it failed with.
     """
 
     name: str = ""
@@ -65,6 +66,8 @@ class DownloadStatus(Record, frozen=True, kw_only=True):
     percent: int = 0
     message: str = ""
     hint: str = ""
+    reason: str = ""
+    facts: dict[str, str] = {}
 
 
 class SetupStatus(Record, frozen=True, kw_only=True):
@@ -72,7 +75,8 @@ class SetupStatus(Record, frozen=True, kw_only=True):
 
     `chat` is the model in use, `restarting` while another one is taken into use, and `trouble`
     why the last one chosen did not start, so that the one before is in use again. `fixed` says why
-    the model cannot be chosen here.
+    the model cannot be chosen here. `trouble_reason` and `trouble_facts` are of the same error as
+    `trouble`.
 
     `lacking` names the weights without which no question is answered, the chat model first. They
     are fetched once it is `settled` which chat model that is: `chat`, and the one to be is chosen
@@ -92,6 +96,8 @@ class SetupStatus(Record, frozen=True, kw_only=True):
     download: DownloadStatus
     lacking: tuple[str, ...] = ()
     settled: bool = True
+    trouble_reason: str = ""
+    trouble_facts: dict[str, str] = {}
 
 
 class SetupPut(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -157,3 +157,6 @@ class Ui(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     language: Annotated[
         Literal["", "en", "zh"], Meta(description='Its language; "" is that of the locale.')
     ] = ""
+    theme: Annotated[
+        Literal["dark", "light"], Meta(description="Its colours; F8 there changes them.")
+    ] = "dark"

@@ -78,6 +78,11 @@ def test_no_path_that_names_a_user_is_open_to_others(method: str, rest: str) -> 
     assert need.id.startswith("mei")
 
 
+@pytest.mark.parametrize("caller", [ADMIN, CRM, LIN])
+def test_every_key_may_ask_whose_it_is(caller: Caller) -> None:
+    assert needed(caller, "GET", "/api/me").owner == ""
+
+
 def test_a_person_is_who_they_are() -> None:
     assert own_uid(LIN, "local") == own_uid(LIN, "lin") == "lin"
     assert own_uid(CRM, "mei") == own_uid(ADMIN, "mei") == "mei"

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.attach import _Started
+from appliance.backup.layout import settings_of
+from appliance.cli.attach import _Started, keep_theme
 from appliance.errors import SluiceError
+from appliance.settings import FILE_NAME
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import DataLock, Running, sight
 
@@ -144,3 +146,12 @@ def test_a_ui_that_loses_the_race_attaches_to_the_winner(data: Path) -> None:
         assert "正在启动".encode() in shown.output
     finally:
         lock.release()
+
+
+def test_the_theme_of_the_ui_is_kept_in_the_settings_of_this_machine(data: Path) -> None:
+    assert settings_of(data).ui.theme == "dark"
+    keep_theme(data, "light")
+    assert settings_of(data).ui.theme == "light"
+    (data / FILE_NAME).write_text("[ui")
+    keep_theme(data, "dark")  # what cannot be written stays as it is
+    assert (data / FILE_NAME).read_text() == "[ui"

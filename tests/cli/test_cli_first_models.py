@@ -12,7 +12,7 @@ from appliance.backup.archive import Source
 from appliance.backup.layout import LAYOUT
 from appliance.cli.bundle import Carried
 from appliance.cli.first_models import take
-from appliance.errors import Invalid, NotFound
+from appliance.errors import Conflict, Invalid, NotFound
 from appliance.settings import FILE_NAME
 from models.catalogue import shipped
 
@@ -70,6 +70,23 @@ class Pooling:
     """What is seen of the header of an embedding model."""
 
     pools = True
+
+
+def test_what_others_are_fetching_is_refused_and_not_waited_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched_elsewhere(*_: object, **__: object) -> None:
+        raise Conflict("being fetched", reason="being_fetched")
+
+    def waited(_: float) -> None:
+        raise AssertionError("nobody waits here")
+
+    monkeypatch.setattr("models.carried.carries", lambda *_: True)
+    monkeypatch.setattr("models.pull.pull", fetched_elsewhere)
+    monkeypatch.setattr("appliance.cli.starters.time.sleep", waited)
+    (tmp_path / "sluice").write_bytes(b"an executable with models")
+    with pytest.raises(Conflict):
+        take(tmp_path / "sluice", data)
 
 
 def test_what_is_no_model_is_refused(data: Path, tmp_path: Path) -> None:

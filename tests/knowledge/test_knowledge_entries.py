@@ -246,6 +246,9 @@ async def test_pages_can_be_filtered(entries: Entries) -> None:
     draft = await entries.create(EntryPut(question="Draft?", answer="x", state="draft"))
     assert [entry.id for entry in (await entries.page(state="draft")).items] == [draft.id]
     assert len((await entries.page(state="published")).items) == 6
+    labels = await entries.labels()
+    assert labels.categories == ("", "HR", "IT"), "a draft without a category among them"
+    assert labels.languages == ("en", "zh")
 
 
 @pytest.mark.parametrize("cursor", ["x", "1.", ".a", "1.A", "-1.a", "1e3.a", "9" * 20 + ".a", "²."])

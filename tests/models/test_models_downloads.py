@@ -148,6 +148,8 @@ def test_a_failure_is_told_with_what_to_do(downloads: Downloads, server: FileSer
     downloads.start("tiny")
     assert state_of(downloads, "done", "failed") == "failed"
     assert "404" in downloads.status.message
+    assert downloads.status.reason == "not_at_source", "for who says it in another language"
+    assert downloads.status.facts == {"host": "127.0.0.1"}
     assert "mirror" in downloads.status.hint
 
 

@@ -7,7 +7,9 @@ client it is used to judge.
 
 import asyncio
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,10 +18,18 @@ from stub_curation import StubCuration
 from stub_http import Asked, LoopbackServer, Reply
 
 from appliance.schema.answers import Match
-from appliance.schema.conversations import BranchPost, Session, SessionPatch, SessionPost, Turn
+from appliance.schema.conversations import (
+    BranchPost,
+    Hit,
+    Hits,
+    Session,
+    SessionPatch,
+    SessionPost,
+    Turn,
+)
 from appliance.schema.curation import FeedbackPost, ImportJob
 from appliance.schema.events import EVENT_NAMES, Delta, Event
-from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport
+from appliance.schema.faq import Entry, EntryPut, FaqTest, ImportReport, Labels
 from appliance.schema.fields import Page
 from appliance.schema.inbox import (
     InboxAccepted,
@@ -30,7 +40,7 @@ from appliance.schema.inbox import (
     Unread,
 )
 from appliance.schema.logs import LogLine, LogPage
-from appliance.schema.people import ApiKey, ApiKeyPost, NewApiKey, User
+from appliance.schema.people import ApiKey, ApiKeyPost, Me, NewApiKey, User
 from appliance.schema.problems import ErrorBody, ErrorDetail
 from appliance.schema.requests import TERMINAL_STATES, Accepted, MessagePost, RequestStatus
 from appliance.schema.settings import Setting, SettingsPage
@@ -79,6 +89,7 @@ class StubApi(LoopbackServer):
         self.users: dict[str, User] = {}
         self.quotas: dict[str, Quota] = {}
         self.keys: dict[str, ApiKey] = {}
+        self.me = Me(role="admin", name="admin", uid="")
         self.settings: dict[str, Setting] = {}
         self.settings_version = 1
         self.log: tuple[LogLine, ...] = ()
@@ -213,10 +224,14 @@ class StubApi(LoopbackServer):
             case ("GET", "readyz"):
                 body = {"ready": self.is_ready, "checks": self.checks}
                 return Reply(200 if self.is_ready else 503, body)
+            case ("GET", "api", "me"):
+                return Reply(200, self.me)
             case ("GET", "api", "status"):
                 return Reply(200, self.status)
             case (_, "api", "sessions", *rest):
                 return self._session(asked, rest)
+            case ("GET", "api", "search"):
+                return Reply(200, self._search(asked.query["q"]))
             case ("GET", "api", "requests", request_id, "events"):
                 return None if request_id in self.streams else _missing("request")
             case ("DELETE", "api", "requests", request_id):
@@ -290,6 +305,8 @@ class StubApi(LoopbackServer):
                 return Reply(201, self.add_session(post.title))
             case (_, session_id, *_) if session_id not in self.sessions:
                 return _missing("session")
+            case ("GET", session_id):
+                return Reply(200, self.sessions[session_id])
             case ("PATCH", session_id):
                 patch = msgspec.json.decode(asked.body, type=SessionPatch)
                 renamed = msgspec.structs.replace(self.sessions[session_id], title=patch.title)
@@ -309,6 +326,27 @@ class StubApi(LoopbackServer):
                 return self._message(session_id, asked.body)
             case _:
                 return _missing("route")
+
+    def _search(self, wanted: str) -> Hits:
+        found: list[Hit] = []
+        words = wanted.casefold().split()
+        for session in sorted(self.sessions.values(), key=lambda one: -one.last_active_at_ms):
+            texts: list[tuple[str, str, str]] = [("title", "", session.title)]
+            for turn in reversed(self.turns[session.id]):
+                texts += [("answer", turn.id, turn.answer), ("question", turn.id, turn.question)]
+            found += [
+                Hit(
+                    session_id=session.id,
+                    title=session.title,
+                    place=place,  # type: ignore[arg-type]  # one of the places
+                    excerpt=" ".join(text.split()),
+                    at_ms=session.last_active_at_ms,
+                    turn_id=turn_id,
+                )
+                for place, turn_id, text in texts
+                if all(word in text.casefold() for word in words)
+            ]
+        return Hits(items=tuple(found), complete=True)
 
     def _branch(self, session_id: str, body: bytes) -> Reply:
         post = msgspec.json.decode(body, type=BranchPost)
@@ -374,9 +412,12 @@ class StubApi(LoopbackServer):
         found = [
             line
             for line in self.log
-            if levels.index(line.level) >= least and asked.query.get("q", "") in line.message
+            if levels.index(line.level) >= least
+            and asked.query.get("q", "") in line.message
+            and line.number > int(asked.query["after"])
         ]
-        return LogPage(items=tuple(found), last=len(self.log))
+        last = self.log[-1].number if self.log else 0
+        return LogPage(items=tuple(found), last=last)
 
     def _user(self, asked: Asked, uid: str, rest: list[str]) -> Reply | None:
         user = self.users.get(uid, User(id=uid, attributes={}, tags=(), version=0))
@@ -492,12 +533,7 @@ class StubApi(LoopbackServer):
             return curated
         match (asked.method, *rest):
             case ("GET",):
-                found = [
-                    entry
-                    for entry in self.entries.values()
-                    if asked.query.get("category", entry.category) == entry.category
-                    and asked.query.get("language", entry.language) == entry.language
-                ]
+                found = list(filter(partial(_fits, asked), self.entries.values()))
                 return Reply(200, self._page(asked, found))
             case ("POST",):
                 put = msgspec.json.decode(asked.body, type=EntryPut)
@@ -505,7 +541,9 @@ class StubApi(LoopbackServer):
             case ("GET", "imports", import_id, "events") if import_id in self.streams:
                 return None
             case ("GET", "search"):
-                return Reply(200, Page(items=self.matches))
+                return Reply(200, Page(items=tuple(filter(partial(_fits, asked), self.matches))))
+            case ("GET", "categories"):
+                return Reply(200, labels_of(self.entries.values()))
             case ("POST", "test") if self.outcome is not None:
                 return Reply(200, self.outcome)
             case ("POST", "import"):
@@ -642,6 +680,21 @@ def setup_status(*, done: bool = True) -> SetupStatus:
             model("huge-30b", 18.6, obstacle="memory", tokens_per_s=None, first_word_s=None),
         ),
         download=DownloadStatus(),
+    )
+
+
+def labels_of(entries: Iterable[Entry]) -> Labels:
+    found = tuple(entries)
+    return Labels(
+        categories=tuple(sorted({one.category for one in found})),
+        languages=tuple(sorted({one.language for one in found})),
+    )
+
+
+def _fits(asked: Asked, one: Entry | Match) -> bool:
+    return (
+        asked.query.get("category", one.category) == one.category
+        and asked.query.get("language", one.language) == one.language
     )
 
 

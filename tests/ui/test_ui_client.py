@@ -1,7 +1,9 @@
 """The client over a real loopback port: calls, errors, and following through broken lines."""
 
 import asyncio
+import ssl
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from conftest import Pauses
@@ -21,7 +23,7 @@ from appliance.schema.events import Admitted, Cancelled, Delta, Done, Event, Rec
 from appliance.schema.faq import EntryPut
 from appliance.schema.requests import MessagePost
 from appliance.schema.status import Status
-from ui.answers import UNREACHABLE
+from ui.answers import UNREACHABLE, UNSAFE
 from ui.client import (
     BACKOFF_MAX_S,
     CONNECTIONS_MAX,
@@ -32,6 +34,9 @@ from ui.client import (
     Resumed,
     backoff_s,
 )
+from ui.link import Link, LinkState
+from ui.texts import texts_for
+from ui.wording import link_banner
 
 pytestmark = pytest.mark.ui
 
@@ -246,3 +251,32 @@ async def test_an_event_of_a_newer_server_is_passed_over(client: Client, api: St
     heard = Heard()
     await heard.follow(client, request_id)
     assert heard.news == [DONE]
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_told() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
+    told: list[LinkState] = []
+
+    async def served(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def pause(_: float) -> None:
+        raise EOFError
+
+    async with await asyncio.start_server(served, "127.0.0.1", 0, ssl=context) as server:
+        client = Client(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", KEY)
+        try:
+            with pytest.raises(Unavailable) as caught:
+                await client.status()
+            with pytest.raises(EOFError):
+                await Link(client.readiness, tell=told.append, pause=pause).watch()
+        finally:
+            await client.close()
+    assert caught.value.reason == UNREACHABLE
+    assert "self-signed certificate" in caught.value.facts[UNSAFE]
+    (state,) = told
+    for language in ("en", "zh"):
+        banner = link_banner(texts_for(language), state, client.base_url)
+        assert "self-signed certificate" in banner
+        assert "SSL_CERT_FILE" in banner

@@ -249,6 +249,19 @@ async def test_sessions_are_listed_newest_first_and_page_by_page(desk: Desk, api
     assert not desk.known.has_more_sessions
 
 
+async def test_older_sessions_stay_known_when_the_newest_are_read_again(
+    desk: Desk, api: StubApi
+) -> None:
+    api.page_limit = 2
+    made = [api.add_session(f"{n}", minutes_ago=n) for n in range(7)]
+    await desk.known.load_sessions()
+    await desk.known.load_session(made[6].id)
+    await desk.known.load_more_sessions()
+    del api.sessions[made[1].id]  # elsewhere
+    await desk.known.load_sessions()
+    assert [one.title for one in desk.known.sessions] == ["0", "2", "3", "6"]
+
+
 async def test_only_so_many_conversations_stay_in_memory(desk: Desk, api: StubApi) -> None:
     first = api.add_session("Open", stored("r-open", 0, "running"))
     others = [api.add_session(f"{n}", stored(f"r-{n}")) for n in range(LOADED_MAX + 5)]

@@ -304,6 +304,21 @@ async def test_the_demo_is_loaded_from_here_too(empty_api: StubApi) -> None:
         await sluice.sees("A demo question?", "A demo answer.", "Demo FAQ: 1 new")
 
 
+async def test_the_demo_comes_among_other_entries_only_when_that_is_wanted(filled: StubApi) -> None:
+    filled.demo = (entry_of("e-demo", "A demo question?", "A demo answer."),)
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        await sluice.press("l")
+        await sluice.sees("Load the demo FAQ into this one?")
+        await sluice.press("enter")  # it stands on "no"
+        await sluice.sees("Entries: 3")
+        assert not filled.calls("POST", "/api/faq/demo")
+        await sluice.press("l")
+        await sluice.sees("Load the demo FAQ into this one?")
+        await sluice.press("left", "enter")
+        await sluice.sees("A demo question?", "Entries: 4")
+
+
 async def test_it_works_at_eighty_columns(filled: StubApi) -> None:
     async with at_faq(filled, width=80) as sluice:
         await sluice.sees("Reset my password?", "忘记密码怎么办？", "published", "f1 Help")
@@ -321,6 +336,22 @@ async def test_the_filters_go_on_offering_what_they_hide(filled: StubApi) -> Non
         await sluice.sees("Passwords of guests?")
 
 
+async def test_a_search_in_a_category_asks_the_index_for_that_category(filled: StubApi) -> None:
+    filled.matches = (match_of(filled, "Passwords of guests?", 0.9),)
+    async with at_faq(filled) as sluice:
+        await sluice.sees("Entries: 3")
+        sluice.app.screen.query_one("#faq-category", Select).value = "office"
+        sluice.app.screen.query_one("#faq-language", Select).value = "en"
+        await sluice.sees("Entries: 1")
+        await sluice.press("slash")
+        await sluice.type("secret")
+        await sluice.sees("Found: 1", "Passwords of guests?")
+    asked = [
+        (one.query["category"], one.query["language"]) for one in filled.asked if "q" in one.query
+    ]
+    assert set(asked) == {("office", "en")}
+
+
 async def test_ten_thousand_entries_are_read_as_one_goes_and_sorted_whole(
     empty_api: StubApi,
 ) -> None:
@@ -328,9 +359,12 @@ async def test_ten_thousand_entries_are_read_as_one_goes_and_sorted_whole(
         f"e-{n}": entry_of(f"e-{n}", f"Question {9_999 - n:05}?", "Yes.", category=f"c{n % 7}")
         for n in range(10_000)
     }
+    empty_api.entries["e-9999"] = entry_of("e-9999", "Question 00000?", "Yes.", category="rare")
     async with at_faq(empty_api) as sluice:
         await sluice.sees("Entries: 100 so far", "Question 09999?")
         assert not any("cursor" in one.query for one in empty_api.calls("GET", "/api/faq"))
+        category = sluice.app.screen.query_one("#faq-category", Select)
+        await sluice.until(lambda: "rare" in [value for _, value in category._options])
         await sluice.press("ctrl+end")
         await sluice.sees("Entries: 200 so far")
         await sluice.press("o")

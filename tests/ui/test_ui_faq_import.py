@@ -70,7 +70,7 @@ def file(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def looked_at(
-    api: StubApi, path: Path, *, language: str = "en", width: int = 80, height: int = 24
+    api: StubApi, path: Path | str, *, language: str = "en", width: int = 80, height: int = 24
 ) -> AsyncIterator[Driven]:
     """The report of a file; its path is put in, for a long one takes long to type."""
     async with running(api, language=language, width=width, height=height) as sluice:
@@ -78,7 +78,7 @@ async def looked_at(
         yield sluice
 
 
-async def open_file(sluice: Driven, path: Path) -> None:
+async def open_file(sluice: Driven, path: Path | str) -> None:
     words = sluice.texts.curate
     await sluice.sees(sluice.texts.link_up)
     await sluice.press("f3")
@@ -87,6 +87,14 @@ async def open_file(sluice: Driven, path: Path) -> None:
     await sluice.sees(words.import_hint)
     sluice.app.screen.query_one("#import-path", LineField).set_text(str(path))
     await sluice.press("enter")
+
+
+async def test_a_path_that_was_dragged_into_the_terminal_stands_in_quotes(
+    api: StubApi, file: Path
+) -> None:
+    api.curation.rehearsed = BAD
+    async with looked_at(api, f"'{file}' ") as sluice:
+        await sluice.sees(sluice.texts.curate.import_mend)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

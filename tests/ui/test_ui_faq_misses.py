@@ -134,6 +134,15 @@ async def test_without_a_draft_the_person_writes_and_may_ask_again(missed: StubA
         await sluice.sees(sluice.texts.faq_answer_missing)
 
 
+async def test_why_there_is_no_draft_is_said_in_the_persons_language(missed: StubApi) -> None:
+    missed.emit("r-draft", Failed(code="internal", reason="deadline", message="it took too long"))
+    async with at_misses(missed, language="zh") as sluice:
+        await sluice.sees("Is there a car park?")
+        await sluice.press("p")
+        await sluice.sees("没有草稿：回答没有在时限内完成")
+        assert "it took too long" not in sluice.text
+
+
 async def test_leaving_the_editor_gives_the_draft_up_and_asks_about_nothing(
     missed: StubApi,
 ) -> None:

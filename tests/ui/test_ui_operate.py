@@ -240,6 +240,38 @@ async def test_logs_are_filtered_by_level_and_words_and_opened(operated: StubApi
         await sluice.sees("Lines: 2")
 
 
+async def test_new_log_lines_come_behind_those_that_were_read(
+    operated: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polled, "REFRESH_S", 0.1)
+    async with running(operated, width=120) as sluice:
+        await sluice.press("f7")
+        await sluice.sees("Lines: 3", "the limiter leads")
+        line = msgspec.structs.replace(operated.log[-1], number=99, message="one more line")
+        operated.log = (*operated.log, line)
+        await sluice.sees("Lines: 4", "the limiter leads", "one more line")
+        last = operated.log[-2].number
+        asked = [one.query["after"] for one in operated.calls("GET", "/api/logs")]
+        assert str(last) in asked
+        await sluice.until(lambda: operated.calls("GET", "/api/logs")[-1].query["after"] == "99")
+        operated.log = (msgspec.structs.replace(line, number=1, message="a new process"),)
+        await sluice.sees("Lines: 1", "a new process")
+
+
+async def test_a_person_is_read_once_each_time_the_list_is(
+    operated: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polled, "REFRESH_S", 0.1)
+    async with running(operated, width=120) as sluice:
+        await sluice.press("f6")
+        await sluice.sees("ana: tier gold")
+        await sluice.until(lambda: len(operated.calls("GET", "/api/status")) >= 6)
+        lists = len(operated.calls("GET", "/api/status"))
+        assert len(operated.calls("GET", "/api/users/ana")) <= lists
+        await sluice.press("down")
+        await sluice.sees("bo: tier standard")
+
+
 async def test_what_cannot_be_read_is_said_in_its_place(operated: StubApi) -> None:
     for path in ("/api/models", "/api/logs", "/api/status"):
         operated.overrides["GET", path] = problem(503, "unavailable", "the store is away")

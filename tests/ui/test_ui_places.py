@@ -2,13 +2,16 @@
 
 import msgspec
 import pytest
-from stub_api import StubApi, problem
-from ui_driver import running
+from stub_api import KEY, StubApi, problem
+from ui_driver import running, until
 
 from appliance.schema.status import Alarm, ChildStatus, FaqStatus, QueueStatus, Status, WorkerStatus
+from ui.app import SluiceApp, Theme
+from ui.client import Client
 from ui.keys import ours
 from ui.screens import polled
 from ui.screens.chat import ChatScreen
+from ui.texts import texts_for
 from ui.widgets.top_bar import Banner, Tab
 
 pytestmark = pytest.mark.ui
@@ -179,6 +182,20 @@ async def test_tabs_lead_where_they_say(api: StubApi) -> None:
         for place, words in ((1, "Entries: 1"), (2, "Processes"), (0, "Ask a question.")):
             await sluice.pilot.click(sluice.app.screen.query(Tab)[place])
             await sluice.sees(words)
+
+
+async def test_a_theme_is_kept_for_the_next_start(api: StubApi) -> None:
+    kept: list[str] = []
+    client = Client(api.url, KEY)
+    app = SluiceApp(client, texts_for("en"), theme=Theme("light", kept.append))
+    try:
+        async with app.run_test() as pilot:
+            assert not app.current_theme.dark
+            await pilot.press("f8")
+            await until(pilot, lambda: kept == ["dark"])
+            assert app.current_theme.dark
+    finally:
+        await client.close()
 
 
 async def test_the_theme_switches_and_stays_with_every_place(api: StubApi) -> None:

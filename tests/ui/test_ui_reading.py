@@ -11,6 +11,7 @@ from appliance.schema.answers import Match, Timings, Usage
 from appliance.schema.conversations import Turn
 from appliance.schema.events import Delta, Done, Retrieved
 from ui.attachments import Asked, Attachment, joined
+from ui.screens import find
 from ui.screens.entry_editor import EntryEditor
 from ui.screens.entry_reader import EntryReader
 from ui.widgets.answer import Answer
@@ -147,9 +148,9 @@ async def test_a_file_goes_with_the_question(api: StubApi, tmp_path: Path) -> No
         await sluice.type(str(tmp_path / "missing"))
         await sluice.press("enter")
         await sluice.sees("There is no such file.")
-        for _ in range(2):
+        for typed in (str(path), f"'{path}'"):
             await sluice.press("ctrl+o")
-            await sluice.type(str(path))
+            await sluice.type(typed)
             await sluice.press("enter")
             await sluice.sees("+ notes.txt, 2 lines")
         await sluice.press("ctrl+d")
@@ -227,6 +228,34 @@ async def test_words_are_found_in_all_conversations_and_opened(talk: StubApi) ->
         assert sluice.chat.query_one(".-pointed", TurnView).turn.id == "q-03"
 
 
+async def test_enter_opens_what_the_words_find_that_stand_there_by_then(
+    talk: StubApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk.add_session("Other", done("q-1", "A tale of zebras?", "Yes."), minutes_ago=5)
+    async with running(talk) as sluice:
+        await sluice.sees("Talk", "Other")
+        await sluice.press("ctrl+f")
+        await sluice.type("second")
+        await sluice.sees("Found: 1", "Second question?")
+        monkeypatch.setattr(find, "DELAY_S", 600.0)
+        await sluice.press(*["backspace"] * 6)
+        await sluice.type("zebras")
+        await sluice.press("enter")
+        await sluice.until(lambda: not sluice.app.screen.is_modal)
+        await sluice.sees("A tale of zebras?")
+
+
+async def test_a_session_is_found_by_its_title(talk: StubApi) -> None:
+    talk.add_session("About [b]herons[/b]", done("q-1", "Which bird?", "A grey one."))
+    async with running(talk) as sluice:
+        await sluice.sees("Talk", "About")
+        await sluice.press("ctrl+f")
+        await sluice.type("herons")
+        await sluice.sees("Found: 1", "About [b]herons[/b]  title")
+        await sluice.press("enter")
+        await sluice.sees("Which bird?", "A grey one.")
+
+
 async def test_a_search_that_finds_nothing_or_fails_says_so(talk: StubApi) -> None:
     async with running(talk) as sluice:
         await sluice.sees("Talk")
@@ -236,7 +265,7 @@ async def test_a_search_that_finds_nothing_or_fails_says_so(talk: StubApi) -> No
         await sluice.type("yz")
         await sluice.sees("Nothing found.")
         await sluice.press("escape", "ctrl+f")
-        talk.overrides["GET", "/api/sessions"] = problem(503, "unavailable", "the store is away")
+        talk.overrides["GET", "/api/search"] = problem(503, "unavailable", "the store is away")
         await sluice.type("question")
         await sluice.sees("the store is away")
 

@@ -109,6 +109,21 @@ async def test_a_language_is_spoken_at_once_and_everywhere(fresh: StubApi) -> No
         await sluice.sees("▸2 Model")
 
 
+async def test_the_keys_work_while_the_server_takes_its_time_with_the_language(
+    fresh: StubApi,
+) -> None:
+    fresh.holds.add(("PUT", "/api/setup"))
+    async with running(fresh) as sluice:
+        await sluice.sees("Which language")
+        await sluice.press("down", "enter")
+        await sluice.sees("▸2 模型")
+        await sluice.press("escape")
+        await sluice.sees("▸3 问答")
+        assert fresh.setup == setup_status(done=False), "it has not answered yet"
+        fresh.let_go()
+        await sluice.until(lambda: fresh.setup is not None and fresh.setup.language == "zh")
+
+
 async def speak_chinese(sluice: Driven) -> None:
     await sluice.press("f12")
     await sluice.until(lambda: isinstance(sluice.app.screen, LanguageStep))

@@ -125,6 +125,28 @@ async def test_models_are_taken_from_a_file(bare: StubApi) -> None:
         assert setup_put(bare) == [SetupPut(chat="my-model")]
 
 
+async def test_a_download_is_paused_before_models_are_taken_from_a_file(bare: StubApi) -> None:
+    states: list[str] = []
+
+    def bring(_: Path) -> str:
+        assert bare.setup is not None
+        states.append(bare.setup.download.state)
+        return "fitting-4b"
+
+    coming = DownloadStatus(name="fitting-4b", state="running", total_bytes=GB)
+    setup_now(bare, settled=True, download=coming)
+    async with running(bare, width=120, bring=bring) as sluice:
+        await sluice.until(lambda: isinstance(sluice.app.screen, LanguageStep))
+        await sluice.press("escape")
+        await sluice.sees("Downloading fitting-4b")
+        await sluice.press("i")
+        await sluice.sees("Path of a GGUF file")
+        sluice.app.screen.query_one(LineField).set_text("/usb/sluice")
+        await sluice.press("enter")
+        await sluice.until(lambda: setup_put(bare))
+        assert states == ["paused"]
+
+
 async def test_no_file_is_asked_for_where_the_server_is_elsewhere(bare: StubApi) -> None:
     async with running(bare, width=120) as sluice:
         await to_models(sluice)
@@ -148,6 +170,28 @@ async def test_a_failed_download_is_told_whole(bare: StubApi) -> None:
         await sluice.sees("fitting-4b was not downloaded", "Check the", "network.")
 
 
+async def test_why_a_download_or_a_model_failed_is_said_in_the_persons_language(
+    bare: StubApi,
+) -> None:
+    failed = DownloadStatus(
+        name="fitting-4b",
+        state="failed",
+        message="No room in /models: 5 bytes are needed.",
+        hint="free some space",
+        reason="disk",
+        facts={"need": "5.0", "free": "0.1"},
+    )
+    setup_now(bare, settled=True, download=failed)
+    async with running(bare, language="zh", width=120) as sluice:
+        await sluice.until(lambda: isinstance(sluice.app.screen, LanguageStep))
+        await sluice.press("escape")
+        await sluice.sees("没有下载成功", "磁盘空间不足：需要 5.0 GB", "请清理磁盘")
+        assert "No room" not in sluice.text
+        setup_now(bare, trouble="cannot load", trouble_reason="load_failed")
+        await sluice.sees("新模型无法启动", "模型无法加载")
+        assert "cannot load" not in sluice.text
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 async def test_what_is_missing_is_said_in_both_languages(bare: StubApi, language: str) -> None:
     words = texts_for(language).setup
@@ -167,7 +211,9 @@ async def test_what_is_missing_is_said_in_both_languages(bare: StubApi, language
             ),
             (
                 f"{name} was not downloaded: No route.; the operator goes on",
-                words.banner_failed.format(name=name, reason="No route.")[:60],
+                words.banner_failed.format(name=name, reason="No route.")[:60]
+                if language == "en"
+                else words.banner_failed_why.format(name=name),
             ),
             ("the models are being fetched", words.banner_soon),
             (NONE_CHOSEN, words.banner_choose),

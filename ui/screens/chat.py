@@ -212,8 +212,6 @@ class ChatScreen(SluiceScreen):
 
     async def open_session(self, session_id: str) -> None:
         """The app asks for a session, which may be new here."""
-        if self._conversations.session(session_id) is None:
-            self.attempt(self._conversations.load_sessions, group="read", exclusive=True)
         await self._switch(session_id)
 
     def read_turns(self, session_id: str) -> None:
@@ -238,6 +236,9 @@ class ChatScreen(SluiceScreen):
             if session_id:
                 load = partial(self._conversations.load, session_id)
                 self.attempt(load, group="load", exclusive=True)
+        if session_id and self._conversations.session(session_id) is None:
+            named = partial(self._conversations.load_session, session_id)
+            self.attempt(named, group="name", exclusive=True)
         self._composer.focus_prompt()
 
     def keep_draft(self) -> None:
@@ -352,11 +353,13 @@ class ChatScreen(SluiceScreen):
         self._errands.read_source(message.match)
 
     def action_find(self) -> None:
-        self._errands.find(self._conversations.session(self._shown), self._reveal)
+        self._errands.find(self._shown, self._reveal)
 
     async def _reveal(self, hit: Hit) -> None:
         """Shows the turn that was found, whatever has to be read for it."""
         await self._switch(hit.session_id)
+        if not hit.turn_id:
+            return
         conversation = self._conversations.conversation(hit.session_id)
         if not conversation.loaded:
             await self._conversations.load(hit.session_id)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from appliance.errors import NotFound
+from appliance.errors import Forbidden, NotFound
 from appliance.schema.answers import Match
 from appliance.schema.conversations import Session
 from appliance.schema.faq import Entry
@@ -23,6 +23,7 @@ from ui.conversations import Conversations
 from ui.drafts import Drafts
 from ui.exporting import as_json, as_markdown, file_name, form_of, write_new
 from ui.finding import Finder
+from ui.paths import typed_path
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine, Confirm, PickOne, Question
 from ui.screens.entry_editor import EntryEditor
@@ -91,7 +92,7 @@ class ChatErrands:
 
         self._screen.app.push_screen(Confirm(texts, question), agreed)
 
-    def find(self, here: Session | None, reveal: Callable[[Hit], Awaitable[None]]) -> None:
+    def find(self, here: str, reveal: Callable[[Hit], Awaitable[None]]) -> None:
         async def carry_out(hit: Hit) -> None:
             await reveal(hit)
 
@@ -107,7 +108,7 @@ class ChatErrands:
     def attach(self, take: Callable[[Attachment], None]) -> None:
         def named(path: str | None) -> None:
             if path:
-                self._screen.attempt(partial(self._read, Path(path), take), group="attach")
+                self._screen.attempt(partial(self._read, typed_path(path), take), group="attach")
 
         words = self._texts.chat
         dialog = AskLine(
@@ -122,7 +123,7 @@ class ChatErrands:
     async def _read(self, path: Path, take: Callable[[Attachment], None]) -> None:
         words = self._texts.chat
         try:
-            take(await asyncio.to_thread(attachments.read, _absolute(path)))
+            take(await asyncio.to_thread(attachments.read, path))
         except AttachmentError as error:
             said = {
                 "missing": words.attach_missing,
@@ -137,7 +138,7 @@ class ChatErrands:
     def export(self, session: Session) -> None:
         def named(path: str | None) -> None:
             if path:
-                work = partial(self._export, session, _absolute(Path(path)))
+                work = partial(self._export, session, typed_path(path))
                 self._screen.attempt(work, group="export", exclusive=True)
 
         words = self._texts.chat
@@ -219,8 +220,11 @@ class ChatErrands:
     async def _read_source(self, match: Match) -> None:
         try:
             entry = await self._client.entry(match.id)
-        except NotFound:
-            reader = EntryReader(self._texts, _as_it_was(match), is_current=False)
+        except (NotFound, Forbidden) as error:
+            words = self._texts.chat
+            note = words.source_gone if isinstance(error, NotFound) else words.source_as_cited
+            entry = _as_it_was(match)
+            reader = EntryReader(self._texts, entry, is_current=False, note=note)
             self._screen.app.push_screen(reader)
             return
 
@@ -232,14 +236,6 @@ class ChatErrands:
                 self._screen.app.push_screen(editor)
 
         self._screen.app.push_screen(EntryReader(self._texts, entry, is_current=True), edit)
-
-
-def _absolute(path: Path) -> Path:
-    """`~` is the home folder; one that cannot be told stays as it is."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
 
 
 def _as_it_was(match: Match) -> Entry:

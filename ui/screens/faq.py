@@ -1,5 +1,6 @@
 """The FAQ: a table with filters, a search by meaning, and the answer of the entry pointed at."""
 
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar, Final
 
@@ -10,7 +11,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Input, Select
 
-from appliance.errors import SluiceError
+from appliance.errors import NotFound, SluiceError
 from appliance.schema.faq import Entry
 from ui.answers import UNREACHABLE
 from ui.client import Client
@@ -117,9 +118,19 @@ class FaqScreen(SluiceScreen):
         )
         self._entries = {entry.id: entry for entry in page.items}
         self._cursor = page.cursor
+        if self._cursor is not None:
+            self.attempt(self._read_labels, group="labels", exclusive=True)
         if self._order != "written":
             await self._read_rest()
         await self._show()
+
+    async def _read_labels(self) -> None:
+        """What the filters offer, where not all entries are here to tell."""
+        with suppress(NotFound):  # a server that cannot tell yet
+            labels = await self._client.labels()
+            self._categories.update(labels.categories)
+            self._languages.update(labels.languages)
+            self._offer_filters()
 
     def on_faq_table_more_wanted(self, message: FaqTable.MoreWanted) -> None:
         if self._order != "written":
@@ -193,7 +204,10 @@ class FaqScreen(SluiceScreen):
         """Asks the index; with the index away, what is loaded is searched by text."""
         template = self.texts.faq_found
         try:
-            matches = (await self._client.search(wanted)).items
+            found_by_index = await self._client.search(
+                wanted, category=self._chosen(self._category), language=self._chosen(self._language)
+            )
+            matches = found_by_index.items
         except SluiceError as error:
             if error.code != "unavailable" or error.reason == UNREACHABLE:
                 raise
@@ -240,7 +254,7 @@ class FaqScreen(SluiceScreen):
         return select.value if isinstance(select.value, str) else _ANY
 
     def _offer_filters(self) -> None:
-        """The filters offer what entries that were read had, for a filter hides the others."""
+        """The filters offer what was seen so far, for a filter hides the others."""
         for entry in self._entries.values():
             self._categories.add(entry.category)
             self._languages.add(entry.language)
@@ -323,7 +337,23 @@ class FaqScreen(SluiceScreen):
         await self._load()
 
     def action_load_demo(self) -> None:
-        self.attempt(self._load_demo, group="demo", exclusive=True)
+        self.attempt(self._offer_demo, group="demo", exclusive=True)
+
+    async def _offer_demo(self) -> None:
+        """Into an empty FAQ at once; among entries of one's own only when the person agrees."""
+        if not (await self._client.entries(limit=1)).items:
+            await self._load_demo()
+            return
+        texts, words = self.texts, self.texts.faq
+        question = Question(
+            words.demo_title, words.demo_body, yes=texts.key_load_demo, no=texts.cancel
+        )
+
+        def load(agreed: bool | None) -> None:
+            if agreed:
+                self.attempt(self._load_demo, group="demo", exclusive=True)
+
+        self.app.push_screen(Confirm(texts, question), load)
 
     async def _load_demo(self) -> None:
         self._note.update(self.texts.faq_demo_loading)

@@ -23,6 +23,7 @@ from appliance.schema.curation import ImportOutcome, NearLine
 from ui.curating import EDITED_SINCE, Curating
 from ui.faq_files import FaqFile, FaqFileError, read_faq_file
 from ui.keys import key
+from ui.paths import typed_path
 from ui.safe_text import safe_line
 from ui.said import conflict_said, error_said, line_said, shortage
 from ui.screens.desk import Desk
@@ -90,7 +91,7 @@ class ImportScreen(Desk[bool]):
     def action_look(self) -> None:
         path = self._field.value.strip()
         if path:
-            self.begin(partial(self._look, Path(path)))
+            self.begin(partial(self._look, typed_path(path)))
 
     async def _look(self, path: Path) -> None:
         self._forget()

@@ -1,7 +1,6 @@
 """Words to find in all conversations: results come while one types, Enter opens one."""
 
 import itertools
-from contextlib import aclosing
 from functools import partial
 from typing import ClassVar, Final
 
@@ -14,16 +13,16 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from appliance.errors import SluiceError
-from appliance.schema.conversations import Session
 from ui.background import start
 from ui.finding import Finder
 from ui.keys import key
+from ui.safe_text import safe_line
 from ui.screens.frame import Dialog
-from ui.searching import HITS_MAX, Hit, is_searchable
+from ui.searching import Hit, is_searchable
 from ui.texts import Texts
 from ui.widgets.key_bar import KeyBar
 from ui.widgets.plain import LineField, Plain
-from ui.wording import error_words, session_title
+from ui.wording import error_words
 
 DELAY_S: Final = 0.2
 _MOST_CHARS: Final = 200
@@ -49,6 +48,8 @@ class FindScreen(Dialog[Hit | None]):
         self._hits: dict[str, Hit] = {}  # by the id of their lines, which is never used again
         self._ids = map(str, itertools.count())
         self._timer: Timer | None = None
+        self._found_for = ""
+        self._is_to_open = False  # Enter was pressed before these words were looked for
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="form"):
@@ -60,17 +61,28 @@ class FindScreen(Dialog[Hit | None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
+        self._is_to_open = False
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(DELAY_S, self._find_now)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
+        if self._found_for == self._field.value:
+            self._open()
+        else:
+            self._find_now()
+            self._is_to_open = True
+
+    def _open(self) -> None:
         if self._hits:
             self.dismiss(list(self._hits.values())[self._list.highlighted or 0])
 
     def _find_now(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
         wanted = self._field.value
+        self._found_for = ""
         self._hits.clear()
         self._list.clear_options()
         if not is_searchable(wanted):
@@ -82,26 +94,26 @@ class FindScreen(Dialog[Hit | None]):
     async def _find(self, wanted: str) -> None:
         texts = self.texts.chat
         try:
-            async with aclosing(self._finder.find(wanted)) as found:
-                async for session, hit in found:
-                    line = next(self._ids)
-                    self._hits[line] = hit
-                    self._list.add_option(Option(self._line(session, hit), id=line))
-                    self._note.update(texts.find_reading.format(count=len(self._hits)))
+            found = await self._finder.find(wanted)
         except SluiceError as error:
             self._note.update(error_words(self.texts, error).replace("\n", " "))
             return
+        self._hits = {next(self._ids): hit for hit in found.hits}
+        self._list.add_options(Option(self._line(hit), id=at) for at, hit in self._hits.items())
         count = len(self._hits)
-        template = texts.find_stopped if count >= HITS_MAX else texts.find_found
+        template = texts.find_found if found.is_complete else texts.find_stopped
         self._note.update(template.format(count=count) if count else texts.find_none)
+        self._found_for = wanted
+        if self._is_to_open:
+            self._open()
 
-    def _line(self, session: Session, hit: Hit) -> Content:
-        where = (
-            self.texts.chat.find_in_answer if hit.is_answer else self.texts.chat.find_in_question
-        )
-        return Content.assemble(
-            (session_title(self.texts, session, ""), "bold"), (f"  {where}  ", "dim"), hit.snippet
-        )
+    def _line(self, hit: Hit) -> Content:
+        texts = self.texts.chat
+        where = texts.find_in_answer if hit.is_answer else texts.find_in_question
+        if not hit.turn_id:
+            where = texts.find_in_title
+        title = safe_line(hit.title) or self.texts.chat_untitled
+        return Content.assemble((title, "bold"), (f"  {where}  ", "dim"), hit.snippet)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()

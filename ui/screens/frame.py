@@ -6,6 +6,7 @@ app shows and acts upon; so no screen needs a handler for errors it can do nothi
 shows an error beside what it is about takes its words from `explained`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeVar
 
@@ -103,6 +104,9 @@ class LinkedScreen(Screen[None]):
     def show_unread(self, count: int) -> None:
         """The app tells how many messages of the inbox are unread."""
 
+    def offer_places(self, places: Collection[Place]) -> None:
+        """The app tells where the holder of the key may go."""
+
     def on_link_restored(self) -> None:
         """The server can be reached (again): the subclass reads what it shows."""
 
@@ -143,6 +147,9 @@ class SluiceScreen(LinkedScreen):
 
     def show_unread(self, count: int) -> None:
         self._top_bar.show_unread(count)
+
+    def offer_places(self, places: Collection[Place]) -> None:
+        self._top_bar.offer(places)
 
 
 class Dialog(ModalScreen[T]):

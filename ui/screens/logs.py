@@ -8,7 +8,7 @@ from textual.binding import BindingType
 from textual.timer import Timer
 from textual.widgets import Input
 
-from appliance.schema.logs import LogLevel, LogLine
+from appliance.schema.logs import LogLevel, LogLine, LogPage
 from ui.clock import Clock
 from ui.keys import key
 from ui.operating import Operating
@@ -43,7 +43,8 @@ class LogsScreen(PolledScreen):
         self._clock = clock
         self._level: LogLevel = "info"
         self._lines: dict[str, LogLine] = {}
-        self._last = 0
+        self._filter: tuple[LogLevel, str] = ("info", "")  # that the lines passed
+        self._last = 0  # the number of the newest line that was asked for
         self._timer_of_filter: Timer | None = None
         words = texts.operate
         self._field = LineField(id="logs-filter", placeholder=words.logs_filter, compact=True)
@@ -57,10 +58,15 @@ class LogsScreen(PolledScreen):
         yield self._table
 
     async def read(self) -> None:
-        page = await self._operating.logs(
-            level=self._level, words=self._field.value.strip()[:200], after=0, limit=LINES_MAX
-        )
-        lines = {str(line.number): line for line in page.items}
+        wanted = (self._level, self._field.value.strip()[:200])
+        goes_on = wanted == self._filter
+        page = await self._page(wanted, self._last if goes_on else 0)
+        if page.last < self._last:  # the server began anew, and its numbers too
+            goes_on, page = False, await self._page(wanted, 0)
+        before = list(self._lines.items()) if goes_on else []
+        new = [(str(line.number), line) for line in page.items]
+        lines = dict([*before, *new][-LINES_MAX:])
+        self._filter, self._last = wanted, page.last
         if lines.keys() != self._lines.keys() or not self._lines:
             follows = self._table.cursor_row >= len(self._lines) - 1
             self._lines = lines
@@ -68,6 +74,10 @@ class LogsScreen(PolledScreen):
             if follows and lines:
                 self._table.move_cursor(row=len(lines) - 1, animate=False)
         self._say_count()
+
+    async def _page(self, wanted: tuple[LogLevel, str], after: int) -> LogPage:
+        level, words = wanted
+        return await self._operating.logs(level=level, words=words, after=after, limit=LINES_MAX)
 
     def _say_count(self) -> None:
         words = self.texts.operate

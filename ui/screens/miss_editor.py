@@ -27,6 +27,7 @@ from ui.safe_text import safe_line, safe_text
 from ui.screens.entry_editor import EntryEditor
 from ui.screens.frame import explained
 from ui.texts import Texts
+from ui.wording import failed_words, refusal
 
 
 class MissEditor(EntryEditor):
@@ -108,8 +109,12 @@ class MissEditor(EntryEditor):
                         self._write(self._drafted + text)
                     case Done():
                         return words.draft_done
-                    case Failed(message=message) | Refused(message=message):
-                        return words.draft_failed.format(reason=safe_line(message))
+                    case Failed(reason=reason, message=message):
+                        said = failed_words(self.texts, reason, message)
+                        return words.draft_failed.format(reason=said)
+                    case Refused(reason=reason, message=message):
+                        said = refusal(self.texts, reason) or safe_line(message)
+                        return words.draft_failed.format(reason=said)
                     case Cancelled():
                         break
         return words.draft_stopped

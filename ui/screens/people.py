@@ -64,6 +64,7 @@ class PeopleScreen(PolledScreen):
         self._drafts = drafts
         self._looked_up: dict[str, None] = {DEFAULT_UID: None}
         self._user: User | None = None
+        self._read_uid = ""  # of the person who is shown, or will be in a moment
         words = texts.operate
         self._field = LineField(
             id="people-uid", placeholder=words.people_look_up, compact=True, max_length=63
@@ -100,6 +101,7 @@ class PeopleScreen(PolledScreen):
         uid = self._table.pointed
         if not uid:
             return
+        self._read_uid = uid
         was_known = self._user is not None
         try:
             self._user = await self._operating.user(uid)
@@ -138,6 +140,9 @@ class PeopleScreen(PolledScreen):
         return "\n".join([*lines, *(f"  {limit}" for limit in limits)])
 
     def on_data_table_row_highlighted(self) -> None:
+        """Also told when the table is filled again with the cursor where it was."""
+        if self._table.pointed == self._read_uid:
+            return
         self.attempt(self._read_person, group="person", exclusive=True)
 
     # --- looking up and tagging ---------------------------------------------------------------

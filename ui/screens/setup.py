@@ -28,6 +28,7 @@ from ui.client import Client
 from ui.curating import Curating
 from ui.faq_files import FaqFileError, read_faq_file
 from ui.keys import key
+from ui.paths import typed_path
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine
 from ui.screens.frame import LinkedScreen, explained
@@ -192,7 +193,7 @@ class FaqStep(SetupStep):
 
     async def _import(self, name: str) -> ImportReport:
         try:
-            file = await asyncio.to_thread(read_faq_file, Path(name))
+            file = await asyncio.to_thread(read_faq_file, typed_path(name))
         except FaqFileError as error:
             self.say(file_words(self.texts, error, name))
             raise

@@ -2,19 +2,21 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from appliance.errors import SluiceError
+from appliance.errors import Conflict, SluiceError
 from appliance.schema.setup import DownloadStatus, SetupModel, SetupStatus
 from ui.background import start
 from ui.keys import key
 from ui.link import LinkState
+from ui.paths import typed_path
 from ui.safe_text import safe_line
 from ui.screens.dialogs import AskLine
 from ui.screens.frame import CallFailed, LinkDoubted
@@ -24,15 +26,20 @@ from ui.setup_wording import (
     GOING,
     STOPPED,
     download_line,
+    fixed_line,
     lacking_line,
     machine_line,
     prospects,
     rate,
+    trouble_line,
     weights_state,
 )
 from ui.widgets.plain import Plain
 from ui.widgets.tables import RecordTable, cell, number
 from ui.wording import memory, speaks_of_models
+
+PAUSE_LOOKS: Final = 60
+PAUSE_LOOK_S: Final = 0.5
 
 
 class ModelStep(Polled, SetupStep):
@@ -112,7 +119,7 @@ class ModelStep(Polled, SetupStep):
         if status.chat == self._taking:
             self._outcome = self.words.taken.format(name=safe_line(self._taking, 60))
         elif status.trouble:
-            self._outcome = self.words.trouble.format(reason=safe_line(status.trouble, 300))
+            self._outcome = trouble_line(self.texts, status)
         self._taking = ""
         self.post_message(LinkDoubted())
 
@@ -122,9 +129,9 @@ class ModelStep(Polled, SetupStep):
         if self._bringing:
             return self.words.bringing.format(name=self._bringing)
         if status.fixed:
-            return self.words.fixed.format(reason=safe_line(status.fixed, 200))
+            return fixed_line(self.texts, status)
         if status.lacking and status.trouble:
-            return self.words.trouble.format(reason=safe_line(status.trouble, 300))
+            return trouble_line(self.texts, status)
         if status.lacking and status.download.state in (*GOING, *STOPPED):
             return ""
         return self._outcome
@@ -241,8 +248,7 @@ class ModelStep(Polled, SetupStep):
 
         def named(name: str | None) -> None:
             if name and bring is not None:
-                path = Path(name.strip().strip("'\"")).expanduser().absolute()
-                work = partial(self._bring, bring, path)
+                work = partial(self._bring, bring, typed_path(name).absolute())
                 self.attempt(work, group="setup-model", exclusive=True)
 
         self.app.push_screen(dialog, named)
@@ -251,11 +257,21 @@ class ModelStep(Polled, SetupStep):
         self._bringing = safe_line(path.name, 60)
         self.say(self.words.bringing.format(name=self._bringing))
         try:
+            await self._stop_fetching()
             name = await asyncio.to_thread(bring, path)
         finally:
             self._bringing = ""
         self._outcome = self.words.brought.format(name=safe_line(name, 60))
         await self._settled_on(name)
+
+    async def _stop_fetching(self) -> None:
+        """What is being downloaded cannot be brought; one that does not stop, `bring` tells of."""
+        with suppress(Conflict):  # nothing is
+            await self._calls.pause_download()
+        for _ in range(PAUSE_LOOKS):
+            if (await self._calls.status()).download.state not in GOING:
+                return
+            await asyncio.sleep(PAUSE_LOOK_S)
 
     async def _choose(self, name: str) -> None:
         self._outcome = ""

@@ -1,5 +1,6 @@
 """The line on top of every screen: where one is, where one can go, and the way to the server."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -90,6 +91,11 @@ class TopBar(Horizontal):
     def show_unread(self, count: int) -> None:
         """The app tells how many messages are unread."""
         self._tabs["inbox"].count(count)
+
+    def offer(self, places: Collection[Place]) -> None:
+        """The app tells where the holder of the key may go."""
+        for place, tab in self._tabs.items():
+            tab.display = place in places
 
     def show(self, state: LinkState) -> None:
         self._link.update(f"● {link_word(self._texts, state)}")
