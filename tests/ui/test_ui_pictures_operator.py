@@ -13,6 +13,9 @@ from ui_driver import running
 from ui_gallery import gallery_of
 
 from appliance.schema.setup import DownloadStatus
+from ui.screens import setup_model
+from ui.setup_wording import download_line
+from ui.texts import Texts
 
 __all__ = ["bare"]
 
@@ -23,13 +26,27 @@ SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "la
 NO_ROUTE = DownloadStatus(
     name="fitting-4b",
     state="failed",
-    message="The server of the weights does not answer.",
-    hint="Check the network.",
+    message="files.example cannot be reached",
+    hint="check the network and start the download again",
+    reason="download",
+    facts={"host": "files.example"},
 )
+LEFT_S = 95.0
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the clock says, a download has the same time left."""
+
+    def line(texts: Texts, download: DownloadStatus, left_s: float | None) -> str:
+        return download_line(texts, download, None if left_s is None else LEFT_S)
+
+    monkeypatch.setattr(setup_model, "download_line", line)
 
 
 @LANGUAGES
 @SIZES
+@pytest.mark.usefixtures("steady")
 async def test_a_first_start_without_models(
     bare: StubApi, snapshot: SnapshotAssertion, language: str, size: tuple[int, int]
 ) -> None:
@@ -46,12 +63,13 @@ async def test_a_first_start_without_models(
         paused = words.download_paused.format(name="fitting-4b", percent=40)
         await gallery.shows("paused", paused[:20])
         setup_now(bare, settled=True, download=NO_ROUTE)
-        await gallery.shows("failed", words.download_failed.format(name="fitting-4b", reason=""))
+        await gallery.shows(
+            "failed", words.download_failed.format(name="fitting-4b", reason="")[:20]
+        )
         bare.checks["models"] = "fitting-4b was not downloaded: No route.; the operator goes on"
         await sluice.press("f2")
-        await gallery.shows(
-            "chat", words.banner_failed.format(name="fitting-4b", reason="No route.")[:40]
-        )
+        told = words.banner_failed if language == "en" else words.banner_failed_why
+        await gallery.shows("chat", told.format(name="fitting-4b", reason="No route.")[:40])
         assert gallery.wrong == []
 
 
