@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 OPEN_ENTRIES = 20_000
+NEVER_MS = 2**63
 WORKERS_MOST = 10_000  # one too few here would take work from a living worker
 RETRY_S = 1.0
 OVERDUE_GRACE_S = 30.0
@@ -80,6 +81,8 @@ class Reaper:
         self._on_silent = on_silent
         self._on_missing = on_missing
         self._lost: asyncio.Queue[_Loss] = asyncio.Queue()
+        self._deadlines: dict[str, int] = {}
+        """Of the requests that were open at the last look: each is read once."""
 
     def lost(self, worker_name: str, *, died: bool, words: str = "") -> None:
         """The process of this worker ended; its ids start with its name and a dot."""
@@ -319,15 +322,20 @@ class Reaper:
         listed = await self._bus.zrangebyscore(
             keys.OPEN, "-inf", "+inf", start=0, num=OPEN_ENTRIES, withscores=True
         )
+        opened = {raw.decode(): at_ms for raw, at_ms in listed}
+        unread = [request_id for request_id in opened if request_id not in self._deadlines]
         pipeline = self._bus.pipeline(transaction=False)
-        for raw, _ in listed:
-            pipeline.hget(keys.request(raw.decode()), "deadline")
+        for request_id in unread:
+            pipeline.hget(keys.request(request_id), "deadline")
         found: list[bytes | None] = await pipeline.execute()
+        read = {one: int(ms or NEVER_MS) for one, ms in zip(unread, found, strict=True)}
+        known = self._deadlines | read
+        self._deadlines = {request_id: known[request_id] for request_id in opened}
         bound_ms = 1000 * self._settings.requests.deadline_s  # whatever its record says
         late = [
-            raw.decode()
-            for (raw, at_ms), deadline in zip(listed, found, strict=True)
-            if min(at_ms + bound_ms, int(deadline or 2**63)) < before_ms
+            request_id
+            for request_id, at_ms in opened.items()
+            if min(at_ms + bound_ms, known[request_id]) < before_ms
         ]
         return late[:BATCH]
 
