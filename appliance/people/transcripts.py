@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from appliance.fences import fence_after
 from appliance.schema.conversations import Session, Turn
 
 _HEADING = re.compile(r"(\s{0,3})(#{1,6}(?:\s|$))")
-_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 
 
 def as_json(session: Session, turns: Sequence[Turn]) -> bytes:
@@ -48,15 +48,9 @@ def first_words(text: str, chars: int = 60) -> str:
 def _without_headings(text: str) -> str:
     lines, fence = [], ""
     for line in text.split("\n"):
-        mark = _FENCE.match(line)
-        if fence:
-            lines.append(line)
-            if mark and mark[1].startswith(fence) and not line.strip(" `~\t\r"):
-                fence = ""
-            continue
-        heading = _HEADING.match(line)
+        heading = None if fence else _HEADING.match(line)
         lines.append(f"{heading[1]}\\{line[heading.end(1) :]}" if heading else line)
-        fence = mark[1] if mark else ""
+        fence = fence_after(line, fence)
     return "\n".join([*lines, fence] if fence else lines)
 
 

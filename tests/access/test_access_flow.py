@@ -136,9 +136,9 @@ async def test_an_answer_is_expected_once(bus: Bus) -> None:
     assert await bus.zscore(keys.AWAITED, request.id) is not None
 
 
-async def test_what_a_worker_has_keeps_its_model_after_a_crash_of_ours(bus: Bus) -> None:
+def asked_of_another_model(bus: Bus) -> tuple[Walked, Request]:
+    """A flow, and a request that is not stored yet."""
     people = People(Users(bus), Sessions(bus, sessions_kept=10), Turns(bus))
-    flow = flow_of(bus, people, Presence(bus, 60.0))
     request = Request(
         id=keys.new_request_id(),
         uid="ann",
@@ -148,6 +148,11 @@ async def test_what_a_worker_has_keeps_its_model_after_a_crash_of_ours(bus: Bus)
         created_at_ms=1,
         deadline_at_ms=2**52,
     )
+    return flow_of(bus, people, Presence(bus, 60.0)), request
+
+
+async def test_what_a_worker_has_keeps_its_model_after_a_crash_of_ours(bus: Bus) -> None:
+    flow, request = asked_of_another_model(bus)
     await bus.zadd(keys.OPEN, {request.id: 1})
     received = Received(request_id=request.id, session_id="", created_at_ms=1)
     await scripts.submit(bus, request, received, turns_kept=1)
@@ -165,17 +170,7 @@ async def test_what_a_worker_has_keeps_its_model_after_a_crash_of_ours(bus: Bus)
 async def test_what_a_crash_left_loading_waits_for_the_limiter_once_its_model_is_there(
     bus: Bus,
 ) -> None:
-    people = People(Users(bus), Sessions(bus, sessions_kept=10), Turns(bus))
-    flow = flow_of(bus, people, Presence(bus, 60.0))
-    request = Request(
-        id=keys.new_request_id(),
-        uid="ann",
-        text="why?",
-        model="other",
-        sampling=Sampling(),
-        created_at_ms=1,
-        deadline_at_ms=2**52,
-    )
+    flow, request = asked_of_another_model(bus)
     received = Received(request_id=request.id, session_id="", created_at_ms=1)
     await scripts.submit(bus, request, received, turns_kept=1)
     loading = Loading(model="other", percent=10)

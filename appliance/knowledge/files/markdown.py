@@ -20,11 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from appliance.errors import Invalid
+from appliance.fences import fence_after
 from appliance.knowledge.files.rows import COLUMNS, Problems, Record, fields_of
 from appliance.schema.faq import Entry
 
 _HEADING = re.compile(r"(#{1,2})(?:[ \t]+(.*))?$")
-_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _MARK = re.compile(r"\\*(?:#{1,2}(?:[ \t]|$)|<!--|-->| {0,3}(?:```|~~~))")
 _NOTE = re.compile(r"([a-z_]+):[ \t]*(.*)$")
 _NOTES = ("also", *(c for c in COLUMNS if c not in ("question", "answer", "phrasings")))
@@ -62,7 +62,7 @@ def _headings(lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     """Number, level and text of the headings outside fenced code."""
     fence = ""
     for number, line in enumerate(lines, start=1):
-        fence, was = _fenced(line, fence), fence
+        fence, was = fence_after(line, fence), fence
         heading = None if fence or was else _HEADING.match(line)
         if heading:
             yield number, len(heading[1]), (heading[2] or "").strip()
@@ -110,7 +110,7 @@ def _read_body(section: _Section, body: Sequence[str], problems: Problems) -> bo
         start = end + 1
     fence = ""
     for line in body[start:]:
-        fence, was = _fenced(line, fence), fence
+        fence, was = fence_after(line, fence), fence
         section.answer.append(line if fence or was else _unescaped(line))
     return True
 
@@ -130,15 +130,6 @@ def _read_note(section: _Section, line: str, number: int, problems: Problems) ->
         section.phrasings.append(note[2])
     elif note[2].strip():
         section.notes[note[1]] = note[2].strip()
-
-
-def _fenced(line: str, fence: str) -> str:
-    """The fence that is open after this line, "" for none."""
-    found = _FENCE.match(line)
-    if not fence:
-        return found[1] if found else ""
-    closes = found and found[1].startswith(fence) and not line.strip(" `~\t")
-    return "" if closes else fence
 
 
 def _unescaped(line: str) -> str:
@@ -163,7 +154,7 @@ def _escaped(lines: Sequence[str]) -> list[str]:
     plain: set[int] = set()
     while position < len(lines):
         line = lines[position]
-        after = fence if position in plain else _fenced(line, fence)
+        after = fence if position in plain else fence_after(line, fence)
         if after and not fence:
             opened = position
         kept = bool(fence or after) and position not in plain
