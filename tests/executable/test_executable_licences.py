@@ -5,12 +5,11 @@ import platform
 import subprocess
 from pathlib import Path
 
+import dist
 import licences
 import pytest
 import sbom
 from conftest import ROOT
-
-import dist
 
 pytestmark = pytest.mark.unit
 
