@@ -10,7 +10,7 @@ import time
 
 from appliance import keys
 from appliance.access.presence import Presence
-from appliance.bus.client import AWAY
+from appliance.bus.client import AWAY, Bus
 from appliance.clock import now_ms
 from appliance.errors import SluiceError
 from appliance.people.inbox import OURSELVES, Inbox
@@ -27,7 +27,8 @@ TEXT_CHARS = 500
 class Deliveries:
     """`run` is its one task."""
 
-    def __init__(self, inbox: Inbox, presence: Presence) -> None:
+    def __init__(self, bus: Bus, inbox: Inbox, presence: Presence) -> None:
+        self._bus = bus
         self._inbox = inbox
         self._presence = presence
 
@@ -43,6 +44,8 @@ class Deliveries:
 
     async def deliver(self, at_ms: int) -> None:
         """Everything that is due at this moment, in bounded portions."""
+        if not await self._anything_due(at_ms):
+            return
         await self._inbox.deliver_due(at_ms)
         for request in await self._presence.unseen(at_ms):
             try:
@@ -52,6 +55,13 @@ class Deliveries:
             ) as error:  # its inbox is full; the turn is in the session all the same
                 log.info("nobody is told of the answer to %s: %s", request.id, error)
             await self._presence.seen(request.id)
+
+    async def _anything_due(self, at_ms: int) -> bool:
+        """One round trip, for this is asked all night."""
+        pipeline = self._bus.pipeline(transaction=False)
+        pipeline.zcount(keys.SCHEDULED, "-inf", at_ms)
+        pipeline.zcount(keys.AWAITED, "-inf", at_ms)
+        return any(await pipeline.execute())
 
 
 def _ready(request: Request) -> InboxMessage:

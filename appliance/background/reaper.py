@@ -112,7 +112,7 @@ class Reaper:
     async def reap_earlier(self, since_ms: int) -> None:
         """At start with an embedded store: whoever has not reported since is of an earlier life."""
         await ensure_group(self._bus, self._stream, keys.WORKERS_GROUP)
-        for worker_id in await self._consumers():
+        for worker_id in await work.holders(self._bus, self._pool):
             seen_ms = await self._seen_ms(worker_id)
             if seen_ms < since_ms or seen_ms > await self._store_ms():  # the clock was set back
                 await self._reap(worker_id, IN_ORDER, "")
@@ -131,7 +131,7 @@ class Reaper:
     async def _reap_named(self, loss: _Loss) -> None:
         try:
             at_ms = loss.at_ms + await self._store_ahead_ms()
-            for worker_id in await self._consumers():
+            for worker_id in await work.holders(self._bus, self._pool):
                 if worker_id.partition(".")[0] != loss.worker_name:
                     continue
                 # What reported since is the process started in its place.
@@ -146,7 +146,7 @@ class Reaper:
             self._bus, self._settings.worker.lost_after_s, most=WORKERS_MOST
         )
         names = {worker_id.partition(".")[0] for worker_id in alive}
-        for worker_id in await self._consumers():
+        for worker_id in await work.holders(self._bus, self._pool):
             if worker_id not in alive and not await self._bus.exists(keys.worker(worker_id)):
                 name = worker_id.partition(".")[0]
                 if name not in names:
@@ -166,12 +166,6 @@ class Reaper:
     async def _store_ms(self) -> int:
         seconds, microseconds = await self._bus.time()
         return 1000 * seconds + microseconds // 1000
-
-    async def _consumers(self) -> list[str]:
-        """Who may hold work: whoever read the shared stream, and who has a stream of its own."""
-        found = await self._bus.xinfo_consumers(self._stream, keys.WORKERS_GROUP)
-        named = {consumer["name"].decode() for consumer in found}
-        return sorted(named | await work.bound_workers(self._bus, self._pool))
 
     async def _reap(self, worker_id: str, holder: Holder, words: str) -> None:
         """Gives back what this worker holds and may be taken, then forgets it if that is all."""
@@ -232,16 +226,14 @@ class Reaper:
 
     async def _reap_expired(self) -> None:
         """What is listed past its time: given back, put right, or taken off the list."""
-        until_ms = await self._store_ms()
-        found = await self._bus.zrangebyscore(self._leases, "-inf", until_ms, start=0, num=BATCH)
+        found = await leases.over(self._bus, self._pool, most=BATCH)
         if not found:
             return
-        consumers = set(await self._consumers())
+        consumers = set(await work.holders(self._bus, self._pool))
         alive = await live_worker_ids(
             self._bus, self._settings.worker.lost_after_s, most=WORKERS_MOST
         )
-        for raw in found:
-            request_id = raw.decode()
+        for request_id in found:
             held = (await self._bus.hget(keys.request(request_id), "lease") or b"").decode()
             holder_id = held.rpartition(":")[0]
             if holder_id in consumers and holder_id not in alive:

@@ -34,6 +34,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
+# KEYS leases; ARGV most. Returns request ids
+OVER = Script(
+    _NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])"
+)
+
 # KEYS request; ARGV worker lease_ms entry model. Returns {outcome, attempt, emitted, model}
 TAKE = Script(
     _NOW
@@ -215,6 +220,11 @@ def append(
 def renew(request_id: str, held: str, *, lease_ms: int, waits: bool) -> Call:
     """A RENEW; `waits` says that no step of the engine has had this request yet."""
     return Call(RENEW, (keys.request(request_id),), (held, lease_ms, "1" if waits else ""))
+
+
+async def over(bus: Bus, pool: str, *, most: int) -> list[str]:
+    """Requests that are listed past their time, the longest past first."""
+    return [raw.decode() for raw in await OVER.run(bus, (keys.leases(pool),), most)]
 
 
 async def release(

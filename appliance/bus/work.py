@@ -94,6 +94,15 @@ async def bound_workers(bus: Bus, pool: str) -> set[str]:
     return {raw.decode() for raw in await bus.smembers(keys.bound(pool))}
 
 
+async def holders(bus: Bus, pool: str) -> list[str]:
+    """Who may hold work: whoever read the shared stream, and who has a stream of its own."""
+    pipeline = bus.pipeline(transaction=False)
+    pipeline.xinfo_consumers(keys.work(pool), keys.WORKERS_GROUP)
+    pipeline.smembers(keys.bound(pool))
+    readers, bound = await pipeline.execute()
+    return sorted({one["name"].decode() for one in readers} | {one.decode() for one in bound})
+
+
 async def own_entries(bus: Bus, pool: str, worker_id: str, *, start: str = "-") -> list[Entry]:
     """A page of a worker's own stream, what it has read included."""
     rows = await bus.xrange(keys.own_work(pool, worker_id), start, "+", BATCH)

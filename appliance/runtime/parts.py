@@ -396,7 +396,7 @@ async def assemble(ground: Ground) -> Parts:
             regressions.run,
             lengths.run,
             waiters.run,
-            Deliveries(inbox, presence).run,
+            Deliveries(bus, inbox, presence).run,
             afterwards.run,
             *([retention.run] if settings.sessions.kept_days else []),
         ),
