@@ -100,6 +100,8 @@ class Texts:
     tip_close: str
     key_accept: str
     tip_accept: str
+    key_complete: str
+    tip_complete: str
     key_choose: str
     tip_choose: str
 

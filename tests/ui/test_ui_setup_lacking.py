@@ -13,6 +13,7 @@ from ui.screens import polled
 from ui.screens.setup import LanguageStep
 from ui.screens.setup_model import ModelStep
 from ui.texts import texts_for
+from ui.widgets.path_field import PathField
 from ui.widgets.plain import LineField
 
 pytestmark = pytest.mark.ui
@@ -123,6 +124,53 @@ async def test_models_are_taken_from_a_file(bare: StubApi) -> None:
         await sluice.until(lambda: setup_put(bare))
         assert taken[-1] == Path("/usb/my model.gguf")
         assert setup_put(bare) == [SetupPut(chat="my-model")]
+
+
+async def test_tab_completes_and_a_path_that_was_wrong_can_be_mended(
+    bare: StubApi, tmp_path: Path
+) -> None:
+    (tmp_path / "faq-old.csv").touch()
+    taken: list[Path] = []
+
+    def bring(path: Path) -> str:
+        taken.append(path)
+        if not path.is_file():
+            raise NotFound(f"there is no file {path}", hint="check the path")
+        return "my-model"
+
+    async with running(bare, width=120, bring=bring) as sluice:
+        await to_models(sluice)
+        await sluice.press("i")
+        await sluice.sees("Path of a GGUF file", "Complete")
+        field = sluice.app.screen.query_one(PathField)
+        field.set_text(f"{tmp_path}/faq-ol")
+        field.cursor_position = len(field.value)
+        await sluice.until(lambda: field._suggestion)
+        await sluice.press("x", "enter")
+        await sluice.sees("check the path")
+        assert taken == [tmp_path / "faq-olx"]
+
+        await sluice.press("i")
+        await sluice.sees("Path of a GGUF file")
+        field = sluice.app.screen.query_one(PathField)
+        assert field.value == f"{tmp_path}/faq-olx"
+        await sluice.press("end", "backspace")
+        await sluice.until(lambda: field._suggestion)
+        await sluice.press("tab", "enter")
+        await sluice.until(lambda: setup_put(bare))
+        assert taken[-1] == tmp_path / "faq-old.csv"
+
+
+async def test_tab_goes_on_where_there_is_nothing_to_complete(bare: StubApi) -> None:
+    async with running(bare, width=120, bring=lambda _: "") as sluice:
+        await to_models(sluice)
+        await sluice.press("i")
+        await sluice.sees("Path of a GGUF file")
+        field = sluice.app.screen.query_one(PathField)
+        await sluice.press("tab")
+        await sluice.pilot.pause()
+        assert sluice.app.screen.focused is field, "there is no other field"
+        assert field.value == ""
 
 
 async def test_a_download_is_paused_before_models_are_taken_from_a_file(bare: StubApi) -> None:

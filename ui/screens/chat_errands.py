@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from appliance.errors import Forbidden, NotFound
 from appliance.schema.answers import Match
@@ -25,7 +24,7 @@ from ui.exporting import as_json, as_markdown, file_name, form_of, write_new
 from ui.finding import Finder
 from ui.paths import typed_path
 from ui.safe_text import safe_line
-from ui.screens.dialogs import AskLine, Confirm, PickOne, Question
+from ui.screens.dialogs import AskLine, AskPath, Confirm, PickOne, Question
 from ui.screens.entry_editor import EntryEditor
 from ui.screens.entry_reader import EntryReader
 from ui.screens.find import FindScreen
@@ -33,8 +32,6 @@ from ui.screens.frame import SluiceScreen
 from ui.searching import Hit
 from ui.turns import LiveTurn
 from ui.wording import session_title
-
-MAX_PATH_CHARS: Final = 4_096
 
 
 class ChatErrands:
@@ -55,6 +52,7 @@ class ChatErrands:
         self._conversations = conversations
         self._clock = clock
         self._drafts = drafts
+        self._unread = ""  # the path of what could not be attached
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -108,22 +106,23 @@ class ChatErrands:
     def attach(self, take: Callable[[Attachment], None]) -> None:
         def named(path: str | None) -> None:
             if path:
-                self._screen.attempt(partial(self._read, typed_path(path), take), group="attach")
+                self._screen.attempt(partial(self._read, path, take), group="attach")
 
         words = self._texts.chat
-        dialog = AskLine(
+        dialog = AskPath(
             self._texts,
             title=words.attach_title,
             label=words.attach_label,
-            text="",
-            max_chars=MAX_PATH_CHARS,
+            text=self._unread,
         )
         self._screen.app.push_screen(dialog, named)
 
-    async def _read(self, path: Path, take: Callable[[Attachment], None]) -> None:
+    async def _read(self, path: str, take: Callable[[Attachment], None]) -> None:
         words = self._texts.chat
+        self._unread = path
         try:
-            take(await asyncio.to_thread(attachments.read, path))
+            take(await asyncio.to_thread(attachments.read, typed_path(path)))
+            self._unread = ""
         except AttachmentError as error:
             said = {
                 "missing": words.attach_missing,
@@ -142,12 +141,11 @@ class ChatErrands:
                 self._screen.attempt(work, group="export", exclusive=True)
 
         words = self._texts.chat
-        dialog = AskLine(
+        dialog = AskPath(
             self._texts,
             title=words.export_title,
             label=words.export_label,
             text=str(Path.home() / file_name(self._title(session), "md")),
-            max_chars=MAX_PATH_CHARS,
         )
         self._screen.app.push_screen(dialog, named)
 

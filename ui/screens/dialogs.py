@@ -11,9 +11,11 @@ from textual.content import Content
 from textual.widgets import Button, Input, OptionList
 
 from ui.keys import key
+from ui.paths import MAX_PATH_CHARS
 from ui.screens.frame import Dialog
 from ui.texts import Texts
 from ui.widgets.key_bar import KeyBar
+from ui.widgets.path_field import PathField
 from ui.widgets.plain import LineField, Plain
 
 
@@ -72,10 +74,19 @@ class AskLine(Dialog[str | None]):
         key("escape", "close", "close"),
     ]
 
-    def __init__(self, texts: Texts, *, title: str, label: str, text: str, max_chars: int) -> None:
+    def __init__(
+        self,
+        texts: Texts,
+        *,
+        title: str,
+        label: str,
+        text: str,
+        max_chars: int,
+        field: LineField | None = None,
+    ) -> None:
         super().__init__(texts)
         self._title = title
-        self._field = LineField(id="line", max_length=max_chars)
+        self._field = field or LineField(id="line", max_length=max_chars)
         self._field.border_title = label
         self._field.set_text(text)
 
@@ -94,6 +105,20 @@ class AskLine(Dialog[str | None]):
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+
+class AskPath(AskLine):
+    """Asks for the path of a file; names are completed."""
+
+    def __init__(self, texts: Texts, *, title: str, label: str, text: str = "") -> None:
+        super().__init__(
+            texts,
+            title=title,
+            label=label,
+            text=text,
+            max_chars=MAX_PATH_CHARS,
+            field=PathField(id="line"),
+        )
 
 
 class PickOne(Dialog[int | None]):

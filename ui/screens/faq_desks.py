@@ -16,10 +16,10 @@ from ui.curating import Curating
 from ui.drafts import Drafts
 from ui.keys import key
 from ui.safe_text import safe_line
-from ui.screens.dialogs import AskLine
+from ui.screens.dialogs import AskPath
 from ui.screens.faq_checks import ChecksScreen
 from ui.screens.faq_deleted import DeletedScreen
-from ui.screens.faq_import import MAX_PATH_CHARS, ImportScreen
+from ui.screens.faq_import import ImportScreen
 from ui.screens.faq_misses import MissesScreen
 from ui.screens.faq_test import FaqTestScreen
 from ui.screens.frame import SluiceScreen
@@ -87,12 +87,11 @@ class FaqDesks:
                 )
 
         words = self._texts.curate
-        dialog = AskLine(
+        dialog = AskPath(
             self._texts,
             title=words.export_title,
             label=words.export_label,
             text=str(Path.home() / "faq.jsonl"),
-            max_chars=MAX_PATH_CHARS,
         )
         self._screen.app.push_screen(dialog, named)
 

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -31,10 +31,8 @@ from ui.screens.dialogs import Confirm, Question
 from ui.setup_wording import file_words
 from ui.texts import Texts
 from ui.widgets.key_bar import KeyBar
-from ui.widgets.plain import LineField
+from ui.widgets.path_field import PathField
 from ui.widgets.tables import number
-
-MAX_PATH_CHARS: Final = 4_096
 
 
 class ImportScreen(Desk[bool]):
@@ -56,7 +54,7 @@ class ImportScreen(Desk[bool]):
             columns=(words.import_line, words.import_kind, words.import_what),
         )
         self._curating = curating
-        self._field = LineField(id="import-path", max_length=MAX_PATH_CHARS)
+        self._field = PathField(id="import-path")
         self._field.border_title = words.import_path
         self._file: FaqFile | None = None
         self._report: ImportOutcome | None = None

@@ -30,7 +30,7 @@ from ui.faq_files import FaqFileError, read_faq_file
 from ui.keys import key
 from ui.paths import typed_path
 from ui.safe_text import safe_line
-from ui.screens.dialogs import AskLine
+from ui.screens.dialogs import AskPath
 from ui.screens.frame import LinkedScreen, explained
 from ui.setting_up import SettingUp
 from ui.setup_wording import LANGUAGES, file_words
@@ -39,7 +39,6 @@ from ui.widgets.plain import Plain
 
 Step = Literal["language", "model", "faq", "key"]
 STEPS: Final[tuple[Step, ...]] = ("language", "model", "faq", "key")
-MAX_PATH_CHARS: Final = 4_096
 
 
 # Takes models out of a file, which blocks; returns the name of the chat model to use.
@@ -155,6 +154,7 @@ class FaqStep(SetupStep):
     STEP = "faq"
     AUTO_FOCUS = "#setup-options"
     _is_busy = False
+    _named = ""
 
     def compose_question(self) -> ComposeResult:
         words, count = self.words, self.premises.before.entries
@@ -177,16 +177,16 @@ class FaqStep(SetupStep):
 
     def _ask_for_file(self) -> None:
         words = self.words
-        dialog = AskLine(
+        dialog = AskPath(
             self.texts,
             title=words.faq_import_title,
             label=words.faq_import_label,
-            text="",
-            max_chars=MAX_PATH_CHARS,
+            text=self._named,
         )
 
         def named(name: str | None) -> None:
             if name:
+                self._named = name
                 self._take(partial(self._import, name))
 
         self.app.push_screen(dialog, named)

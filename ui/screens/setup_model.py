@@ -18,10 +18,10 @@ from ui.keys import key
 from ui.link import LinkState
 from ui.paths import typed_path
 from ui.safe_text import safe_line
-from ui.screens.dialogs import AskLine
+from ui.screens.dialogs import AskPath
 from ui.screens.frame import CallFailed, LinkDoubted
 from ui.screens.polled import Polled
-from ui.screens.setup import MAX_PATH_CHARS, Bring, Premises, SetupStep
+from ui.screens.setup import Bring, Premises, SetupStep
 from ui.setup_wording import (
     GOING,
     STOPPED,
@@ -59,7 +59,7 @@ class ModelStep(Polled, SetupStep):
         self._calls = premises.calls
         self._status: SetupStatus | None = None
         self._taking = ""
-        self._bringing = ""
+        self._bringing = self._named = ""
         self._outcome = ""
         self._since: tuple[float, DownloadStatus] | None = None
         self._machine = Plain(words.model_waiting, classes="setup-body")
@@ -238,16 +238,16 @@ class ModelStep(Polled, SetupStep):
     def action_bring(self) -> None:
         """Asks for a file with models, for a machine without a network."""
         words, bring = self.words, self.premises.bring
-        dialog = AskLine(
+        dialog = AskPath(
             self.texts,
             title=words.bring_title,
             label=words.bring_label,
-            text="",
-            max_chars=MAX_PATH_CHARS,
+            text=self._named,
         )
 
         def named(name: str | None) -> None:
             if name and bring is not None:
+                self._named = name
                 work = partial(self._bring, bring, typed_path(name).absolute())
                 self.attempt(work, group="setup-model", exclusive=True)
 
