@@ -283,9 +283,24 @@ async def test_a_refusal_and_a_failed_download_are_told(fresh: StubApi) -> None:
 
 async def test_a_fixed_model_is_said_to_be_fixed(fresh: StubApi) -> None:
     setup_now(fresh, fixed="it was given")
-    async with running(fresh) as sluice:
+    async with running(fresh, bring=lambda _: "") as sluice:
         await to_step(sluice, ModelStep)
         await sluice.sees("cannot be changed here: it was given.")
+        await sluice.sees_no("From a file")
+
+
+async def test_a_model_is_taken_from_a_file_though_another_one_answers(fresh: StubApi) -> None:
+    async with running(fresh, width=120, bring=lambda path: path.stem) as sluice:
+        await to_step(sluice, ModelStep)
+        await sluice.sees("From a file")
+        await sluice.press("i")
+        await sluice.sees("Path of a GGUF file")
+        sluice.app.screen.query_one(LineField).set_text("/usb/fitting-4b.gguf")
+        await sluice.press("enter")
+        await sluice.sees("Taking fitting-4b into use")
+        assert setup_put(fresh) == [SetupPut(chat="fitting-4b")]
+        setup_now(fresh, chat="fitting-4b", restarting=False)
+        await sluice.sees("fitting-4b is in use.")
 
 
 async def test_the_demo_is_loaded_and_leads_on(fresh: StubApi) -> None:

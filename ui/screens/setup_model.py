@@ -262,7 +262,8 @@ class ModelStep(Polled, SetupStep):
         finally:
             self._bringing = ""
         self._outcome = self.words.brought.format(name=safe_line(name, 60))
-        await self._settled_on(name)
+        is_lacking = self._status is not None and bool(self._status.lacking)
+        await (self._settled_on(name) if is_lacking else self._choose(name))
 
     async def _stop_fetching(self) -> None:
         """What is being downloaded cannot be brought; one that does not stop, `bring` tells of."""
@@ -302,6 +303,6 @@ class ModelStep(Polled, SetupStep):
         if action == "pause":
             return self._download.state in (*GOING, *STOPPED)
         if action == "bring":
-            is_lacking = self._status is not None and bool(self._status.lacking)
-            return is_lacking and self.premises.bring is not None and not self._bringing
+            is_ours = self._status is not None and not self._status.fixed
+            return is_ours and self.premises.bring is not None and not self._bringing
         return super().check_action(action, parameters)
