@@ -83,7 +83,7 @@ MACHINE: Final[Mapping[str, str]] = {
     "worker.threads": "所有工作进程的 CPU 线程总数；0 表示物理核心数。",
     "worker.gpu_layers": "放在 GPU 上的层数；-1 表示有 GPU 时能放多少放多少。",
     "worker.device": "只使用这一块 GPU，名称见 `sluice doctor`；空表示使用全部。",
-    "worker.heartbeat_s": "工作进程每隔多少秒报告一次。",
+    "worker.heartbeat_s": "工作进程每隔多少秒报告一次；空闲时间隔加倍。",
     "worker.lost_after_s": "这么多秒没有报告的工作进程视为已退出。",
     "worker.lease_s": (
         "工作进程这么多秒没有续约，就不能再写它所占的请求。"

@@ -189,7 +189,10 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(description='The one GPU to use, as `sluice doctor` names it; "" is all there are.'),
     ] = ""
-    heartbeat_s: Annotated[Positive, Meta(description="Seconds between a worker's reports.")] = 1.0
+    heartbeat_s: Annotated[
+        Positive,
+        Meta(description="Seconds between a worker's reports; twice that while it has no work."),
+    ] = 1.0
     lost_after_s: Annotated[
         Positive, Meta(description="Seconds without a report after which a worker counts as dead.")
     ] = 10.0

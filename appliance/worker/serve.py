@@ -409,4 +409,7 @@ class Server:
                 busy=len(self._jobs), draining=self._stopping.is_set()
             )
             self._reporting.follow_threads(share)
+            was_idle = not self._jobs
             await asyncio.sleep(self._config.heartbeat_s)
+            if was_idle and not self._jobs:  # no lease to prolong, no slot taken
+                await asyncio.sleep(self._config.heartbeat_s)
