@@ -20,7 +20,7 @@ from appliance.schema.requests import Request
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 2.0
+BEAT_S = 3.0
 TEXT_CHARS = 500
 
 

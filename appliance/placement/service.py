@@ -40,7 +40,7 @@ CONSUMER = "placement"
 BATCH = 256
 RETRY_S = 0.2
 LOOK_INTERVAL_S = 1.0
-LOOK_IDLE_S = 5.0
+LOOK_IDLE_S = 10.0
 TOLD_TTL_S = 3  # for each second between two looks
 LEASED_MOST = 10_000
 

@@ -235,7 +235,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lease_s: Annotated[
         Positive,
         Meta(description="After a crash of the loop that places, the next takes over in this."),
-    ] = 3.0
+    ] = 5.0
     answer_timeout_s: Annotated[
         Positive, Meta(description="A request without an answer by then goes to any idle worker.")
     ] = 0.1

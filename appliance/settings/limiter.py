@@ -85,7 +85,7 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Of several limiters on one store one decides; after a crash the next "
             "takes over when this has passed."
         ),
-    ] = 3.0
+    ] = 5.0
     queue_bound: Annotated[int, Meta(ge=1, description="Most requests waiting in all.")] = 512
     queue_bound_per_user: Annotated[
         int, Meta(ge=1, description="Most requests one user may have waiting.")
