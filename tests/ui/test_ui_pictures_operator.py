@@ -55,6 +55,7 @@ async def test_a_first_start_without_models(
         await to_models(sluice)
         await gallery.shows("choosing", f"★ {words.model_absent}")
         await sluice.press("enter")
+        await sluice.sees("0 %")
         setup_now(
             bare, lacking=("fitting-4b", "embedder"), download=arriving("fitting-4b", "running", 40)
         )
