@@ -49,6 +49,7 @@ from ui.texts_en import ENGLISH
 from ui.texts_zh import CHINESE
 from ui.widgets.conversation_view import ConversationView
 from ui.widgets.faq_table import FaqTable
+from ui.widgets.path_field import PathField
 from ui.widgets.prompt import Prompt
 from ui.widgets.session_list import SessionList
 
@@ -72,6 +73,7 @@ BOUND: list[type[DOMNode]] = [
     SettingsDesk,
     SettingForm,
     KeyForm,
+    PathField,
     KeyShown,
     LogsScreen,
     Palette,
