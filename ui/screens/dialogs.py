@@ -73,20 +73,12 @@ class AskLine(Dialog[str | None]):
         key("enter", "accept", "accept"),
         key("escape", "close", "close"),
     ]
+    FIELD: ClassVar[type[LineField]] = LineField
 
-    def __init__(
-        self,
-        texts: Texts,
-        *,
-        title: str,
-        label: str,
-        text: str,
-        max_chars: int,
-        field: LineField | None = None,
-    ) -> None:
+    def __init__(self, texts: Texts, *, title: str, label: str, text: str, max_chars: int) -> None:
         super().__init__(texts)
         self._title = title
-        self._field = field or LineField(id="line", max_length=max_chars)
+        self._field = self.FIELD(id="line", max_length=max_chars)
         self._field.border_title = label
         self._field.set_text(text)
 
@@ -110,15 +102,10 @@ class AskLine(Dialog[str | None]):
 class AskPath(AskLine):
     """Asks for the path of a file; names are completed."""
 
-    def __init__(self, texts: Texts, *, title: str, label: str, text: str = "") -> None:
-        super().__init__(
-            texts,
-            title=title,
-            label=label,
-            text=text,
-            max_chars=MAX_PATH_CHARS,
-            field=PathField(id="line"),
-        )
+    FIELD = PathField
+
+    def __init__(self, texts: Texts, *, title: str, label: str, text: str) -> None:
+        super().__init__(texts, title=title, label=label, text=text, max_chars=MAX_PATH_CHARS)
 
 
 class PickOne(Dialog[int | None]):

@@ -262,8 +262,10 @@ class ModelStep(Polled, SetupStep):
         finally:
             self._bringing = ""
         self._outcome = self.words.brought.format(name=safe_line(name, 60))
-        is_lacking = self._status is not None and bool(self._status.lacking)
-        await (self._settled_on(name) if is_lacking else self._choose(name))
+        if self._status is not None and self._status.lacking:
+            await self._settled_on(name)
+        else:
+            await self._choose(name)
 
     async def _stop_fetching(self) -> None:
         """What is being downloaded cannot be brought; one that does not stop, `bring` tells of."""
@@ -303,6 +305,6 @@ class ModelStep(Polled, SetupStep):
         if action == "pause":
             return self._download.state in (*GOING, *STOPPED)
         if action == "bring":
-            is_ours = self._status is not None and not self._status.fixed
-            return is_ours and self.premises.bring is not None and not self._bringing
+            may_choose = self._status is not None and not self._status.fixed
+            return may_choose and self.premises.bring is not None and not self._bringing
         return super().check_action(action, parameters)

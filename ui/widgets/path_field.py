@@ -16,8 +16,8 @@ class PathField(LineField):
 
     BINDINGS: ClassVar[list[BindingType]] = [key("tab", "complete", "complete")]
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id, max_length=MAX_PATH_CHARS, suggester=_Names())
+    def __init__(self, *, id: str, max_length: int = MAX_PATH_CHARS) -> None:
+        super().__init__(id=id, max_length=max_length, suggester=_Names())
 
     def action_complete(self) -> None:
         """Goes on to the next field when there is nothing to complete."""
