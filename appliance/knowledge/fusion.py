@@ -16,6 +16,7 @@ whose vector is not there is compared by its words alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +92,13 @@ class Neighbourhood:
         kept = [n for n, one in enumerate(self._candidates) if one.pk not in without]
         if not kept:
             return [[] for _ in lexicals]
-        places = np.array([0, *(n + 1 for n in kept)])
-        chosen = np.ix_(places, places)
-        seen, words = self._seen[chosen], self._words[chosen]
-        comparable, meant = self._comparable[chosen], self._meant[chosen]
-        meaning = self._meaning[places]
+        meaning, seen, words = self._meaning, self._seen, self._words
+        comparable, meant = self._comparable, self._meant
+        if len(kept) < len(self._candidates):
+            places = np.array([0, *(n + 1 for n in kept)])
+            chosen = np.ix_(places, places)
+            meaning, seen, words = meaning[places], seen[chosen], words[chosen]
+            comparable, meant = comparable[chosen], meant[chosen]
         found = []
         for lexical in lexicals:
             weights = np.where(meant, np.where(comparable, lexical, 0.0), 1.0)
@@ -109,16 +112,17 @@ class Neighbourhood:
     ) -> list[Scored]:
         scores: dict[str, float] = {}
         best: dict[str, int] = {}
-        for place, n in enumerate(kept):
+        near = similar.tolist()
+        for place, (n, vote) in enumerate(zip(kept, votes.tolist(), strict=True)):
             entry_id = self._candidates[n].entry_id
-            scores[entry_id] = scores.get(entry_id, 0.0) + float(votes[place])
-            if entry_id not in best or similar[place] > similar[best[entry_id]]:
+            scores[entry_id] = scores.get(entry_id, 0.0) + vote
+            if entry_id not in best or near[place] > near[best[entry_id]]:
                 best[entry_id] = place
         found = [
             Scored(
                 entry_id=entry_id,
                 score=min(max(score, 0.0), 1.0),
-                similarity=float(similar[best[entry_id]]),
+                similarity=near[best[entry_id]],
                 pk=self._candidates[kept[best[entry_id]]].pk,
             )
             for entry_id, score in scores.items()
@@ -143,10 +147,10 @@ def _vectors(texts: Sequence[Text]) -> Floats:
 
 
 def _words(texts: Sequence[Text]) -> Floats:
-    columns: dict[str, int] = {}
-    places = [columns.setdefault(term, len(columns)) for text in texts for term in text.words]
-    weights = [weight for text in texts for weight in text.words.values()]
+    terms = list(chain.from_iterable(text.words for text in texts))
+    weights = list(chain.from_iterable(text.words.values() for text in texts))
+    columns = {term: n for n, term in enumerate(dict.fromkeys(terms))}
     numbers = np.repeat(np.arange(len(texts)), [len(text.words) for text in texts])
     rows = np.zeros((len(texts), max(len(columns), 1)), dtype=np.float32)
-    rows[numbers, places] = weights
+    rows[numbers, [columns[term] for term in terms]] = weights
     return rows @ rows.T

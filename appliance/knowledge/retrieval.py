@@ -16,7 +16,8 @@ words alone find what they can, and the result says so in `degraded`.
 import asyncio
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ from appliance.knowledge.fusion import Candidate, Neighbourhood, Scored, Text
 from appliance.knowledge.index import Index
 from appliance.knowledge.metric import PLAIN, Metric
 from appliance.knowledge.neighbours import Embedder, row_vectors
+from appliance.knowledge.remembered import RememberedEntries
 from appliance.knowledge.rows import PASSAGE, PlannedRow, planned_rows, question_key
 from appliance.knowledge.text import canonical, tidied_line
 from appliance.knowledge.validity import is_valid
@@ -150,6 +152,7 @@ class Retrieval:
         metric: Callable[[], Metric] = lambda: PLAIN,
     ) -> None:
         self._entries = entries
+        self._records = RememberedEntries(entries)
         self._index = index
         self._embedder = embedder
         self._faq = faq
@@ -254,7 +257,7 @@ class Retrieval:
         await self._index.lexical.loaded(self._faq.retrieval_timeout_s)
         hits = self._index.lexical.search(text, EXACT_ROWS) if text else []
         hits = [hit for hit in hits if hit.score >= SAME_WORDS]
-        records = await self._entries.many(list(dict.fromkeys(entry_of(hit.pk) for hit in hits)))
+        records = await self._records.many(list(dict.fromkeys(entry_of(hit.pk) for hit in hits)))
         nominated = _Nominated({hit.pk: () for hit in hits}, (), True)
         weighed = self._weighed(text, nominated, records, ANY) if hits else []
         found = Retrieved(matches=tuple(match for match in weighed if match.score == 1.0))
@@ -312,7 +315,7 @@ class Retrieval:
         while True:
             nominated = await self._nominated(text, rows, embedded, only)
             ids = list(dict.fromkeys(entry_of(pk) for pk in nominated.vectors))
-            records = await self._entries.many(ids)
+            records = await self._records.many(ids)
             if supposed is not None:
                 nominated = _joined(nominated, supposed)
                 records = [one for one in records if one.id != supposed.entry.id]
@@ -381,24 +384,17 @@ class Retrieval:
         """One match per entry that its record confirms, best first."""
         now = datetime.datetime.now(tz=datetime.UTC)
         held = {entry.id: entry for entry in records if only.admits(entry, now)}
-        confirmed = {
-            row.pk: row
-            for entry in held.values()
-            for row in planned_rows(entry).values()
-            if row.pk in nominated.vectors
-        }
-        order = [pk for pk in nominated.vectors if pk in confirmed]
+        confirmed = _confirmed(nominated.vectors, held)
         near = Neighbourhood(
             self._text(text, nominated.asked),
             [
-                Candidate(pk, confirmed[pk].entry_id, self._text(confirmed[pk].text, vector))
-                for pk, vector in nominated.vectors.items()
-                if pk in confirmed
-            ][:NEIGHBOURS],
+                Candidate(pk, row.entry_id, self._text(row.text, nominated.vectors[pk]))
+                for pk, row in itertools.islice(confirmed.items(), NEIGHBOURS)
+            ],
             self._metric(),
         )
         scored = near.scored(self.calibration.lexical)
-        scored += _far(order[NEIGHBOURS:], scored, nominated)
+        scored += _far([*confirmed][NEIGHBOURS:], scored, nominated)
         asked = canonical(text)
         alike = {
             row.entry_id
@@ -421,6 +417,13 @@ class Retrieval:
         return Text(
             np.asarray(vector, dtype=np.float32), self._index.lexical.words(text), is_spaced(text)
         )
+
+
+def _confirmed(pks: Iterable[str], held: Mapping[str, Entry]) -> dict[str, PlannedRow]:
+    """Those rows which the records still have, in the same order."""
+    rows = {entry_id: planned_rows(entry) for entry_id, entry in held.items()}
+    found = ((pk, rows.get(entry_of(pk), {}).get(pk)) for pk in pks)
+    return {pk: row for pk, row in found if row is not None}
 
 
 def _joined(nominated: _Nominated, supposed: Supposed) -> _Nominated:

@@ -12,7 +12,6 @@ whether its server refuses connections. The thread lets go of such a call a litt
 """
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -132,7 +131,7 @@ class Vectors:
             partial(self._index.search, collection, vector, limit=limit, condition=condition)
         )
         vectors = await self.vectors_of(collection, [one.pk for one in near])
-        return [dataclasses.replace(one, vector=vectors.get(one.pk, ())) for one in near]
+        return [Nominee(one.pk, one.score, vectors.get(one.pk, ())) for one in near]
 
     async def vectors_of(self, collection: str, pks: Sequence[str]) -> dict[str, Sequence[float]]:
         """Vectors by primary key; rows that are not there are left out."""

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from appliance.errors import Conflict, NotFound, SluiceError, Unavailable
 from appliance.vectors import rows
 from appliance.vectors.lean import without_pandas
@@ -146,11 +148,11 @@ class Index:
         answer = self._call(
             lambda client: client.search(
                 name,
-                data=[[float(x) for x in vector]],
+                data=[np.asarray(vector, dtype=np.float32)],
                 anns_field=VECTOR,
                 limit=limit,
                 filter=condition,
-                output_fields=["entry_id"],
+                output_fields=["pk"],  # none would be all
                 search_params={"metric_type": "COSINE"},
                 timeout=_left_s(deadline),
             ),
@@ -158,8 +160,7 @@ class Index:
         )
         best: dict[str, Nominee] = {}
         for hit in answer[0]:
-            entry_id = str(hit["entity"]["entry_id"])
-            found = Nominee(str(hit["pk"]), entry_id, float(hit["distance"]))
+            found = Nominee(str(hit["pk"]), float(hit["distance"]))
             if found.pk not in best or best[found.pk].score < found.score:
                 best[found.pk] = found
         return sorted(best.values(), key=lambda nominee: -nominee.score)

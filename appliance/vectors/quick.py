@@ -178,20 +178,29 @@ def _hit(
     source: int,
     row: int,
 ) -> dict[str, Any]:
-    if source < len(flushed.segments):
-        record = _record(flushed.segments[source], row, asked["vector_field"])
+    in_file = source < len(flushed.segments)
+    if in_file and asked.get("output_fields") == [asked["pk_field"]]:
+        return {"id": flushed.segments[source].pks[row], "distance": distance, "entity": {}}
+    if in_file:
+        record = _record(flushed.segments[source], row, asked)
     else:
         record = asked["memtable"].materialize_row(*references[row])
     pk = record[asked["pk_field"]]
     return {"id": pk, "distance": distance, "entity": asked["project_record_fn"](record)}
 
 
-def _record(segment: Any, row: int, field: str) -> dict[str, Any]:
-    """The row as `Segment.row_to_dict` gives it; the vector from the matrix, at once."""
+def _record(segment: Any, row: int, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of the row as `Segment.row_to_dict` gives it; the vector from the matrix, at
+    once."""
+    names, vector = segment.table.schema.names, asked["vector_field"]
+    wanted = asked.get("output_fields")
+    if wanted is not None and set(wanted) <= set(names):
+        names = {asked["pk_field"], *wanted}
     record = {
         name: segment.table.column(name)[row].as_py()
-        for name in segment.table.schema.names
-        if name not in ("_seq", field)
+        for name in names
+        if name not in ("_seq", vector)
     }
-    vectors, _ = segment.vector_data(field)
-    return record | {field: vectors[row].tolist()}
+    if vector in names:
+        record[vector] = segment.vector_data(vector)[0][row].tolist()
+    return record

@@ -44,7 +44,6 @@ class Nominee:
     """A phrasing near the question. `score` is the cosine, in [-1, 1]; `vector` is the row's."""
 
     pk: str
-    entry_id: str
     score: float
     vector: Sequence[float] = ()
 
@@ -71,7 +70,7 @@ def check_vector(vector: Sequence[float], dimension: int) -> None:
             f"a vector of {len(vector)} numbers where the index holds {dimension}",
             hint="the embedding model has changed: rebuild the index",
         )
-    norm = math.sqrt(sum(float(x) * float(x) for x in vector))
+    norm = math.hypot(*vector)
     if not NORM_MIN < norm < NORM_MAX:  # false for NaN too
         raise Invalid(f"a vector of length {norm}", hint="the embedding model is broken")
 

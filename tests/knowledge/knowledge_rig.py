@@ -118,7 +118,6 @@ class MemoryVectors:
         nominees = [
             Nominee(
                 row.pk,
-                row.entry_id,
                 sum(a * b for a, b in zip(vector, row.vector, strict=True)),
                 row.vector,
             )

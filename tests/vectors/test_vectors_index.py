@@ -23,7 +23,7 @@ from appliance.supervisor.machine import Policy
 from appliance.supervisor.milvus import EmbeddedMilvus, embedded_milvus
 from appliance.supervisor.tree import Tree
 from appliance.vectors.client import Vectors
-from appliance.vectors.rows import Row
+from appliance.vectors.rows import Row, entry_of
 
 pytestmark = pytest.mark.integration
 
@@ -115,7 +115,7 @@ async def found(
     vectors: Vectors, number: int, *, limit: int = 5, category: str | None = None
 ) -> list[str]:
     nominees = await vectors.search("faq", vector_of(number), limit, category=category)
-    return [nominee.entry_id for nominee in nominees]
+    return [entry_of(nominee.pk) for nominee in nominees]
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
@@ -148,7 +148,7 @@ async def test_an_edit_is_live_at_once_and_a_deletion_too(tmp_path: Path) -> Non
         )
         await vectors.upsert("faq", [row_of(1), moved])
         nearest = await vectors.search("faq", vector_of(99), 1)
-        assert (nearest[0].entry_id, round(nearest[0].score, 4)) == ("e1", 1.0)
+        assert (nearest[0].pk, round(nearest[0].score, 4)) == ("e1:0", 1.0)
         await vectors.delete_rows("faq", ["e1", "e3", "unknown"])
         await vectors.delete_rows("faq", [])
         assert await found(vectors, 99) == ["e2"]

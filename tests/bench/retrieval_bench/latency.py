@@ -133,8 +133,10 @@ def milvus() -> Iterator[str]:
         command += ["--directory", str(data), "--socket", str(socket)]
         with Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL) as process:
             assert process.stdout is not None
-            for line in process.stdout:
-                if b'"ready"' in line:
-                    break
-            yield f"unix:{socket}"
-            process.kill()
+            try:
+                for line in process.stdout:
+                    if b'"ready"' in line:
+                        break
+                yield f"unix:{socket}"
+            finally:
+                process.kill()

@@ -110,10 +110,7 @@ class ExactVectors:
             self._matrix = np.array([self._rows[pk].vector for pk in self._order], np.float32)
         scores = self._matrix @ np.asarray(vector, dtype=np.float32)
         best = np.argsort(-scores)[:limit].tolist()
-        return [
-            Nominee(self._order[n], self._order[n], float(scores[n]), self._matrix[n].tolist())
-            for n in best
-        ]
+        return [Nominee(self._order[n], float(scores[n]), self._matrix[n].tolist()) for n in best]
 
     async def vectors_of(
         self, collection: str, pks: Sequence[str], /
@@ -134,13 +131,15 @@ def valkey() -> Iterator[str]:
         path = Path(folder) / "valkey.sock"
         command = [str(find_binary()), "--port", "0", "--unixsocket", str(path), "--save", ""]
         with Popen(command, cwd=folder, stdout=DEVNULL) as server:
-            deadline = monotonic() + START_TIMEOUT_S
-            while not path.exists():
-                if monotonic() > deadline or server.poll() is not None:
-                    raise SystemExit("valkey-server did not start")
-                sleep(0.01)
-            yield f"unix://{path}"
-            server.kill()
+            try:
+                deadline = monotonic() + START_TIMEOUT_S
+                while not path.exists():
+                    if monotonic() > deadline or server.poll() is not None:
+                        raise SystemExit("valkey-server did not start")
+                    sleep(0.01)
+                yield f"unix://{path}"
+            finally:
+                server.kill()
 
 
 def _model() -> Backend:
