@@ -20,6 +20,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.driver import Driver
+from textual.events import Event, InputEvent
 from textual.notifications import Notify, SeverityLevel
 
 from appliance.errors import (
@@ -31,11 +32,12 @@ from appliance.errors import (
     Unauthorized,
 )
 from appliance.schema.people import Me
-from ui import line_breaks
+from ui import layout_map, line_breaks
 from ui.answers import UNREACHABLE
 from ui.background import Work, start
 from ui.client import Client
 from ui.clock import Clock
+from ui.collecting import LOOK_S, Collector, by_hand
 from ui.drafts import Drafts
 from ui.first_start import FirstStart, Hands, SetupBegun
 from ui.inbox import Inbox, InboxChange, InboxChanged, MessageCame, RelatedCame
@@ -112,15 +114,19 @@ class SluiceApp(App[int]):
         until: Work | None = None,
         bring: Bring | None = None,
         theme: Theme | None = None,
+        collector: Collector | None = None,
     ) -> None:
         """The person is shown out when `until` returns, which goes with a server that starts.
-        `bring` takes models out of a file, where the server runs on this machine."""
+        `bring` takes models out of a file, where the server runs on this machine. Without a
+        `collector` Python collects garbage by itself."""
         super().__init__(driver_class=driver)
         self._until = until
         self._kept_theme = theme
         self.title = "Sluice"
         line_breaks.install()
+        layout_map.install()
         choices.install()
+        self._collector = collector
         self._client = client
         self._texts = texts
         self._clock = clock or Clock()
@@ -279,7 +285,14 @@ class SluiceApp(App[int]):
 
     # --- the server -------------------------------------------------------------------------
 
+    async def on_event(self, event: Event) -> None:
+        if self._collector is not None and isinstance(event, InputEvent):
+            self._collector.touched()
+        await super().on_event(event)
+
     def on_mount(self) -> None:
+        if self._collector is not None:
+            self.set_interval(LOOK_S, self._collector.look)
         if self._kept_theme is not None:
             self.theme = f"textual-{self._kept_theme.name}"
         start(self, self._link.watch, group="link")
@@ -477,9 +490,18 @@ async def run_async(
         shown = safe_line(repr(base_url), 100)
         sys.stderr.write(f"{texts.start_bad_address.format(address=shown)}\n")
         return EXIT_USAGE
-    app = SluiceApp(client, texts, driver=driver_class(), until=until, bring=bring, theme=theme)
+    collector = Collector()
+    app = SluiceApp(
+        client,
+        texts,
+        driver=driver_class(),
+        until=until,
+        bring=bring,
+        theme=theme,
+        collector=collector,
+    )
     try:
-        with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)):
+        with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)), by_hand(collector):
             await app.run_async()
     finally:
         await client.close()

@@ -20,6 +20,7 @@ from textual.screen import Screen
 from ui_driver import Driven, running
 
 from appliance.schema.conversations import Turn
+from ui.collecting import Collector, by_hand
 from ui.turns import from_store
 from ui.widgets.turn_view import TurnView
 
@@ -63,8 +64,9 @@ def turn(session: int, number: int) -> Turn:
 class Frames:
     """Hears of every frame the screen paints; looking at one is not counted."""
 
-    def __init__(self, sluice: Driven) -> None:
+    def __init__(self, sluice: Driven, collector: Collector) -> None:
         self._sluice = sluice
+        self._collector = collector
         self._wanted = ""
         self._seen = asyncio.Event()
         self._looking_s = 0.0
@@ -74,6 +76,7 @@ class Frames:
         """CPU milliseconds from `act` to the frame that shows `wanted`."""
         self._wanted, self._looking_s = wanted, 0.0
         self._seen.clear()
+        self._collector.touched()  # by the key that has it shown
         begun_s = time.process_time()
         await act()
         async with asyncio.timeout(60):
@@ -91,14 +94,14 @@ class Frames:
 
 async def measure(turns: int, rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"one answer": [], "first time": [], "again": []}
-    with StubApi() as api:
+    with StubApi() as api, by_hand(Collector()) as collector:
         api.add_entry("What is this?", "A test.")
         for number in range(rounds):
             made = [turn(number, one) for one in range(turns)]
             api.add_session(f"Session {number}", *made, minutes_ago=number)
-        async with running(api, width=SIZE[0], height=SIZE[1]) as sluice:
+        async with running(api, width=SIZE[0], height=SIZE[1], collector=collector) as sluice:
             await sluice.sees("ready", f"Session {rounds - 1}")
-            frames = Frames(sluice)
+            frames = Frames(sluice, collector)
             refresh = Screen._compositor_refresh
 
             def painted(screen: Screen[Any]) -> None:  # Any: whatever a screen returns

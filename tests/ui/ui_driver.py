@@ -19,6 +19,7 @@ from textual.pilot import Pilot
 from ui.app import SluiceApp
 from ui.client import Client
 from ui.clock import Clock
+from ui.collecting import Collector
 from ui.screens.chat import ChatScreen
 from ui.screens.faq import FaqScreen
 from ui.screens.setup import Bring
@@ -98,8 +99,13 @@ async def until(pilot: Pilot[T], is_true: Callable[[], object]) -> None:
             await pilot.pause()
 
 
-def new_app(client: Client, language: str = "en", bring: Bring | None = None) -> SluiceApp:
-    return SluiceApp(client, texts_for(language), clock=CLOCK, bring=bring)
+def new_app(
+    client: Client,
+    language: str = "en",
+    bring: Bring | None = None,
+    collector: Collector | None = None,
+) -> SluiceApp:
+    return SluiceApp(client, texts_for(language), clock=CLOCK, bring=bring, collector=collector)
 
 
 @asynccontextmanager
@@ -110,10 +116,11 @@ async def running(
     width: int = 100,
     height: int = 30,
     bring: Bring | None = None,
+    collector: Collector | None = None,
 ) -> AsyncIterator[Driven]:
     """The app against the stub, with its link up or given up on."""
     client = Client(api.url, KEY)
-    app = new_app(client, language, bring)
+    app = new_app(client, language, bring, collector)
     try:
         async with app.run_test(size=(width, height), notifications=True, tooltips=True) as pilot:
             yield Driven(app, pilot, api, texts_for(language))
