@@ -98,6 +98,8 @@ def mirrored(url: str, mirror: str) -> str:
         raise Invalid(
             f"The mirror {mirror!r} is not an http or https address.",
             hint="set `models.mirror` to something like https://mirror.example",
+            reason="bad_address",
+            facts={"address": mirror},
         )
     return mirror.rstrip("/") + httpx.URL(url).raw_path.decode("ascii")
 
@@ -156,7 +158,10 @@ def _attempt(wanted: Wanted, http: httpx.Client, progress: Progress, tries: _Tri
             return verdict == "later"
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
         raise Invalid(
-            f"{wanted.url!r} is not an address to download from.", hint="check `models.mirror`"
+            f"{wanted.url!r} is not an address to download from.",
+            hint="check `models.mirror`",
+            reason="bad_address",
+            facts={"address": wanted.url},
         ) from None
     except httpx.TooManyRedirects:
         raise _away(wanted, "it redirects in a circle") from None

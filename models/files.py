@@ -47,6 +47,8 @@ def private_directory(directory: Path) -> Path:
         raise Invalid(
             f"Anybody on this machine may change the weights in {directory}.",
             hint=f"run `chmod 700 {directory}`, or choose another directory",
+            reason="weights_open_to_all",
+            facts={"directory": directory},
         )
     return directory
 
@@ -56,19 +58,34 @@ def open_regular(path: Path) -> "BufferedReader[FileIO]":
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}.", hint="check the path") from None
+        raise NotFound(
+            f"There is no file {path}.",
+            hint="check the path",
+            reason="no_file",
+            facts={"path": path},
+        ) from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Invalid(
                 f"{path} is a link; weights are only read from real files.",
                 hint="give the path the link points to, or move the file itself here",
+                reason="linked_file",
+                facts={"path": path},
             ) from None
         raise Unavailable(
-            f"{path} cannot be read: {error.strerror}.", hint="check its permissions"
+            f"{path} cannot be read: {error.strerror}.",
+            hint="check its permissions",
+            reason="unreadable_file",
+            facts={"path": path},
         ) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Invalid(f"{path} is not a file.", hint="give the path of a GGUF file")
+        raise Invalid(
+            f"{path} is not a file.",
+            hint="give the path of a GGUF file",
+            reason="not_a_file",
+            facts={"path": path},
+        )
     return BufferedReader(FileIO(descriptor, "rb"), CHUNK_BYTES)
 
 

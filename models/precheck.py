@@ -194,7 +194,12 @@ def precheck(path: Path) -> Header:
         try:
             return _check(reader)
         except Invalid as error:
-            raise Invalid(f"{path.name}: {error.message}", hint=error.hint) from None
+            raise Invalid(
+                f"{path.name}: {error.message}",
+                hint=error.hint,
+                reason="unsound_weights",
+                facts={"file": path.name},
+            ) from None
 
 
 def _refuse(why: str) -> NoReturn:

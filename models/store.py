@@ -117,7 +117,12 @@ class Store:
         path = self.path(name)
         known, found = record.read(path), _status(path)
         if found is None:
-            raise NotFound(f"The weights {name} are not here.", hint=self._how_to_get(name))
+            raise NotFound(
+                f"The weights {name} are not here.",
+                hint=self._how_to_get(name),
+                reason="weights_not_here",
+                facts={"name": name},
+            )
         entry = self.catalogue.by_name(name)
         outcome = record.record_of(
             found,
@@ -154,6 +159,8 @@ class Store:
             raise Invalid(
                 f"{name[:100]!r} cannot be the name of weights.",
                 hint="use small letters, digits, dots, dashes and underscores, without .gguf",
+                reason="bad_weights_name",
+                facts={"name": name[:100]},
             )
         with files.only_writer(self.directory, "import"):
             copy = self.directory / ".import.part"
@@ -192,6 +199,8 @@ class Store:
             raise Conflict(
                 f"The name {name} is taken by other weights.",
                 hint="choose another one with `--name`",
+                reason="weights_name_taken",
+                facts={"name": name},
             )
 
     def _how_to_get(self, name: str) -> str:
@@ -236,6 +245,8 @@ def _status(path: Path) -> os.stat_result | None:
         raise Invalid(
             f"{path} is not a real file; weights are not read through links.",
             hint="put the file itself there, or name the file's own path in the settings",
+            reason="linked_file",
+            facts={"path": path},
         )
     return found
 

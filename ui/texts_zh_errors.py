@@ -143,6 +143,27 @@ _MACHINE: Final[Mapping[str, Said]] = {
     "being_fetched": Said("另一个进程正在下载这个文件", "请等它完成，或先暂停。"),
     "no_file": Said("没有文件 {path}", "请检查路径。"),
     "file_unread": Said("无法读取文件（{why}）", "请解决后再试。"),
+    "unwritable_file": Said("无法写入 {path}（{why}）", "请选择您有权写入且空间足够的文件夹。"),
+    "bad_address": Said("{address} 不是可以下载的地址", "请检查设置 models.mirror。"),
+    "not_a_file": Said("{path} 不是文件", "请给出 GGUF 文件的路径。"),
+    "linked_file": Said("{path} 是链接，只能读取真实的文件", "请给出链接指向的路径。"),
+    "unreadable_file": Said("无法读取 {path}", "请检查它的权限。"),
+    "unsound_weights": Said(
+        "{file} 不是完整有效的 GGUF 文件", "请重新下载，或换用该模型的另一个转换版本。"
+    ),
+    "bad_weights_name": Said(
+        "“{name}”不能用作权重的名称", "请使用小写字母、数字、点、横线和下划线，不带 .gguf。"
+    ),
+    "weights_name_taken": Said("名称 {name} 已被其他权重使用", "请换一个名称。"),
+    "weights_not_here": Said("本机没有 {name} 的权重", "请先下载，或从文件导入。"),
+    "weights_open_to_all": Said(
+        "本机上的任何人都能修改 {directory} 中的权重", "请收紧该目录的权限，或换一个目录。"
+    ),
+    "no_archive": Said("{path} 不是 Sluice 写出的文件", "请换一个文件。"),
+    "damaged_archive": Said("{path} 已损坏", "请换一个副本。"),
+    "newer_archive": Said("{path} 由更新的 Sluice {version} 写成", "请用那个版本读取。"),
+    "another_archive": Said("{path} 是另一种文件", "请换一个文件。"),
+    "appliance_silent": Said("正在运行的 Sluice 没有响应", "请稍后再试。"),
     "no_download": Said("没有正在进行的下载", "请先开始下载。"),
     "library_broken": Said("推理库无法启动", "请运行 sluice devices 查看原因，或重新安装。"),
     "embedding_silent": Said("向量模型没有响应", "请运行 sluice doctor 检查。"),

@@ -103,13 +103,20 @@ def opened(path: Path, kind: Kind) -> Iterator[tuple[zipfile.ZipFile, Manifest]]
                 if copy(archive, member, None) != member.sha256:
                     raise _damaged(path, member.name)
         except FileNotFoundError:
-            raise NotFound(f"there is no file {path}", hint="check the path") from None
+            raise NotFound(
+                f"there is no file {path}",
+                hint="check the path",
+                reason="no_file",
+                facts={"path": path},
+            ) from None
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise _damaged(path, str(error)) from None
         except OSError as error:
             raise Invalid(
                 f"{path} cannot be read: {error.strerror or error}",
                 hint=f"name a file that `{_command(kind)}` has written",
+                reason="unreadable_file",
+                facts={"path": path},
             ) from None
         yield archive, manifest
 
@@ -140,7 +147,8 @@ def told_of_disk(target: Path) -> Iterator[None]:
         raise Unavailable(
             f"{target} cannot be written: {error.strerror or error}",
             hint="choose a folder of yours with enough room",
-            reason="disk",
+            reason="unwritable_file",
+            facts={"path": target, "why": error.strerror or error},
         ) from None
 
 
@@ -184,7 +192,12 @@ def _chunks(source: Source) -> Iterator[bytes]:
 def _manifest(archive: zipfile.ZipFile, path: Path, kind: Kind) -> Manifest:
     names = archive.namelist()
     if MANIFEST not in names or len(names) > MEMBERS_BOUND:
-        raise Invalid(f"{path} is no {kind} of Sluice", hint=f"make one with `{_command(kind)}`")
+        raise Invalid(
+            f"{path} is no {kind} of Sluice",
+            hint=f"make one with `{_command(kind)}`",
+            reason="no_archive",
+            facts={"path": path},
+        )
     with archive.open(MANIFEST) as file:
         text = file.read(MANIFEST_BOUND_BYTES)
     try:
@@ -195,9 +208,16 @@ def _manifest(archive: zipfile.ZipFile, path: Path, kind: Kind) -> Manifest:
         raise Invalid(
             f"{path} was written by a newer Sluice ({manifest.version})",
             hint="take it with that version",
+            reason="newer_archive",
+            facts={"path": path, "version": manifest.version},
         )
     if manifest.kind != kind:
-        raise Invalid(f"{path} is a {manifest.kind}, not a {kind}", hint="see `sluice --help`")
+        raise Invalid(
+            f"{path} is a {manifest.kind}, not a {kind}",
+            hint="see `sluice --help`",
+            reason="another_archive",
+            facts={"path": path, "found": manifest.kind, "wanted": kind},
+        )
     listed = [member.name for member in manifest.members]
     if sorted([*listed, MANIFEST]) != sorted(names):
         raise _damaged(path, "it does not hold what its manifest lists")
@@ -227,5 +247,6 @@ def _damaged(path: Path, what: str) -> Invalid:
     return Invalid(
         f"{path} is damaged: {what}",
         hint="nothing was changed; use another copy",
-        reason="checksum",
+        reason="damaged_archive",
+        facts={"path": path},
     )

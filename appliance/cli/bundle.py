@@ -165,14 +165,28 @@ def _by_path(settings: Settings) -> Iterator[Taken]:
 
 def _listed(opened: zipfile.ZipFile, members: Mapping[str, Member]) -> list[Carried]:
     if LISTING not in members:
-        raise Invalid(f"the bundle has no {LISTING}", hint="make it with `sluice bundle export`")
+        raise Invalid(
+            f"the bundle has no {LISTING}",
+            hint="make it with `sluice bundle export`",
+            reason="no_archive",
+            facts={"path": opened.filename},
+        )
     try:
         models = msgspec.json.decode(opened.read(LISTING), type=list[Carried])
     except msgspec.MsgspecError as error:
-        raise Invalid(f"the bundle's {LISTING}: {error}", hint="use another copy") from None
+        raise Invalid(
+            f"the bundle's {LISTING}: {error}",
+            hint="use another copy",
+            reason="damaged_archive",
+            facts={"path": opened.filename},
+        ) from None
     for one in models:
         if one.member not in members:
-            raise Invalid(f"the bundle lists {one.name} and does not hold it")
+            raise Invalid(
+                f"the bundle lists {one.name} and does not hold it",
+                reason="damaged_archive",
+                facts={"path": opened.filename},
+            )
     return models
 
 
@@ -214,7 +228,9 @@ def _appliance(data: Path) -> Iterator[httpx.Client | None]:
         try:
             yield client
         except httpx.HTTPError as error:
-            raise Unavailable(f"the appliance does not answer: {error}") from None
+            raise Unavailable(
+                f"the appliance does not answer: {error}", reason="appliance_silent"
+            ) from None
 
 
 def _taken(answer: httpx.Response) -> httpx.Response:
