@@ -21,7 +21,7 @@ from ui.texts_operate import OperateTexts
 from ui.texts_settings import SettingTexts
 from ui.texts_setup import SetupTexts
 
-LOCALE_VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
+LOCALE_VARIABLES: Final = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
 
 @dataclass(frozen=True, kw_only=True)

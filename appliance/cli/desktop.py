@@ -9,6 +9,7 @@ Programs of the desktop get the environment as it was: the frozen program's own 
 not for them.
 """
 
+import locale
 import os
 import shutil
 import subprocess
@@ -28,8 +29,24 @@ from appliance.supervisor.lock import awaited, sight
 
 WINDOW_VARIABLE = "SLUICE_WINDOW"  # set in a window that was opened for us
 STARTS_WITHIN_S = 2.0
+ANY_LOCALE = "C.UTF-8"  # which glibc has by itself since 2.35, and Debian's long before
 FETCHING = "models are being fetched 正在下载模型"
 
+XTERM = (
+    "xterm",
+    "-tn",
+    "xterm-256color",
+    "-fa",
+    "Monospace",
+    "-fs",
+    "11",
+    "-geometry",
+    "110x34",
+    "-e",
+)
+"""As it comes it has sixteen colours, and letters for screens of long ago."""
+XTERMS = ("xterm", "uxterm", "lxterm")
+"""Under these names, too."""
 # The desktop's own choice first. What follows a name comes before the command.
 TERMINALS: tuple[tuple[str, ...], ...] = (
     ("xdg-terminal-exec",),
@@ -45,7 +62,7 @@ TERMINALS: tuple[tuple[str, ...], ...] = (
     ("alacritty", "-e"),
     ("foot",),
     ("wezterm", "start", "--"),
-    ("xterm", "-e"),
+    XTERM,
 )
 MESSAGES: tuple[tuple[str, ...], ...] = (
     ("notify-send", "--expire-time=0", "Sluice"),
@@ -67,8 +84,8 @@ def open_without_terminal(options: Options, arguments: list[str]) -> int:
     What keeps it from serving is shown too, for nobody reads what it writes; then it is raised.
     """
     command = [*lasting_command(), *arguments]
-    environment = foreign_environment(os.environ) | {WINDOW_VARIABLE: "1"}
-    if any(_starts([*one, *command], environment) for one in TERMINALS):
+    environment = readable(foreign_environment(os.environ)) | {WINDOW_VARIABLE: "1"}
+    if any(_starts([*_known(one), *command], environment) for one in TERMINALS):
         return EXIT_OK
     log = options.data_directory / DESKTOP_LOG
     try:
@@ -125,6 +142,38 @@ def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
     found.pop("LD_LIBRARY_PATH", None)
     original = found.pop("LD_LIBRARY_PATH_ORIG", None)
     return found | ({"LD_LIBRARY_PATH": original} if original else {})
+
+
+def readable(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with a locale in which a terminal shows every script.
+
+    Where the person's own was never generated, or there is none, xterm takes each byte for a
+    letter of Western Europe.
+    """
+    if _is_utf8():
+        return dict(environment)
+    named = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # as the UI looks for its language
+    language = next((environment[name] for name in named if environment.get(name)), "")
+    return {**environment, "LC_ALL": ANY_LOCALE, "LANGUAGE": language}
+
+
+def _is_utf8() -> bool:
+    """Whether the locale of our environment is here, and is one of UTF-8."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, "")
+        return locale.nl_langinfo(locale.CODESET).upper() == "UTF-8"
+    except locale.Error:
+        return False
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+def _known(terminal: tuple[str, ...]) -> tuple[str, ...]:
+    """How to start it well where it is another name of one we know."""
+    found = shutil.which(terminal[0])
+    is_xterm = found is not None and Path(found).resolve().name in XTERMS
+    return XTERM if is_xterm else terminal
 
 
 def show_message(text: str) -> bool:

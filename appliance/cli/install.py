@@ -85,7 +85,8 @@ def install(arguments: argparse.Namespace) -> int:
         )
     at = places(system=system)
     if at.note.exists():
-        raise Conflict("Sluice is installed already", hint="run `sluice uninstall` first")
+        remove = "sudo sluice uninstall --system" if system else "sluice uninstall"
+        raise Conflict("Sluice is installed already", hint=f"run `{remove}` first")
     command, contents = _command(at)
     data = str(Path(arguments.data).absolute()) if arguments.data else ""
     if service:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from appliance.cli.desktop import TERMINALS, foreign_environment, has_desktop
+from appliance.cli.desktop import TERMINALS, XTERM, foreign_environment, has_desktop
 from appliance.supervisor.directory import prepare_data_directory
 from appliance.supervisor.lock import DataLock, Running
 
@@ -36,7 +36,8 @@ class Desktop:
         note = self.folder / f"{name}.note"
         program = self.programs / name
         program.write_text(
-            f'#!/bin/sh\nprintf "%s\\n" "window=$SLUICE_WINDOW" "$@" > "{note}"\nexit {status}\n'
+            f'#!/bin/sh\nprintf "%s\\n" "window=$SLUICE_WINDOW" "$@" > "{note}"\n'
+            f'printf "%s\\n" "$LC_ALL" "$LANGUAGE" > "{note}.locale"\nexit {status}\n'
         )
         program.chmod(0o755)
 
@@ -81,6 +82,35 @@ def test_a_window_of_the_first_terminal_that_starts_is_opened(desktop: Desktop) 
     assert command[-5:] == [str(desktop.data), "--engine", "fake", "--port", "0"]
     assert desktop.noted("gnome-terminal")
     assert not (desktop.folder / "xterm.note").exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"LANG": "zh_XX.UTF-8"}, ["C.UTF-8", "zh_XX.UTF-8"]),  # it was never generated
+        ({"LANG": "zh_XX.UTF-8", "LC_ALL": "C"}, ["C.UTF-8", "C"]),
+        ({"LANG": "C.UTF-8"}, ["", ""]),
+    ],
+)
+def test_the_terminal_has_a_locale_in_which_it_shows_chinese(
+    desktop: Desktop, own: dict[str, str], told: list[str]
+) -> None:
+    desktop.add("kitty")
+    click = desktop.click(PYTHONCOERCECLOCALE="0", **own)
+    _, errors = click.communicate(timeout=60)
+    assert click.returncode == 0, errors
+    assert (desktop.folder / "kitty.note.locale").read_text().splitlines() == told
+
+
+def test_an_xterm_of_any_name_gets_colours_and_a_font(desktop: Desktop) -> None:
+    desktop.add("lxterm")
+    desktop.add("xterm")
+    (desktop.programs / "x-terminal-emulator").symlink_to(desktop.programs / "lxterm")
+    click = desktop.click()
+    _, errors = click.communicate(timeout=60)
+    assert click.returncode == 0, errors
+    assert desktop.noted("xterm")[1 : len(XTERM)] == list(XTERM[1:])
+    assert not (desktop.folder / "lxterm.note").exists()
 
 
 def test_without_any_terminal_it_serves_and_shows_where(desktop: Desktop) -> None:
