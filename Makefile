@@ -80,14 +80,14 @@ bench-lengths: models
 	    $(if $(CEILING),--ceiling $(CEILING))
 
 # make bench-retrieval DATA=FOLDER [CACHE=FOLDER] [FULL=1] [ONLY=NAME,...]
-#     [LATENCY=1000,10000,100000] [PAGE=tests/bench/retrieval_bench/RESULTS.md]: the first run
+#     [LATENCY=1000,10000,100000 [BUSY=1]] [PAGE=tests/bench/retrieval_bench/RESULTS.md]: the first run
 # computes the vectors of some 50,000 texts, 20 minutes on a quiet machine, and keeps them in CACHE
 CACHE ?= $(HOME)/.cache/sluice/retrieval-bench
 bench-retrieval: models
 	@test -n "$(DATA)" || { echo "name the folder of the data sets: make $@ DATA=FOLDER" >&2; exit 2; }
 	@PYTHONPATH=tests/bench $(BIN)/python -m retrieval_bench "$(DATA)" --cache "$(CACHE)" \
 	    $(if $(FULL),--full) $(if $(ONLY),--only "$(ONLY)") $(if $(LATENCY),--latency "$(LATENCY)") \
-	    $(if $(PAGE),--page "$(PAGE)")
+	    $(if $(BUSY),--busy) $(if $(PAGE),--page "$(PAGE)")
 
 # make bench-import [COUNT=10000] [HELD=500] [ASKED=150]: about an hour on a quiet machine
 bench-import: models

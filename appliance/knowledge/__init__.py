@@ -12,7 +12,8 @@
 * `lexical_index` keeps the `words` of all rows in a `lexicon`, in memory, beside the vectors;
   `fusion` says which entries the rows near a question speak for.
 * `retrieval` asks the index for candidates and believes only the records: nothing deleted, drafted,
-  expired or reworded since is returned, whatever the index says.
+  expired or reworded since is returned, whatever the index says. Records are `remembered` for as
+  long as nothing has been written.
 * `decision` says what to do with what was found, by the bars that `calibration` learns from the FAQ
   itself and `calibrator` keeps current; `opposites` guards it.
 * `centring` makes cosines comparable, so that one floor tells questions about the FAQ from others.

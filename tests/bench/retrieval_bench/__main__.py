@@ -2,11 +2,13 @@
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from retrieval_bench.ask import Outcome, ask
+from retrieval_bench.busy import busy_engine
 from retrieval_bench.latency import timed
 from retrieval_bench.measures import Ranking
 from retrieval_bench.page import put
@@ -31,15 +33,17 @@ def main() -> int:
     parser.add_argument(
         "--latency", default="", metavar="N,...", help="only time it at so many phrasings"
     )
+    parser.add_argument("--busy", action="store_true", help="time it beside a busy engine")
     parser.add_argument("--page", type=Path, help="keeps the table in this file, too")
     given = parser.parse_args()
     sizes = [int(count) for count in filter(None, given.latency.split(","))]
     heading, lines = (TIMED, latencies(sizes)) if sizes else (FOUND, found(given))
     said = []
-    for line in lines:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-        said.append(line)
+    with busy_engine() if given.busy else contextlib.nullcontext():
+        for line in lines:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+            said.append(line)
     if given.page:
         put(given.page, heading, said)
     return 0
