@@ -63,6 +63,7 @@ TERMINALS: tuple[tuple[str, ...], ...] = (
     ("foot",),
     ("wezterm", "start", "--"),
     XTERM,
+    ("xterm", "-e"),  # one that was built without such fonts
 )
 MESSAGES: tuple[tuple[str, ...], ...] = (
     ("notify-send", "--expire-time=0", "Sluice"),

@@ -228,7 +228,7 @@ def test_a_desktop_is_where_windows_can_be_shown() -> None:
     assert has_desktop({"WAYLAND_DISPLAY": "wayland-0"})
     assert not has_desktop({"DISPLAY": ""})
     assert not has_desktop({"DISPLAY": ":0", "SLUICE_WINDOW": "1"})
-    assert len({one[0] for one in TERMINALS}) == len(TERMINALS)
+    assert len(set(TERMINALS)) == len(TERMINALS)
 
 
 def test_foreign_programs_get_the_library_path_they_had() -> None:
