@@ -33,7 +33,7 @@ def _garbage_is_collected_seldom() -> Iterator[None]:
     """An app is a hundred thousand objects, which Python would look at several times a test: a
     fifth of the time."""
     before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(20_000, 10, 10)
     yield
     gc.set_threshold(*before)
 
