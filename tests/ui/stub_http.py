@@ -111,6 +111,9 @@ class LoopbackServer:
             for _ in range(ACCEPTING_ROUNDS):
                 await asyncio.sleep(0)
         await self._abort()
+        for transport in list(vars(self._loop)["_transports"].values()):  # some have no handler yet
+            transport.abort()
+        await asyncio.sleep(0)
 
     async def _abort(self) -> None:
         for writer in list(self._writers):

@@ -61,7 +61,8 @@ class Crowd:
             timeout=ANSWER_TIMEOUT_S,
             limits=limits,
         ) as http:
-            looking = asyncio.create_task(self._look(http))
+            ended = asyncio.Event()
+            looking = asyncio.create_task(self._look(http, ended))
             shots = [asyncio.create_task(self._ask(http, leaves)) for leaves in leaving]
             if self.kills_worker:
                 for one in asyncio.as_completed(shots):
@@ -69,8 +70,8 @@ class Crowd:
                         break
                 os.kill(await self._worker(http), signal.SIGKILL)
             found = await asyncio.gather(*shots)
-            looking.cancel()
-            await asyncio.wait([looking])
+            ended.set()  # a connection that is cancelled while it is made is left open
+            await looking
         return found
 
     async def _ask(self, http: httpx.AsyncClient, leaves: bool) -> Shot:
@@ -94,9 +95,9 @@ class Crowd:
                 shot.id = _request_id(json.loads(await answer.aread()))
         return shot
 
-    async def _look(self, http: httpx.AsyncClient) -> None:
+    async def _look(self, http: httpx.AsyncClient, ended: asyncio.Event) -> None:
         """Reads the quota again and again."""
-        while True:
+        while not ended.is_set():
             quota = (await http.get(f"/api/users/{self.uid}/quota")).json()
             for limit in quota["limits"]:
                 taken = limit["used"] + limit["reserved"]
