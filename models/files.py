@@ -75,8 +75,8 @@ def open_regular(path: Path) -> "BufferedReader[FileIO]":
         raise Unavailable(
             f"{path} cannot be read: {error.strerror}.",
             hint="check its permissions",
-            reason="unreadable_file",
-            facts={"path": path},
+            reason="file_unread",
+            facts={"why": f"{path}: {error.strerror}"},
         ) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

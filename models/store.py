@@ -120,7 +120,7 @@ class Store:
             raise NotFound(
                 f"The weights {name} are not here.",
                 hint=self._how_to_get(name),
-                reason="weights_not_here",
+                reason="weights_missing",
                 facts={"name": name},
             )
         entry = self.catalogue.by_name(name)

@@ -262,6 +262,11 @@ class SluiceApp(App[int]):
             keep = partial(self._kept_theme.keep, "light" if dark else "dark")
             start(self, partial(asyncio.to_thread, keep), group="theme")
 
+    async def on_event(self, event: Event) -> None:
+        if self._collector is not None and isinstance(event, InputEvent):
+            self._collector.touched()
+        await super().on_event(event)
+
     def _fatal_error(self) -> None:
         """Textual would print every local variable, questions and answers among them."""
         self.panic(Text(traceback.format_exc()))
@@ -284,11 +289,6 @@ class SluiceApp(App[int]):
         self.notify(f"Ctrl+Q: {self._texts.tip_quit}", markup=False)
 
     # --- the server -------------------------------------------------------------------------
-
-    async def on_event(self, event: Event) -> None:
-        if self._collector is not None and isinstance(event, InputEvent):
-            self._collector.touched()
-        await super().on_event(event)
 
     def on_mount(self) -> None:
         if self._collector is not None:
@@ -490,7 +490,6 @@ async def run_async(
         shown = safe_line(repr(base_url), 100)
         sys.stderr.write(f"{texts.start_bad_address.format(address=shown)}\n")
         return EXIT_USAGE
-    collector = Collector()
     app = SluiceApp(
         client,
         texts,
@@ -498,10 +497,10 @@ async def run_async(
         until=until,
         bring=bring,
         theme=theme,
-        collector=collector,
+        collector=Collector(),
     )
     try:
-        with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)), by_hand(collector):
+        with stderr_in(log_file), at_hangup(partial(app.exit, EXIT_OK)), by_hand():
             await app.run_async()
     finally:
         await client.close()

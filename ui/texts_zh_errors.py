@@ -147,7 +147,6 @@ _MACHINE: Final[Mapping[str, Said]] = {
     "bad_address": Said("{address} 不是可以下载的地址", "请检查设置 models.mirror。"),
     "not_a_file": Said("{path} 不是文件", "请给出 GGUF 文件的路径。"),
     "linked_file": Said("{path} 是链接，只能读取真实的文件", "请给出链接指向的路径。"),
-    "unreadable_file": Said("无法读取 {path}", "请检查它的权限。"),
     "unsound_weights": Said(
         "{file} 不是完整有效的 GGUF 文件", "请重新下载，或换用该模型的另一个转换版本。"
     ),
@@ -155,7 +154,6 @@ _MACHINE: Final[Mapping[str, Said]] = {
         "“{name}”不能用作权重的名称", "请使用小写字母、数字、点、横线和下划线，不带 .gguf。"
     ),
     "weights_name_taken": Said("名称 {name} 已被其他权重使用", "请换一个名称。"),
-    "weights_not_here": Said("本机没有 {name} 的权重", "请先下载，或从文件导入。"),
     "weights_open_to_all": Said(
         "本机上的任何人都能修改 {directory} 中的权重", "请收紧该目录的权限，或换一个目录。"
     ),

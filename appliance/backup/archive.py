@@ -115,8 +115,8 @@ def opened(path: Path, kind: Kind) -> Iterator[tuple[zipfile.ZipFile, Manifest]]
             raise Invalid(
                 f"{path} cannot be read: {error.strerror or error}",
                 hint=f"name a file that `{_command(kind)}` has written",
-                reason="unreadable_file",
-                facts={"path": path},
+                reason="file_unread",
+                facts={"why": f"{path}: {error.strerror or error}"},
             ) from None
         yield archive, manifest
 

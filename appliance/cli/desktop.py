@@ -153,8 +153,9 @@ def readable(environment: Mapping[str, str]) -> dict[str, str]:
     """
     if _is_utf8():
         return dict(environment)
-    named = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # as the UI looks for its language
-    language = next((environment[name] for name in named if environment.get(name)), "")
+    from ui.texts import LOCALE_VARIABLES
+
+    language = next((environment[name] for name in LOCALE_VARIABLES if environment.get(name)), "")
     return {**environment, "LC_ALL": ANY_LOCALE, "LANGUAGE": language}
 
 

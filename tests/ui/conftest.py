@@ -30,8 +30,7 @@ def _styles_are_parsed_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _garbage_is_collected_seldom() -> Iterator[None]:
-    """An app is a hundred thousand objects, which Python would look at several times a test: a
-    fifth of the time."""
+    """An app is a hundred thousand objects, which Python would look at several times a test."""
     before = gc.get_threshold()
     gc.set_threshold(20_000, 10, 10)
     yield

@@ -12,6 +12,8 @@ import termios
 import time
 from typing import Self
 
+from ui.texts import LOCALE_VARIABLES
+
 DEADLINE_S = 30.0
 _ENVIRONMENT = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "en_US.UTF-8"}
 
@@ -22,7 +24,7 @@ class Terminal:
     def __init__(self, code: str, *, columns: int = 100, lines: int = 30) -> None:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        environment = {k: v for k, v in os.environ.items() if k not in ("LC_ALL", "LC_MESSAGES")}
+        environment = {k: v for k, v in os.environ.items() if k not in LOCALE_VARIABLES}
         self.program = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=theirs,

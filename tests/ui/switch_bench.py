@@ -94,7 +94,8 @@ class Frames:
 
 async def measure(turns: int, rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"one answer": [], "first time": [], "again": []}
-    with StubApi() as api, by_hand(Collector()) as collector:
+    collector = Collector()
+    with StubApi() as api, by_hand():
         api.add_entry("What is this?", "A test.")
         for number in range(rounds):
             made = [turn(number, one) for one in range(turns)]

@@ -35,7 +35,7 @@ class Hand:
 
 @pytest.fixture
 def hand() -> Iterator[Hand]:
-    with by_hand(Collector()):
+    with by_hand():
         gc.collect()
         yield Hand()
     assert gc.isenabled()
